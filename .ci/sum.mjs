@@ -1,0 +1,23 @@
+// sum.mjs FOLDER [FAILED-STEP...]: adds up the vitest reports (STEP.json) in a folder. A step that failed without a failed test
+// (lint, a test file that does not load, no report at all, not one test in it) counts as one failure.
+import console from 'node:console';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import process from 'node:process';
+
+const [folder, ...failedSteps] = process.argv.slice(2);
+const failures = new Map(failedSteps.map((step) => [step, 0]));
+let passed = 0;
+for (const file of readdirSync(folder)) {
+  const step = basename(file, '.json');
+  const report = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+  console.log(`${step}: ${report.numPassedTests} passed, ${report.numFailedTests} failed, ${report.numPendingTests} skipped`);
+  passed += report.numPassedTests;
+  const isFaulty = !report.success || report.numFailedTests > 0 || report.numPassedTests === 0;
+  if (isFaulty || failures.has(step)) failures.set(step, report.numFailedTests);
+}
+if (passed === 0) failures.set('no test ran', 0);
+for (const step of failures.keys()) console.log(`FAILED: ${step}`);
+const failed = [...failures.values()].reduce((sum, tests) => sum + Math.max(tests, 1), 0);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,29 @@
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+export default tseslint.config(
+  { ignores: ['dist', 'coverage', 'node_modules', '.cache', 'tests/package'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            { name: 'etcd3', message: 'Only src/store/etcd knows etcd3.' },
+            { name: '@grpc/grpc-js', message: 'Only src/store/etcd knows grpc.' },
+          ],
+        },
+      ],
+    },
+  },
+  { files: ['src/store/etcd/**', 'tests/**', 'examples/**'], rules: { 'no-restricted-imports': 'off' } },
+  {
+    files: ['**/*.cjs'],
+    languageOptions: { globals: { require: 'readonly', console: 'readonly', process: 'readonly', module: 'readonly' } },
+  },
+);

@@ -1,0 +1,78 @@
+/**
+ * One call that waits for a lock: its promise, and what may end the waiting before the lock is had.
+ *
+ * Whoever gives up leaves the queue in the same turn; the promise may be rejected a little later, when the reason is known.
+ */
+import type { Clock, Instant } from './clock.ts';
+import { deferred } from './deferred.ts';
+import type { ResolvedLockOptions } from './options.ts';
+
+/** What a queue sees of a caller that it can make happy by a `T`. */
+export type Waiting<T> = Pick<
+  Caller<T>,
+  'value' | 'ttlSeconds' | 'wasEnqueued' | 'askedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'
+>;
+
+export class Caller<T> {
+  readonly value: string;
+  readonly ttlSeconds: number;
+  /** Once true, only timeout, abort or close end the waiting. */
+  wasEnqueued = false;
+  /** When its first write to etcd went out. */
+  askedAt: Instant | undefined;
+  readonly #settled = deferred<T>();
+  readonly #cleanUp: (() => void)[] = [];
+  #isWaiting = true;
+  /** Called once, when it gives up. */
+  #onGiveUp: () => void = () => undefined;
+
+  constructor(clock: Clock, { value, ttlSeconds, timeoutMs, signal }: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
+    this.value = value;
+    this.ttlSeconds = ttlSeconds;
+    this.#cleanUp.push(clock.hold());
+    if (signal !== undefined) {
+      const abort = (): void => {
+        this.reject(signal.reason);
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#cleanUp.push(() => {
+        signal.removeEventListener('abort', abort);
+      });
+    }
+    if (timeoutMs !== undefined) {
+      this.#cleanUp.push(
+        clock.setTimer(timeoutMs, () => {
+          if (this.#end()) this.#settled.resolve(Promise.resolve().then(onTimeout));
+        }),
+      );
+    }
+  }
+
+  get promise(): Promise<T> {
+    return this.#settled.promise;
+  }
+
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  onGiveUp(callback: () => void): void {
+    this.#onGiveUp = callback;
+  }
+
+  resolve(value: T): void {
+    if (this.#end(false)) this.#settled.resolve(value);
+  }
+
+  reject(reason: unknown): void {
+    if (this.#end()) this.#settled.reject(reason);
+  }
+
+  #end(givesUp = true): boolean {
+    if (!this.#isWaiting) return false;
+    this.#isWaiting = false;
+    for (const cleanUp of this.#cleanUp.splice(0)) cleanUp();
+    if (givesUp) this.#onGiveUp();
+    return true;
+  }
+}

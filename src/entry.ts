@@ -1,0 +1,300 @@
+/**
+ * One place in a name's queue: the writes and reads that concern a single key in etcd.
+ *
+ * A write that creates the key goes out at most once per state of the session's gate. Where no answer came the entry is
+ * 'unsettled' until the gate has moved: from then on the key is there or never will be. Every delete and every value compares
+ * the revision it means, so that nothing but our own entry is ever touched.
+ */
+import type { Instant } from './clock.ts';
+import { deferred } from './deferred.ts';
+import { EtcdUnavailableError, type LossReason } from './errors.ts';
+import { entryKey, headOf, lastOf, type QueueRange } from './keys.ts';
+import type { Context, Member, Session } from './session.ts';
+import { type Compare, type KeyValue, type Operation, OutcomeUnknownError } from './store/store.ts';
+import { Turn } from './turn.ts';
+import { ValueWriter } from './value-writer.ts';
+
+type State =
+  | { readonly kind: 'new' }
+  | { readonly kind: 'unsettled'; readonly gate: bigint }
+  | { readonly kind: 'queued' }
+  | { readonly kind: 'held'; readonly onLost: (reason: LossReason) => void }
+  | { readonly kind: 'leaving' }
+  | { readonly kind: 'gone' };
+
+/** What a write that creates an entry compares and does besides; `otherwise` is read where a compare fails. */
+export interface Creation {
+  readonly compare: readonly Compare[];
+  readonly first?: readonly Operation[];
+  readonly otherwise?: readonly Operation[];
+}
+
+/** What became of one sending of it; `found` holds what `otherwise` read. */
+export type CreationOutcome =
+  | { readonly kind: 'created' }
+  | { readonly kind: 'not-created'; readonly gateMoved: boolean; readonly found: readonly (readonly KeyValue[])[] };
+
+export class Entry implements Member {
+  readonly key: string;
+  readonly session: Session;
+  readonly #context: Context;
+  readonly #queue: QueueRange;
+  readonly #onChange: () => void;
+  readonly #writer: ValueWriter;
+  readonly #turn: Turn;
+  readonly #left = deferred();
+  #state: State = { kind: 'new' };
+  #token = 0n;
+  /** The session must have a place taken for it, which the entry gives back. */
+  constructor(context: Context, queue: QueueRange, session: Session, value: string, onChange: () => void) {
+    this.#context = context;
+    this.#queue = queue;
+    this.session = session;
+    this.key = entryKey(queue, session.leaseId, session.nextNumber());
+    this.#onChange = onChange;
+    this.#writer = new ValueWriter(context, { key: this.key, leaseId: session.leaseId }, value, () => {
+      this.#lose('deleted');
+    });
+    this.#turn = new Turn(context, queue, session, onChange);
+    this.#left.promise.catch(() => undefined);
+    session.members.add(this);
+  }
+
+  get kind(): State['kind'] {
+    return this.#state.kind;
+  }
+
+  /** The create revision of the key: the fencing token of whoever holds by it. */
+  get token(): bigint {
+    return this.#token;
+  }
+
+  get value(): string {
+    return this.#writer.value;
+  }
+
+  get isHeld(): boolean {
+    return this.#state.kind === 'held';
+  }
+
+  get isSettled(): boolean {
+    return this.isHeld && !this.#writer.isBusy;
+  }
+
+  /** Whether the last look found it admitted and nothing has happened since that calls for another. */
+  get isAdmitted(): boolean {
+    return this.#state.kind === 'queued' && this.#turn.isAdmitted;
+  }
+
+  get needsLook(): boolean {
+    return this.#turn.needsLook;
+  }
+
+  /**
+   * Sends a write that creates the entry, once.
+   * @throws {OutcomeUnknownError} no answer came; `settle` finds out
+   */
+  async create({ compare, first = [], otherwise = [] }: Creation, timeoutMs: number): Promise<CreationOutcome> {
+    const { key, session } = this;
+    const { gate } = session;
+    const own = { range: { key } };
+    let answer;
+    try {
+      answer = await this.#context.store.commit(
+        {
+          compare: [...compare, { key: session.gateKey, target: 'mod', op: '=', revision: gate }],
+          then: [
+            ...first,
+            { put: { key, value: this.value, leaseId: session.leaseId } },
+            { range: headOf(this.#queue) },
+            { range: lastOf(this.#queue, 2) },
+          ],
+          otherwise: [own, { range: { key: session.gateKey } }, ...otherwise],
+        },
+        { once: true, timeoutMs },
+      );
+    } catch (error) {
+      if (error instanceof OutcomeUnknownError && this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
+      throw error;
+    }
+    const { succeeded, revision, ranges } = answer;
+    if (succeeded) {
+      const [head = [], last = []] = ranges;
+      this.#enqueued({ createRevision: revision, modRevision: revision });
+      this.#turn.looked(
+        key,
+        revision,
+        head[0],
+        last.find((kv) => kv.key !== key),
+      );
+      return { kind: 'created' };
+    }
+    const [[sent] = [], [gateNow] = [], ...found] = ranges;
+    if (sent?.leaseId === session.leaseId) {
+      this.#enqueued(sent);
+      return { kind: 'created' };
+    }
+    if (gateNow === undefined) session.end('expired');
+    else session.gateSeen(gateNow.modRevision);
+    return { kind: 'not-created', gateMoved: gateNow?.modRevision !== gate, found };
+  }
+
+  /**
+   * Finds out what became of a creation that was not answered: afterwards the entry is queued, new again or gone.
+   * @throws {EtcdUnavailableError} nobody answered in time; it is still unsettled
+   */
+  async settle(timeoutMs: number): Promise<void> {
+    if (this.#state.kind !== 'unsettled') return;
+    const { gate } = this.#state;
+    await this.session.settle(gate, timeoutMs);
+    const { ranges } = await this.#context.store.commit(
+      { compare: [], then: [{ range: { key: this.key } }], otherwise: [] },
+      { timeoutMs },
+    );
+    if (this.kind !== 'unsettled') return;
+    const [own] = ranges[0] ?? [];
+    if (own === undefined) this.#state = { kind: 'new' };
+    else this.#enqueued(own);
+  }
+
+  /** Reads who is before it; counts it lost where it is not there any more. */
+  async look(): Promise<void> {
+    const { revision, ranges } = await this.#context.store.commit({
+      compare: [],
+      then: [{ range: headOf(this.#queue) }, { range: { key: this.key } }, { range: lastOf(this.#queue, 1, this.#token) }],
+      otherwise: [],
+    });
+    if (this.#state.kind !== 'queued') return;
+    const [[head] = [], [own] = [], [predecessor] = []] = ranges;
+    if (own?.createRevision === this.#token) this.#turn.looked(this.key, revision, head, predecessor);
+    else this.#lose('deleted');
+  }
+
+  /** What is known of the queue does not count any more: `isAdmitted` is false until the next look. */
+  forgetLook(): void {
+    this.#turn.forget();
+  }
+
+  #enqueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
+    if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
+    this.#state = { kind: 'queued' };
+    this.#token = createRevision;
+    this.#writer.start(createRevision, modRevision);
+  }
+
+  /** Watches for the turn to come; `onChange` is called when it is time for another look. */
+  awaitTurn(): void {
+    this.#turn.await();
+  }
+
+  tick(now: Instant): void {
+    if (this.#state.kind === 'queued') this.#turn.tick(now);
+  }
+
+  setValue(value: string): Promise<void> {
+    return this.#writer.write(value);
+  }
+
+  /** Makes it somebody's lock; `onLost` is called at most once, and never after `leave`. */
+  hold(onLost: (reason: LossReason) => void): void {
+    this.#turn.stop();
+    this.#state = { kind: 'held', onLost };
+  }
+
+  async verify(): Promise<void> {
+    const { ranges } = await this.#context.store.commit({ compare: [], then: [{ range: { key: this.key } }], otherwise: [] });
+    if (this.isSettled && ranges[0]?.[0]?.createRevision !== this.#token) this.#lose('deleted');
+  }
+
+  /** The promise of `leave` and `replaced`: settled when etcd has confirmed or the session has ended. */
+  get left(): Promise<void> {
+    return this.#left.promise;
+  }
+
+  /** Counts it as not held any more; `leave` or `replaced` has to follow. */
+  giveUp(): void {
+    this.#turn.stop();
+    this.#writer.stop();
+    if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'leaving' };
+  }
+
+  /** Another entry's creation has deleted it. */
+  replaced(): void {
+    this.#finish();
+  }
+
+  /** Deletes it, again and again until etcd has confirmed or the session has ended; `left` rejects where etcd refuses. */
+  leave(): void {
+    this.giveUp();
+    void this.#delete();
+  }
+
+  async #delete(): Promise<void> {
+    for (let failures = 0; this.kind === 'leaving' && this.session.isOpen; failures += 1) {
+      if (failures > 0) await this.session.pause(Math.min(50 * 2 ** failures, 1_000));
+      try {
+        await this.#context.store.commit({
+          compare: [{ key: this.key, target: 'create', op: '=', revision: this.#token }],
+          then: [{ delete: { key: this.key } }],
+          otherwise: [],
+        });
+        break;
+      } catch (error) {
+        if (error instanceof EtcdUnavailableError) continue;
+        // The place stays taken: only the end of the lease frees the entry now.
+        this.#left.reject(error);
+        this.session.sealRefused();
+        return;
+      }
+    }
+    this.#finish();
+  }
+
+  /** Nobody wants it any more: sees to it that it is not in etcd and never will be. */
+  abandon(): void {
+    void this.#abandon().catch((error: unknown) => {
+      this.#context.logger.warn(`etcd-locker: ${this.key} was not deleted, it ends with its lease: ${String(error)}`);
+    });
+  }
+
+  async #abandon(): Promise<void> {
+    this.#turn.stop();
+    for (let failures = 0; this.kind === 'unsettled'; failures += 1) {
+      if (failures > 0) await this.session.pause(Math.min(50 * 2 ** failures, 1_000));
+      await this.settle(this.#context.requestTimeoutMs).catch((error: unknown) => {
+        if (error instanceof EtcdUnavailableError) return;
+        this.session.sealRefused();
+        throw error;
+      });
+    }
+    if (this.kind === 'new') this.#finish();
+    if (this.kind !== 'queued') return;
+    this.leave();
+    await this.left;
+  }
+
+  sessionLost(reason: LossReason): void {
+    this.#lose(reason);
+  }
+
+  sessionSealed(): void {
+    this.#onChange();
+  }
+
+  #lose(reason: LossReason): void {
+    const state = this.#state;
+    this.#finish(reason);
+    if (state.kind === 'held') state.onLost(reason);
+    this.#onChange();
+  }
+
+  #finish(reason?: LossReason): void {
+    if (this.#state.kind === 'gone') return;
+    this.#state = { kind: 'gone' };
+    this.#turn.stop();
+    this.#writer.stop(reason);
+    this.session.members.delete(this);
+    this.session.leave();
+    this.#left.resolve();
+  }
+}

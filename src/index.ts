@@ -1,0 +1,36 @@
+/** The public surface of `etcd-locker`. */
+export { createLocker, type Locker } from './locker.ts';
+export type { Lock } from './lock.ts';
+export type { Credentials, LockerOptions, LockOptions, Logger, WatchOptions } from './options.ts';
+export type { Contender, LockDetails, LockState } from './watch.ts';
+export {
+  EtcdAuthError,
+  EtcdRefusedError,
+  EtcdUnavailableError,
+  type HostFailure,
+  InvalidOptionsError,
+  isLockerError,
+  LockerClosedError,
+  LockerError,
+  type LockerErrorCode,
+  LockLostError,
+  LockReleasedError,
+  LockTimeoutError,
+  type LossReason,
+  type OptionIssue,
+} from './errors.ts';
+export type { Clock, Instant } from './clock.ts';
+export type {
+  CommitOptions,
+  Committed,
+  Compare,
+  KeyValue,
+  Operation,
+  Range,
+  Renewal,
+  Store,
+  Transaction,
+  WatchEvent,
+  WatchListener,
+  WatchRequest,
+} from './store/store.ts';

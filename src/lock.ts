@@ -1,0 +1,172 @@
+/** The handle: what a holder sees of its lock. */
+import type { Clock } from './clock.ts';
+import type { Entry } from './entry.ts';
+import { LockLostError, LockReleasedError, type LossReason } from './errors.ts';
+import type { Kind } from './keys.ts';
+import { checkValue } from './options.ts';
+import { EntryGoneError } from './value-writer.ts';
+
+/** A lock that is held, until it is released or lost; a lost one never comes back. */
+export interface Lock extends AsyncDisposable {
+  readonly name: string;
+  readonly mode: Kind['mode'];
+  /** The key that stands for it in etcd. */
+  readonly key: string;
+  /** What others read of this holder. */
+  readonly value: string;
+  /** Strictly increasing in the order in which the name's holders had it; it is the create revision of `key`. */
+  readonly fencingToken: bigint;
+  /** Decimal int64, as etcd3 writes it. */
+  readonly leaseId: string;
+  /** Aborts with LockLostError the moment the lock may be gone; never on release. */
+  readonly signal: AbortSignal;
+  /** Reads the clocks: true while the lock is certainly ours. */
+  readonly held: boolean;
+  /** Milliseconds until the local deadline, 0 when lost or released; each renewal moves it. */
+  readonly remainingMs: number;
+  /**
+   * Reads the clocks, and throws where the lock is not certainly ours any more.
+   *
+   * @throws {LockLostError} the lock may be somebody else's
+   * @throws {LockReleasedError} it was released
+   * @example
+   * for (const row of rows) {
+   *   lock.throwIfLost()
+   *   await ledger.append(row, { fencingToken: lock.fencingToken })
+   * }
+   */
+  throwIfLost(): void;
+  /**
+   * Changes the value that others read and watch; the newest call wins.
+   *
+   * @throws {InvalidOptionsError} no well-formed string of at most 64 KiB
+   * @throws {LockLostError} the lock was lost
+   * @throws {LockReleasedError} it was released
+   * @throws {EtcdUnavailableError} no answer in time: others may see the value or not
+   * @throws {EtcdAuthError} the role may not write it
+   * @throws {EtcdRefusedError} etcd refused it, as for want of space
+   * @example
+   * await lock.setValue('http://10.0.0.7:8080')
+   */
+  setValue(value: string): Promise<void>;
+  /**
+   * A compare for a transaction of any etcd3 client: its writes are done only while this lock is held.
+   *
+   * It guards only together with at least one write.
+   * @example
+   * await client.if(...lock.guard).then(client.put('total').value('7')).commit()
+   */
+  readonly guard: [key: string, target: 'Create', op: '==', revision: string];
+  /**
+   * Gives the lock back: resolves when etcd has confirmed it or the lease is over; once lost it does nothing.
+   *
+   * @throws {EtcdAuthError} the role may not delete it: it ends with its lease
+   * @throws {EtcdRefusedError} etcd refused it: it ends with its lease
+   * @example
+   * await lock.release()
+   */
+  release(): Promise<void>;
+}
+
+export class LockHandle implements Lock {
+  readonly name: string;
+  readonly mode = 'exclusive';
+  readonly #clock: Clock;
+  readonly #entry: Entry;
+  readonly #giveBack: () => Promise<void>;
+  #controller: AbortController | undefined;
+  #lost: LockLostError | undefined;
+  #released: Promise<void> | undefined;
+
+  /** Takes the entry into its hold; `giveBack` is called at most once, and never after a loss. */
+  constructor(clock: Clock, name: string, entry: Entry, giveBack: () => Promise<void>, onLost: () => void) {
+    this.name = name;
+    this.#clock = clock;
+    this.#entry = entry;
+    this.#giveBack = giveBack;
+    entry.hold((reason) => {
+      this.#lose(reason);
+      onLost();
+    });
+  }
+
+  get key(): string {
+    return this.#entry.key;
+  }
+
+  get value(): string {
+    return this.#entry.value;
+  }
+
+  get fencingToken(): bigint {
+    return this.#entry.token;
+  }
+
+  get leaseId(): string {
+    return this.#entry.session.leaseId;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.#entry.session.checkDeadline();
+      if (this.#lost !== undefined) this.#controller.abort(this.#lost);
+    }
+    return this.#controller.signal;
+  }
+
+  get held(): boolean {
+    // The session's clocks first: reading them past the deadline is what makes the entry lost.
+    return this.#entry.session.isOpen && this.#entry.isHeld;
+  }
+
+  get remainingMs(): number {
+    return this.held ? this.#entry.session.remainingMs : 0;
+  }
+
+  get guard(): [key: string, target: 'Create', op: '==', revision: string] {
+    return [this.key, 'Create', '==', String(this.fencingToken)];
+  }
+
+  throwIfLost(): void {
+    if (this.held) return;
+    throw this.#lost ?? new LockReleasedError(this.name);
+  }
+
+  async setValue(value: string): Promise<void> {
+    checkValue(value);
+    this.throwIfLost();
+    const letGo = this.#clock.hold();
+    try {
+      await this.#entry.setValue(value);
+    } catch (error) {
+      if (!(error instanceof EntryGoneError)) throw error;
+      throw this.#lost ?? new LockReleasedError(this.name);
+    } finally {
+      letGo();
+    }
+  }
+
+  release(): Promise<void> {
+    return (this.#released ??= this.#release());
+  }
+
+  async #release(): Promise<void> {
+    if (!this.held) return;
+    const letGo = this.#clock.hold();
+    try {
+      await this.#giveBack();
+    } finally {
+      letGo();
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
+  #lose(reason: LossReason): void {
+    this.#lost = new LockLostError(this.name, this.fencingToken, reason);
+    this.#controller?.abort(this.#lost);
+  }
+}

@@ -1,0 +1,140 @@
+/** The options: what they mean, and their defaults. */
+import { hostname } from 'node:os';
+import { hostList, toUrl } from './host-url.ts';
+import { lockerSchema, lockSchema, nameSchema, parse, valueSchema, watchSchema } from './schema.ts';
+import type { Store } from './store/store.ts';
+
+/** What {@link createLocker} takes; every duration is in milliseconds. */
+export interface LockerOptions {
+  /**
+   * The members of the etcd cluster: `http://` or `https://` or a bare host, with a port.
+   * @default '127.0.0.1:2379'
+   */
+  readonly hosts?: string | readonly string[] | undefined;
+  /** TLS, as etcd3 takes it: `privateKey` and `certChain` together or not at all. */
+  readonly credentials?: Credentials | undefined;
+  /** A user of etcd's own authentication. */
+  readonly auth?: { readonly username: string; readonly password: string } | undefined;
+  /** Channel options for @grpc/grpc-js; they win over ours. */
+  readonly grpcOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Another store in place of etcd, such as `memoryStore()`; excludes the options above. */
+  readonly store?: Store | undefined;
+  /**
+   * What every key begins with.
+   * @default 'locks/'
+   */
+  readonly prefix?: string | undefined;
+  /**
+   * What others read of a holder: up to 64 KiB.
+   * @default `${hostname}:${pid}`
+   */
+  readonly value?: string | undefined;
+  /**
+   * How long a lock outlives its process; from 2 000, rounded up to whole seconds, as etcd counts them.
+   * @default 15_000
+   */
+  readonly ttlMs?: number | undefined;
+  /**
+   * How long one request may go unanswered, over all hosts.
+   * @default 5_000
+   */
+  readonly requestTimeoutMs?: number | undefined;
+  /** Told what is going on, never a secret. */
+  readonly logger?: Logger | undefined;
+}
+
+export interface Credentials {
+  readonly rootCertificate: Buffer;
+  readonly privateKey?: Buffer | undefined;
+  readonly certChain?: Buffer | undefined;
+}
+
+export type Logger = Pick<Console, 'debug' | 'info' | 'warn' | 'error'>;
+
+/** What `lock` and `tryLock` take. */
+export interface LockOptions {
+  /** What others read of this holder: up to 64 KiB. Default: the locker's. */
+  readonly value?: string | undefined;
+  /** How long the lock outlives its process, in milliseconds. Default: the locker's. */
+  readonly ttlMs?: number | undefined;
+  /** `lock`: rejects with LockTimeoutError after so many milliseconds; `tryLock`: waits at most so long, then answers null. */
+  readonly timeoutMs?: number | undefined;
+  /** Cancels the waiting, not the holding. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WatchOptions {
+  /** Ends the watch. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EtcdOptions {
+  /** As URLs with scheme and port. */
+  readonly hosts: readonly string[];
+  readonly credentials: Credentials | undefined;
+  readonly auth: { readonly username: string; readonly password: string } | undefined;
+  readonly grpcOptions: Readonly<Record<string, unknown>>;
+}
+
+export interface ResolvedOptions {
+  readonly etcd: EtcdOptions;
+  readonly store: Store | undefined;
+  readonly prefix: string;
+  readonly value: string;
+  readonly ttlSeconds: number;
+  readonly requestTimeoutMs: number;
+  readonly logger: Logger;
+}
+
+export interface ResolvedLockOptions {
+  readonly value: string;
+  readonly ttlSeconds: number;
+  readonly timeoutMs: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const silent = (): void => undefined;
+const silentLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
+
+export function resolveLockerOptions(input: unknown): ResolvedOptions {
+  const options = parse('create locker', lockerSchema, input === undefined ? {} : input);
+  const { credentials, requestTimeoutMs = 5_000 } = options;
+  return Object.freeze({
+    etcd: {
+      hosts: [...new Set(hostList(options.hosts).map((one) => toUrl(one, credentials !== undefined)))],
+      credentials: credentials,
+      auth: options.auth,
+      grpcOptions: options.grpcOptions ?? {},
+    },
+    store: options.store,
+    prefix: options.prefix ?? 'locks/',
+    value: options.value ?? `${hostname()}:${String(process.pid)}`,
+    ttlSeconds: Math.ceil((options.ttlMs ?? 15_000) / 1000),
+    requestTimeoutMs,
+    logger: options.logger ?? silentLogger,
+  });
+}
+
+export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
+  const options = input === undefined ? {} : parse('lock', lockSchema, input);
+  return {
+    value: options.value ?? defaults.value,
+    ttlSeconds: options.ttlMs === undefined ? defaults.ttlSeconds : Math.ceil(options.ttlMs / 1000),
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+  };
+}
+
+export function resolveWatchOptions(input: unknown): WatchOptions {
+  return input === undefined ? {} : parse('watch', watchSchema, input);
+}
+
+/** @throws {InvalidOptionsError} when it is no well-formed string of 1 to 1024 bytes */
+export function checkName(name: unknown): asserts name is string {
+  parse('lock', nameSchema, name, 'name');
+}
+
+/** @throws {InvalidOptionsError} when it is no well-formed string of at most 64 KiB */
+export function checkValue(input: unknown): asserts input is string {
+  parse('set value', valueSchema, input, 'value');
+}

@@ -1,0 +1,257 @@
+/**
+ * One lease, its gate and its local deadline; the entries made with it live and die together.
+ *
+ * The gate is a key of the session's own. Every write that creates an entry compares the gate's mod revision, so that moving
+ * the gate settles all such writes whose outcome is unknown: what has not been applied by then never will be.
+ * The deadline runs from when a renewal was sent, not answered. Once it has passed the session is over for good, whatever
+ * answer may still come. Source: Gray & Cheriton, "Leases" (SOSP 1989).
+ */
+import { randomBytes } from 'node:crypto';
+import { addMs, type Clock, type Instant, msUntil } from './clock.ts';
+import type { LossReason } from './errors.ts';
+import { gateKey } from './keys.ts';
+import type { Logger } from './options.ts';
+import type { Renewal, Store } from './store/store.ts';
+
+/** What every part of one locker goes by. */
+export interface Context {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly prefix: string;
+  readonly requestTimeoutMs: number;
+  /** The value of the gates: who runs this session, for people. */
+  readonly value: string;
+}
+
+/** What a session tells the entries that live in it. */
+export interface Member {
+  readonly key: string;
+  /** True while a caller has the lock. */
+  readonly isHeld: boolean;
+  /** Held, confirmed by etcd, and no write of ours to it under way. */
+  readonly isSettled: boolean;
+  /** Reads it linearizably and counts it lost where it is gone or not ours. */
+  verify(): Promise<void>;
+  /** The lease may be over: the entry is gone or will be. */
+  sessionLost(reason: LossReason): void;
+  /** The session takes no new entry; a waiter had better go to another one. */
+  sessionSealed(): void;
+  /** Time for a slow look, where one is due. */
+  tick(now: Instant): void;
+}
+
+type State =
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'open'; readonly gateCreated: bigint; readonly deadline: Instant }
+  | { readonly kind: 'ended' };
+
+export class Session {
+  readonly leaseId = newLeaseId();
+  readonly gateKey: string;
+  readonly ttlSeconds: number;
+  readonly members = new Set<Member>();
+  /** Since when nothing needs it; undefined while something does. */
+  idleSince: Instant | undefined;
+  readonly #context: Context;
+  readonly #onEnd: (session: Session) => void;
+  #state: State = { kind: 'opening' };
+  #ttlMs: number;
+  #gate = 0n;
+  #moving: Promise<void> | undefined;
+  #places = 0;
+  #entries = 0;
+  readonly #pauses = new Set<() => void>();
+  #sealed = false;
+  #refused = false;
+  #granted = false;
+
+  constructor(context: Context, ttlSeconds: number, onEnd: (session: Session) => void) {
+    this.#context = context;
+    this.ttlSeconds = ttlSeconds;
+    this.#ttlMs = ttlSeconds * 1000;
+    this.gateKey = gateKey(context.prefix, this.leaseId);
+    this.#onEnd = onEnd;
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs;
+  }
+
+  get marginMs(): number {
+    return Math.max(500, this.#ttlMs / 10);
+  }
+
+  /** The gate's mod revision, as far as it is known. */
+  get gate(): bigint {
+    return this.#gate;
+  }
+
+  /** Whether the lease is certainly alive; reading it past the deadline ends the session there and then. */
+  get isOpen(): boolean {
+    this.checkDeadline();
+    return this.#state.kind === 'open';
+  }
+
+  checkDeadline(): void {
+    if (this.#state.kind === 'open' && this.remainingMs <= 0) this.end('expired');
+  }
+
+  get hasEnded(): boolean {
+    return !this.isOpen && this.#state.kind === 'ended';
+  }
+
+  /** Whether the deadline is so far ahead that a lock may be given out. */
+  get isWellAhead(): boolean {
+    return this.isOpen && this.remainingMs >= this.#ttlMs / 3;
+  }
+
+  get remainingMs(): number {
+    if (this.#state.kind !== 'open') return 0;
+    return Math.max(0, msUntil(this.#state.deadline, this.#context.clock.now()));
+  }
+
+  get places(): number {
+    return this.#places;
+  }
+
+  /** Whether etcd may have the lease. */
+  get wasGranted(): boolean {
+    return this.#granted;
+  }
+
+  get isSealed(): boolean {
+    return this.#sealed;
+  }
+
+  /** Whether it is to be renewed: always, but for one that was refused a delete and in which nothing is held. */
+  get wantsRenewal(): boolean {
+    return this.isOpen && (!this.#refused || [...this.members].some((member) => member.isHeld));
+  }
+
+  /** Makes the key of each of its entries another one. */
+  nextNumber(): number {
+    return ++this.#entries;
+  }
+
+  /** Waits, but not beyond the session's end. */
+  pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.#pauses.delete(done);
+        resolve();
+      };
+      const cancel = this.#context.clock.setTimer(delayMs, done);
+      this.#pauses.add(done);
+    });
+  }
+
+  /** Takes a place for an entry; it is given back by `leave` once no trace of the entry can be in etcd. */
+  enter(): void {
+    this.#places += 1;
+    this.idleSince = undefined;
+  }
+
+  leave(): void {
+    this.#places -= 1;
+    if (this.#places === 0) this.idleSince = this.#context.clock.now();
+  }
+
+  /**
+   * Grants the lease and puts the gate.
+   * @throws {LeaseNotFoundError} the lease ended before the gate was there
+   */
+  async open(): Promise<void> {
+    const { store, clock, value } = this.#context;
+    // Of the first sending: the store may repeat the grant, and the lease may run from any of them.
+    const sentAt = clock.now();
+    this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    this.#granted = true;
+    const { succeeded, revision, ranges } = await store.commit({
+      compare: [{ key: this.gateKey, target: 'create', op: '=', revision: 0n }],
+      then: [{ put: { key: this.gateKey, value, leaseId: this.leaseId } }],
+      otherwise: [{ range: { key: this.gateKey } }],
+    });
+    const found = ranges[0]?.[0];
+    const [gateCreated, gate] = succeeded ? [revision, revision] : [found?.createRevision ?? 0n, found?.modRevision ?? 0n];
+    if (this.#state.kind === 'ended') return;
+    this.#gate = gate;
+    this.#state = { kind: 'open', gateCreated, deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };
+  }
+
+  /** Takes in what a renewal sent at `sentAt` was answered; tells whether the deadline moved. */
+  renewed(sentAt: Instant, { renewed, gate }: Renewal): boolean {
+    if (!this.isOpen || this.#state.kind !== 'open') return false;
+    const { gateCreated, deadline } = this.#state;
+    if (gate?.createRevision !== gateCreated) {
+      this.end('expired');
+      return false;
+    }
+    this.gateSeen(gate.modRevision);
+    if (!renewed) return false;
+    const next = addMs(sentAt, this.#ttlMs - this.marginMs);
+    if (next.monotonicMs > deadline.monotonicMs) this.#state = { kind: 'open', gateCreated, deadline: next };
+    return true;
+  }
+
+  /** Takes in a mod revision of the gate that an answer bore. */
+  gateSeen(modRevision: bigint): void {
+    if (modRevision > this.#gate) this.#gate = modRevision;
+  }
+
+  /**
+   * Moves the gate on from `gate`: when it resolves, no write that compared `gate` can be applied any more.
+   * @throws {EtcdUnavailableError} nobody answered in time; call again
+   */
+  async settle(gate: bigint, timeoutMs: number): Promise<void> {
+    while (this.isOpen && this.#gate <= gate) {
+      await (this.#moving ??= this.#moveGate(timeoutMs).finally(() => (this.#moving = undefined)));
+    }
+  }
+
+  async #moveGate(timeoutMs: number): Promise<void> {
+    if (this.#state.kind !== 'open') return;
+    const { store, value } = this.#context;
+    const { gateKey: key, leaseId } = this;
+    const { succeeded, revision } = await store.commit(
+      {
+        compare: [{ key, target: 'create', op: '=', revision: this.#state.gateCreated }],
+        then: [{ put: { key, value, leaseId } }],
+        otherwise: [],
+      },
+      { timeoutMs },
+    );
+    // Without the gate no such write can be applied either, for a key never gets back a mod revision that it had.
+    if (succeeded) this.gateSeen(revision);
+    else this.end('expired');
+  }
+
+  /** From now on it takes no new entry. */
+  seal(): void {
+    if (this.#sealed) return;
+    this.#sealed = true;
+    for (const member of [...this.members]) member.sessionSealed();
+  }
+
+  /** etcd refused a delete, so only the end of the lease can free the entry: no new ones, and no renewal for it alone. */
+  sealRefused(): void {
+    this.#refused = true;
+    this.seal();
+  }
+
+  end(reason: LossReason): void {
+    if (this.#state.kind === 'ended') return;
+    this.#state = { kind: 'ended' };
+    this.#sealed = true;
+    this.#onEnd(this);
+    for (const done of [...this.#pauses]) done();
+    for (const member of [...this.members]) member.sessionLost(reason);
+  }
+}
+
+// Chosen here, so that a grant whose answer was lost can be sent again. Positive, as etcd takes 0 for "choose one".
+function newLeaseId(): string {
+  const id = randomBytes(8).readBigUInt64BE() >> 1n;
+  return id === 0n ? newLeaseId() : id.toString();
+}

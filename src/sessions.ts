@@ -1,0 +1,104 @@
+/** The sessions of one locker: one per TTL in use and per thousand entries, opened once however many callers race for it. */
+import { LockerClosedError } from './errors.ts';
+import type { Heartbeat } from './heartbeat.ts';
+import { type Context, Session } from './session.ts';
+import { LeaseNotFoundError } from './store/store.ts';
+
+/** A put under auth costs etcd time for every key of the lease, and a revoke deletes them all at once. */
+const maxPlaces = 1_000;
+
+export class Sessions {
+  readonly #context: Context;
+  readonly #heartbeat: Heartbeat;
+  readonly #opened = new Map<Session, Promise<void>>();
+  readonly #revoking = new Set<Promise<void>>();
+  #closed = false;
+
+  constructor(context: Context, heartbeat: Heartbeat) {
+    this.#context = context;
+    this.#heartbeat = heartbeat;
+  }
+
+  /**
+   * A session with a place taken in it, to be given back by `leave`.
+   * @throws {EtcdUnavailableError} none could be opened in time
+   * @throws {LockerClosedError} the locker was closed
+   */
+  async enter(ttlSeconds: number): Promise<Session> {
+    for (;;) {
+      if (this.#closed) throw new LockerClosedError();
+      const session = this.#find(ttlSeconds) ?? this.#open(ttlSeconds);
+      session.enter();
+      try {
+        await this.#opened.get(session);
+      } catch (error) {
+        session.leave();
+        // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
+        if (error instanceof LeaseNotFoundError) continue;
+        throw error;
+      }
+      if (session.isOpen && !session.isSealed) return session;
+      session.leave();
+    }
+  }
+
+  /** As `enter`, but only where it can be had at once and is well ahead of its deadline. */
+  enterAtOnce(ttlSeconds: number): Session | undefined {
+    const session = this.#find(ttlSeconds);
+    if (session?.isWellAhead !== true) return undefined;
+    session.enter();
+    return session;
+  }
+
+  #find(ttlSeconds: number): Session | undefined {
+    for (const session of this.#opened.keys()) {
+      if (session.ttlSeconds === ttlSeconds && session.places < maxPlaces && !session.hasEnded && !session.isSealed) return session;
+    }
+    return undefined;
+  }
+
+  #open(ttlSeconds: number): Session {
+    const session = new Session(this.#context, ttlSeconds, (ended) => {
+      this.#opened.delete(ended);
+      this.#heartbeat.remove(ended);
+      if (ended.wasGranted) this.#revoke(ended);
+    });
+    const opened = session.open().then(
+      () => {
+        if (session.isOpen) this.#heartbeat.add(session);
+      },
+      (error: unknown) => {
+        session.end('expired');
+        throw error;
+      },
+    );
+    this.#opened.set(session, opened);
+    opened.catch(() => undefined);
+    return session;
+  }
+
+  // An ended session's lease may still live in etcd, where a renewal's answer was lost: its entries would only be in the way.
+  #revoke(session: Session): void {
+    const { store, logger } = this.#context;
+    const revoked = store
+      .revoke(session.leaseId)
+      .catch((error: unknown) => {
+        logger.warn(`etcd-locker: lease ${session.leaseId} was not revoked, it ends by itself: ${String(error)}`);
+      })
+      .finally(() => this.#revoking.delete(revoked));
+    this.#revoking.add(revoked);
+  }
+
+  /** Ends every session and waits until etcd has answered the revokes or failed to. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(
+      [...this.#opened].map(async ([session, opened]) => {
+        // Ended before its grant was answered, it would not be revoked: the revoke could overtake the grant.
+        if (!session.wasGranted) await opened.catch(() => undefined);
+        session.end('closed');
+      }),
+    );
+    await Promise.all(this.#revoking);
+  }
+}

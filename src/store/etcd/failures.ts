@@ -1,0 +1,86 @@
+/**
+ * What a failed call means: whether it can have been applied, and what the caller is told.
+ *
+ * etcd3 drops the status code of a unary call, but its message still begins with it. Only a refusal that etcd itself worded, or a
+ * failure before the first byte, proves that nothing was applied; all else is unknown.
+ */
+import { EtcdAuthError, EtcdRefusedError } from '../../errors.ts';
+import { LeaseNotFoundError } from '../store.ts';
+
+export type FailureKind =
+  /** It never left this process, or was turned away for the moment: safe to send again. */
+  | 'unsent'
+  /** etcd said no: nothing was applied. */
+  | 'refused'
+  /** Refused for an outdated token: nothing was applied, and a new client will do better. */
+  | 'stale-token'
+  /** It may be applied or not, now or later. */
+  | 'unknown';
+
+export class CallFailure extends Error {
+  override readonly name = 'CallFailure';
+  readonly kind: FailureKind;
+  readonly code: number;
+  readonly details: string;
+
+  constructor(code: number, details: string, cause?: unknown) {
+    super(details, { cause });
+    this.code = code;
+    this.details = details;
+    this.kind = kindOf(code, details);
+  }
+}
+
+const code = {
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  outOfRange: 11,
+  unavailable: 14,
+  unauthenticated: 16,
+};
+
+const unsent = [
+  /^No connection established/,
+  /^Name resolution failed/,
+  /^Channel closed before call started/,
+  /^Failed to parse DNS address/,
+  /Waiting for LB pick/,
+];
+
+function kindOf(status: number, details: string): FailureKind {
+  if (/revision of auth store is old|user name is empty/.test(details)) return 'stale-token';
+  if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
+  const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = code;
+  if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(status)) return 'refused';
+  // Without etcd's own words it may be our side that found the ANSWER too large.
+  return status === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
+}
+
+export function toFailure(error: unknown): CallFailure {
+  if (error instanceof CallFailure) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const [, status, details] = /(\d+) [A-Z_]+: (.*)/s.exec(message) ?? [];
+  if (status !== undefined && details !== undefined) return new CallFailure(Number(status), details, error);
+  // etcd3 refuses a call on a client that was closed in the same turn before anything is sent.
+  if (/client was already closed/.test(message)) return new CallFailure(code.unavailable, 'Channel closed before call started', error);
+  return new CallFailure(2, message, error);
+}
+
+export const noAnswer = (timeoutMs: number): CallFailure =>
+  new CallFailure(code.deadlineExceeded, `no answer within ${String(Math.round(timeoutMs))} ms`);
+
+export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === code.unauthenticated;
+
+/** What a refusal is called above the port. */
+export function toRefusal({ code: status, details }: CallFailure, prefix: string): Error {
+  if (/lease not found/.test(details)) return new LeaseNotFoundError(details);
+  const isAuth =
+    status === code.permissionDenied ||
+    status === code.unauthenticated ||
+    /authentication (failed|is not enabled)|user name not found/.test(details);
+  return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details);
+}

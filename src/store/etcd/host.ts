@@ -1,0 +1,194 @@
+/**
+ * One member of the cluster, through an Etcd3 client of its own.
+ *
+ * One client a host, so that which host is asked is our choice: with several, etcd3 picks one at random for every call. Its
+ * policies do nothing here, as the defaults send one slow call four times and then refuse all others for five seconds.
+ */
+import type { CallOptions, ChannelOptions, InterceptingCall, Interceptor } from '@grpc/grpc-js';
+import type { Etcd3, IOptions } from 'etcd3';
+import type { EtcdOptions } from '../../options.ts';
+import { CallFailure, noAnswer, toFailure } from './failures.ts';
+
+type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
+
+/** Loading etcd3 takes 100 ms, which an import of this package must not cost. */
+const loadDriver = async () => {
+  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+  return { Etcd3, grpc };
+};
+let driver: ReturnType<typeof loadDriver> | undefined;
+
+interface Connected {
+  readonly client: Etcd3;
+  readonly grpc: Awaited<ReturnType<typeof loadDriver>>['grpc'];
+}
+
+const noEvent = () => ({ dispose: () => undefined });
+
+const neverAborted = new AbortController().signal;
+
+function noPolicy(): Policy {
+  // What is left out exists in cockatiel's types only.
+  const policy: Omit<Policy, '_altReturn'> = {
+    onSuccess: noEvent,
+    onFailure: noEvent,
+    execute: async (call) => call({ signal: neverAborted }),
+  };
+  return policy as Policy;
+}
+
+export interface Stream<Request, Answer> {
+  write(request: Request): void;
+  end(): void;
+  cancel(): void;
+  on(event: 'data', listener: (answer: Answer) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+export class Host {
+  /** Without the scheme. */
+  readonly address: string;
+  readonly #url: string;
+  readonly #options: EtcdOptions;
+  readonly #authTimeoutMs: number;
+  readonly #underWay = new Set<InterceptingCall>();
+  #client: Promise<Connected> | undefined;
+  #isClosed = false;
+
+  constructor(url: string, options: EtcdOptions, authTimeoutMs: number) {
+    this.#url = url;
+    this.#options = options;
+    this.#authTimeoutMs = authTimeoutMs;
+    this.address = url.replace(/^https?:\/\//, '');
+  }
+
+  /**
+   * A unary call.
+   * @throws {CallFailure} within `timeoutMs`
+   */
+  async call<T>(timeoutMs: number, request: (client: Etcd3, options: CallOptions) => Promise<T>): Promise<T> {
+    let call: InterceptingCall | undefined;
+    const deadline = Date.now() + timeoutMs;
+    try {
+      // grpc-js tells at its deadline how far the call came; our own timer is there for what comes before the call.
+      return await within(timeoutMs + 50, async () => {
+        const { client, grpc } = await this.#connect();
+        const track: Interceptor = (options, next) => {
+          // etcd3 sends a call again after it has renewed the token.
+          if (call !== undefined) this.#underWay.delete(call);
+          call = new grpc.InterceptingCall(next(options));
+          this.#underWay.add(call);
+          return call;
+        };
+        return request(client, { deadline, interceptors: [track] });
+      });
+    } catch (error) {
+      throw toFailure(error);
+    } finally {
+      if (call !== undefined) this.#underWay.delete(call);
+    }
+  }
+
+  /**
+   * A stream that etcd ends where the member has no leader; `close` and the caller may end it too.
+   * @throws {CallFailure} within `timeoutMs`
+   */
+  async stream<Request, Answer>(
+    timeoutMs: number,
+    open: (client: Etcd3, options: CallOptions) => Promise<Stream<Request, Answer>>,
+  ): Promise<Stream<Request, Answer>> {
+    let isLate = false;
+    const opening = this.#connect().then(({ client, grpc }) => {
+      const requireLeader: Interceptor = (options, next) =>
+        new grpc.InterceptingCall(next(options), {
+          start: (metadata, listener, start) => {
+            metadata.set('hasleader', 'true');
+            start(metadata, listener);
+          },
+        });
+      return open(client, { interceptors: [requireLeader] });
+    });
+    opening.then(
+      (stream) => {
+        if (isLate) endStream(stream);
+      },
+      () => undefined,
+    );
+    try {
+      return await within(timeoutMs, () => opening);
+    } catch (error) {
+      isLate = true;
+      throw toFailure(error);
+    }
+  }
+
+  /** Another client, as the token of this one is outdated and etcd3 does not notice. */
+  renewClient(): void {
+    const old = this.#client;
+    this.#client = undefined;
+    void old?.then(
+      ({ client }) => {
+        client.close();
+      },
+      () => undefined,
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const connected = await this.#client?.catch(() => undefined);
+    if (connected === undefined) return;
+    for (const call of this.#underWay) call.cancelWithStatus(connected.grpc.status.CANCELLED, 'locker closed');
+    connected.client.close();
+  }
+
+  #connect(): Promise<Connected> {
+    if (this.#isClosed) return Promise.reject(new CallFailure(14, 'Channel closed before call started'));
+    return (this.#client ??= this.#newClient());
+  }
+
+  async #newClient(): Promise<Connected> {
+    const { Etcd3, grpc } = await (driver ??= loadDriver());
+    const { auth, credentials, grpcOptions } = this.#options;
+    const { privateKey, certChain } = credentials ?? {};
+    const channel: ChannelOptions = {
+      'grpc.max_reconnect_backoff_ms': 1_000,
+      'grpc.enable_http_proxy': 0,
+      'grpc.max_receive_message_length': 64 * 1024 * 1024,
+      ...(grpcOptions as ChannelOptions),
+    };
+    const client = new Etcd3({
+      hosts: this.#url,
+      faultHandling: { host: noPolicy, global: noPolicy() },
+      grpcOptions: channel,
+      ...(auth === undefined ? {} : { auth: { ...auth, callOptions: () => ({ deadline: Date.now() + this.#authTimeoutMs }) } }),
+      ...(credentials === undefined
+        ? {}
+        : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
+    });
+    return { client, grpc };
+  }
+}
+
+// In this order: cancel alone counts as a failure of the host, for which etcd3 closes its channels.
+export function endStream(
+  stream: Pick<Stream<never, unknown>, 'end' | 'cancel'> & { on(event: 'error', listener: () => void): unknown },
+): void {
+  stream.on('error', () => undefined);
+  stream.end();
+  stream.cancel();
+}
+
+function within<T>(timeoutMs: number, task: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(noAnswer(timeoutMs));
+    }, timeoutMs);
+    task()
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer);
+      });
+  });
+}

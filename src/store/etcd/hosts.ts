@@ -1,0 +1,109 @@
+/**
+ * The members of the cluster, and which of them is asked.
+ *
+ * All requests of a locker go to one host until that one fails; then to the next. A request has its whole time over all hosts, and
+ * one try a share of it that leaves time for every host, even if each of them hangs.
+ */
+import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
+import type { ResolvedOptions } from '../../options.ts';
+import { OutcomeUnknownError } from '../store.ts';
+import { type CallFailure, toFailure, toRefusal } from './failures.ts';
+import { Host } from './host.ts';
+
+export interface RequestOptions {
+  readonly timeoutMs?: number | undefined;
+  /** Rejects with OutcomeUnknownError instead of sending again what may have been applied. */
+  readonly once?: boolean | undefined;
+}
+
+export class Hosts {
+  readonly #hosts: readonly Host[];
+  readonly #prefix: string;
+  readonly #requestTimeoutMs: number;
+  readonly #sleepers = new Set<() => void>();
+  #at: number;
+  #isClosed = false;
+
+  constructor({ etcd, prefix, requestTimeoutMs }: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs'>) {
+    this.#hosts = etcd.hosts.map((url) => new Host(url, etcd, requestTimeoutMs));
+    this.#prefix = prefix;
+    this.#requestTimeoutMs = requestTimeoutMs;
+    // Anywhere, so that a fleet of lockers spreads over the members.
+    this.#at = Math.floor(Math.random() * this.#hosts.length);
+  }
+
+  get current(): Host {
+    const host = this.#hosts[this.#at];
+    if (host === undefined) throw new RangeError('Cannot choose a host: there is none');
+    return host;
+  }
+
+  /** How long one host may take to answer before the next is asked. */
+  get tryMs(): number {
+    return this.#requestTimeoutMs / (this.#hosts.length + 1);
+  }
+
+  /** Goes on to the next, unless somebody else has done so already. */
+  failed(host: Host): void {
+    if (host === this.current) this.#at = (this.#at + 1) % this.#hosts.length;
+  }
+
+  /**
+   * Asks one host after the other until one answers.
+   *
+   * @param attempt is told how many tries went before it
+   * @throws {EtcdUnavailableError} nobody answered in time
+   * @throws {OutcomeUnknownError} with `once`
+   */
+  async request<T>(
+    attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>,
+    { timeoutMs = this.#requestTimeoutMs, once = false }: RequestOptions = {},
+  ): Promise<T> {
+    const until = performance.now() + timeoutMs;
+    const reasons = new Map<string, string>();
+    const failures = (): HostFailure[] => [...reasons].map(([host, reason]) => ({ host, reason }));
+    for (let tries = 0; ; tries += 1) {
+      const host = this.current;
+      const left = until - performance.now();
+      if (left <= 0 || this.#isClosed) throw new EtcdUnavailableError(timeoutMs, failures());
+      try {
+        return await attempt(host, Math.min(this.tryMs, left), tries);
+      } catch (error) {
+        const failure = toFailure(error);
+        reasons.set(host.address, failure.details);
+        if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
+        if (failure.kind === 'stale-token') host.renewClient();
+        else this.failed(host);
+        if (failure.kind === 'unknown' && once) throw new OutcomeUnknownError(failures());
+        await this.#breathe(tries, failure, until);
+      }
+    }
+  }
+
+  // Each host at once the first time round, then more and more slowly.
+  async #breathe(tries: number, failure: CallFailure, until: number): Promise<void> {
+    const rounds = Math.floor((tries + 1) / this.#hosts.length);
+    if (rounds === 0 && failure.kind !== 'stale-token') return;
+    await this.sleep(Math.min(25 * 2 ** rounds, 500, until - performance.now()));
+  }
+
+  /** Waits, but not beyond `close`. */
+  sleep(delayMs: number): Promise<void> {
+    if (delayMs <= 0 || this.#isClosed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#sleepers.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, delayMs).unref();
+      this.#sleepers.add(wake);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const wake of [...this.#sleepers]) wake();
+    await Promise.all(this.#hosts.map((host) => host.close()));
+  }
+}

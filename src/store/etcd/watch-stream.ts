@@ -1,0 +1,216 @@
+/**
+ * The one watch stream of a locker, for all that it watches.
+ *
+ * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
+ * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
+ */
+import type { IWatchRequest, IWatchResponse } from 'etcd3';
+import type { Logger } from '../../options.ts';
+import type { WatchListener, WatchRequest } from '../store.ts';
+import { toKeyValue, toWatch } from './codec.ts';
+import { toFailure } from './failures.ts';
+import { endStream, type Host, type Stream } from './host.ts';
+import type { Hosts } from './hosts.ts';
+
+interface Watch {
+  readonly request: WatchRequest;
+  readonly listener: WatchListener;
+  /** On the stream of today; ids are never used twice. */
+  id: number;
+}
+
+/** A create that was sent: answers come in the order of the requests, but a failed one bears no id. */
+interface Pending {
+  readonly id: number;
+  readonly sentAt: number;
+}
+
+interface Connection {
+  readonly host: Host;
+  readonly stream: Stream<IWatchRequest, IWatchResponse>;
+  readonly pending: Pending[];
+  heardAt: number;
+}
+
+/** How long a stream without watches is kept for the next one; it holds the process. */
+const lingerMs = 100;
+
+export class WatchStream {
+  readonly #hosts: Hosts;
+  readonly #logger: Logger;
+  readonly #pingAfterMs: number;
+  readonly #watches = new Set<Watch>();
+  readonly #byId = new Map<number, Watch>();
+  #connection: Connection | undefined;
+  #isConnecting = false;
+  #failures = 0;
+  #lastId = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #lingering: NodeJS.Timeout | undefined;
+
+  constructor(hosts: Hosts, logger: Logger, requestTimeoutMs: number) {
+    this.#hosts = hosts;
+    this.#logger = logger;
+    this.#pingAfterMs = Math.max(500, requestTimeoutMs / 2);
+  }
+
+  add(request: WatchRequest, listener: WatchListener): () => void {
+    const watch: Watch = { request, listener, id: 0 };
+    this.#watches.add(watch);
+    clearTimeout(this.#lingering);
+    if (this.#connection === undefined) void this.#connect();
+    else this.#create(this.#connection, watch);
+    return () => {
+      this.#remove(watch);
+    };
+  }
+
+  close(): void {
+    this.#watches.clear();
+    this.#disconnect();
+  }
+
+  #remove(watch: Watch): void {
+    if (!this.#watches.delete(watch)) return;
+    if (this.#byId.delete(watch.id)) this.#connection?.stream.write({ cancel_request: { watch_id: String(watch.id) } });
+    if (this.#watches.size > 0) return;
+    clearTimeout(this.#lingering);
+    this.#lingering = setTimeout(() => {
+      this.#disconnect();
+    }, lingerMs);
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#isConnecting) return;
+    this.#isConnecting = true;
+    while (this.#watches.size > 0 && this.#connection === undefined) {
+      const host = this.#hosts.current;
+      try {
+        if (this.#failures > 1) await this.#hosts.sleep(Math.min(25 * 2 ** this.#failures, 1_000));
+        const stream = await host.stream<IWatchRequest, IWatchResponse>(this.#hosts.tryMs, ({ watchClient }, options) =>
+          watchClient.watch(options),
+        );
+        if (this.#watches.size > 0) this.#connected(host, stream);
+        else endStream(stream);
+      } catch (error) {
+        this.#failed(host, toFailure(error).details);
+      }
+    }
+    this.#isConnecting = false;
+  }
+
+  #connected(host: Host, stream: Connection['stream']): void {
+    const connection: Connection = { host, stream, pending: [], heardAt: performance.now() };
+    this.#connection = connection;
+    const broken = (reason: string): void => {
+      this.#broken(connection, reason);
+    };
+    stream.on('data', (answer) => {
+      if (this.#connection === connection) this.#take(connection, answer);
+    });
+    stream.on('error', (error) => {
+      broken(error.message);
+    });
+    stream.on('end', () => {
+      broken('the watch stream ended');
+    });
+    this.#timer = setInterval(() => {
+      this.#checkAlive(connection);
+    }, this.#pingAfterMs / 4).unref();
+    for (const watch of this.#watches) this.#create(connection, watch);
+  }
+
+  #create(connection: Connection, watch: Watch): void {
+    watch.id = this.#send(connection, watch.request);
+    this.#byId.set(watch.id, watch);
+  }
+
+  #send({ stream, pending }: Connection, request: WatchRequest): number {
+    const id = ++this.#lastId;
+    pending.push({ id, sentAt: performance.now() });
+    stream.write({ create_request: toWatch(request, id) });
+    return id;
+  }
+
+  #take(connection: Connection, answer: IWatchResponse): void {
+    connection.heardAt = performance.now();
+    // First whether it was cancelled: a create that failed is both created and cancelled.
+    if (answer.canceled) this.#cancelled(connection, answer);
+    else if (answer.created) this.#created(connection, answer);
+    else {
+      const events = answer.events.map(({ type, kv }) => ({
+        type: type === 'Delete' ? ('delete' as const) : ('put' as const),
+        kv: toKeyValue(kv),
+      }));
+      if (events.length > 0) this.#byId.get(Number(answer.watch_id))?.listener.events(events, BigInt(answer.header.revision));
+    }
+  }
+
+  #created({ pending, stream }: Connection, { header, watch_id }: IWatchResponse): void {
+    pending.shift();
+    this.#failures = 0;
+    const watch = this.#byId.get(Number(watch_id));
+    if (watch === undefined) stream.write({ cancel_request: { watch_id } });
+    else watch.listener.created(BigInt(header.revision));
+  }
+
+  #cancelled(connection: Connection, { created, watch_id, cancel_reason }: IWatchResponse): void {
+    const id = created ? connection.pending.shift()?.id : Number(watch_id);
+    const watch = id === undefined ? undefined : this.#byId.get(id);
+    // What we have cancelled ourselves, or a ping, is nobody's any more.
+    if (watch === undefined) return;
+    if (!/permission denied/.test(cancel_reason)) {
+      this.#broken(connection, cancel_reason === '' ? 'the watch was cancelled' : cancel_reason);
+      return;
+    }
+    // It alone may not; the others go on. The right to it may come back.
+    this.#byId.delete(watch.id);
+    this.#logger.warn(`etcd-locker: a watch was refused: ${cancel_reason}`);
+    void this.#hosts.sleep(1_000).then(() => {
+      if (this.#connection === connection && this.#watches.has(watch)) this.#create(connection, watch);
+    });
+  }
+
+  // A create is answered always, by a progress request on a stream without a watch that is in sync nothing is.
+  #checkAlive(connection: Connection): void {
+    const [oldest] = connection.pending;
+    const now = performance.now();
+    if (oldest !== undefined) {
+      if (now - oldest.sentAt > this.#hosts.tryMs) this.#broken(connection, `no answer within ${String(Math.round(this.#hosts.tryMs))} ms`);
+      return;
+    }
+    const [watch] = this.#watches;
+    if (watch !== undefined && now - connection.heardAt > this.#pingAfterMs)
+      this.#send(connection, { key: watch.request.key, deletesOnly: true });
+  }
+
+  #broken(connection: Connection, reason: string): void {
+    if (this.#connection !== connection) return;
+    this.#disconnect();
+    this.#failed(connection.host, reason);
+    void this.#connect();
+  }
+
+  #failed(host: Host, reason: string): void {
+    this.#failures += 1;
+    this.#hosts.failed(host);
+    if (/auth|Unauthenticated/i.test(reason)) this.#refreshToken(host);
+    this.#logger.debug(`etcd-locker: the watch stream to ${host.address} broke: ${reason}`);
+  }
+
+  // A stream is never re-authenticated; a unary call is, and the next stream of that client has its token.
+  #refreshToken(host: Host): void {
+    void host
+      .call(this.#hosts.tryMs, ({ kv }, options) => kv.range({ key: Buffer.from('\0'), limit: 1, keys_only: true }, options))
+      .catch(() => undefined);
+  }
+
+  #disconnect(): void {
+    clearTimeout(this.#lingering);
+    clearInterval(this.#timer);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#byId.clear();
+    if (connection !== undefined) endStream(connection.stream);
+  }
+}

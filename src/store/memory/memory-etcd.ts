@@ -1,0 +1,185 @@
+/**
+ * What an etcd cluster knows, in memory: one revision over all keys, transactions, leases that end, watches from now on.
+ *
+ * It answers at once and loses nothing; the faults of a network belong to whoever stands between it and a locker.
+ */
+import type { Clock } from '../../clock.ts';
+import {
+  type Committed,
+  type Compare,
+  type KeyValue,
+  LeaseNotFoundError,
+  type Operation,
+  type Range,
+  type Transaction,
+  type WatchEvent,
+  type WatchRequest,
+} from '../store.ts';
+
+interface Lease {
+  readonly ttlSeconds: number;
+  readonly keys: Set<string>;
+  endsAtMs: number;
+  cancelTimer: () => void;
+}
+
+interface Watcher extends WatchRequest {
+  readonly deliver: (events: readonly WatchEvent[], revision: bigint) => void;
+}
+
+export class MemoryEtcd {
+  readonly #clock: Clock;
+  readonly #kvs = new Map<string, KeyValue>();
+  readonly #leases = new Map<string, Lease>();
+  readonly #watchers = new Set<Watcher>();
+  #revision = 1n;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get revision(): bigint {
+    return this.#revision;
+  }
+
+  /** The ids of the leases that live. */
+  get leaseIds(): readonly string[] {
+    return [...this.#leases.keys()];
+  }
+
+  /** How many watches stand. */
+  get watchCount(): number {
+    return this.#watchers.size;
+  }
+
+  /** False where a lease of that id exists. */
+  grant(id: string, ttlSeconds: number): boolean {
+    if (this.#leases.has(id)) return false;
+    const lease: Lease = { ttlSeconds, keys: new Set(), endsAtMs: this.#endsAtMs(ttlSeconds), cancelTimer: () => undefined };
+    this.#leases.set(id, lease);
+    this.#armTimer(id, lease);
+    return true;
+  }
+
+  /** False where the lease is gone. */
+  renew(id: string): boolean {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) lease.endsAtMs = this.#endsAtMs(lease.ttlSeconds);
+    return lease !== undefined;
+  }
+
+  leaseKeys(id: string): ReadonlySet<string> {
+    return new Set(this.#leases.get(id)?.keys);
+  }
+
+  /** Ends a lease and deletes its keys, in one revision. */
+  revoke(id: string): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    lease.cancelTimer();
+    this.#leases.delete(id);
+    this.#write([...lease.keys].map((key) => ({ delete: { key } })));
+  }
+
+  commit({ compare, then, otherwise }: Transaction): Committed {
+    const succeeded = compare.every((one) => this.#holds(one));
+    const operations = succeeded ? then : otherwise;
+    for (const operation of operations) {
+      if ('put' in operation && operation.put.leaseId !== '0' && !this.#leases.has(operation.put.leaseId)) {
+        throw new LeaseNotFoundError('requested lease not found');
+      }
+    }
+    const ranges = this.#write(operations);
+    return { succeeded, revision: this.#revision, ranges };
+  }
+
+  watch(request: WatchRequest, deliver: Watcher['deliver']): () => void {
+    const watcher = { ...request, deliver };
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
+  }
+
+  #endsAtMs(ttlSeconds: number): number {
+    return this.#clock.now().monotonicMs + ttlSeconds * 1000;
+  }
+
+  #armTimer(id: string, lease: Lease): void {
+    lease.cancelTimer = this.#clock.setTimer(Math.max(0, lease.endsAtMs - this.#clock.now().monotonicMs), () => {
+      if (lease.endsAtMs > this.#clock.now().monotonicMs) this.#armTimer(id, lease);
+      else this.revoke(id);
+    });
+  }
+
+  #holds({ key, rangeEnd, target, op, revision }: Compare): boolean {
+    const found = this.#range({ key, ...(rangeEnd === undefined ? {} : { rangeEnd }) });
+    // A missing key counts as revision 0, an empty range makes every condition true.
+    const revisions = found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
+    if (rangeEnd === undefined && revisions.length === 0) revisions.push(0n);
+    return revisions.every((one) => (op === '=' ? one === revision : one < revision));
+  }
+
+  /** Does the operations in their order; what they write bears one new revision. */
+  #write(operations: readonly Operation[]): (readonly KeyValue[])[] {
+    const revision = this.#revision + 1n;
+    const events: WatchEvent[] = [];
+    const ranges: (readonly KeyValue[])[] = [];
+    for (const operation of operations) {
+      if ('range' in operation) ranges.push(this.#range(operation.range));
+      else if ('put' in operation) events.push({ type: 'put', kv: this.#put(operation.put, revision) });
+      else if (this.#delete(operation.delete.key)) {
+        events.push({
+          type: 'delete',
+          kv: { key: operation.delete.key, value: '', createRevision: 0n, modRevision: revision, leaseId: '0' },
+        });
+      }
+    }
+    if (events.length > 0) {
+      this.#revision = revision;
+      this.#notify(events);
+    }
+    return ranges;
+  }
+
+  #put({ key, value, leaseId }: { key: string; value: string; leaseId: string }, revision: bigint): KeyValue {
+    const before = this.#kvs.get(key);
+    if (before !== undefined) this.#leases.get(before.leaseId)?.keys.delete(key);
+    const kv = { key, value, createRevision: before?.createRevision ?? revision, modRevision: revision, leaseId };
+    this.#kvs.set(key, kv);
+    this.#leases.get(leaseId)?.keys.add(key);
+    return kv;
+  }
+
+  #delete(key: string): boolean {
+    const before = this.#kvs.get(key);
+    if (before !== undefined) this.#leases.get(before.leaseId)?.keys.delete(key);
+    return this.#kvs.delete(key);
+  }
+
+  #range({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly = false }: Range): readonly KeyValue[] {
+    const matches = ({ key: one, createRevision }: KeyValue): boolean =>
+      isWithin(one, key, rangeEnd) && (maxCreateRevision === undefined || createRevision <= maxCreateRevision);
+    const found = rangeEnd === undefined ? [this.#kvs.get(key)].filter((kv) => kv !== undefined) : [...this.#kvs.values()];
+    const sign = order === 'newest' ? -1 : 1;
+    return found
+      .filter(matches)
+      .sort((a, b) => (order === undefined ? compareText(a.key, b.key) : sign * Number(a.createRevision - b.createRevision)))
+      .slice(0, limit)
+      .map((kv) => (keysOnly ? { ...kv, value: '' } : kv));
+  }
+
+  #notify(events: readonly WatchEvent[]): void {
+    for (const watcher of [...this.#watchers]) {
+      const seen = events.filter(
+        ({ type, kv }) => isWithin(kv.key, watcher.key, watcher.rangeEnd) && (type === 'delete' || watcher.deletesOnly !== true),
+      );
+      if (seen.length > 0) watcher.deliver(seen, this.#revision);
+    }
+  }
+}
+
+const isWithin = (key: string, from: string, end: string | undefined): boolean =>
+  end === undefined ? key === from : key >= from && key < end;
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

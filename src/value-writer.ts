@@ -1,0 +1,135 @@
+/**
+ * Writes an entry's value: one write at a time, the newest value last.
+ *
+ * Each write compares the mod revision that the one before left, so a late one cannot overtake: of two writes that compare the
+ * same revision etcd applies one, and the value that lost is sent again with the new revision only if it is still the newest.
+ */
+import { addMs, type Instant, msUntil } from './clock.ts';
+import { deferred } from './deferred.ts';
+import { EtcdUnavailableError, type HostFailure, type LossReason } from './errors.ts';
+import type { Context } from './session.ts';
+import { OutcomeUnknownError } from './store/store.ts';
+
+interface Write {
+  readonly value: string;
+  readonly until: Instant;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** The entry that was written to is gone: lost for a reason, or given up by its own holder. */
+export class EntryGoneError extends Error {
+  override readonly name = 'EntryGoneError';
+  readonly reason: LossReason | undefined;
+
+  constructor(reason: LossReason | undefined) {
+    super('The entry is gone');
+    this.reason = reason;
+  }
+}
+
+export class ValueWriter {
+  readonly #context: Context;
+  readonly #entry: { readonly key: string; readonly leaseId: string };
+  readonly #onGone: () => void;
+  #created = 0n;
+  #modified = 0n;
+  #value: string;
+  #writes: Write[] = [];
+  #isBusy = false;
+  #stopped: EntryGoneError | undefined;
+
+  constructor(context: Context, entry: { readonly key: string; readonly leaseId: string }, value: string, onGone: () => void) {
+    this.#context = context;
+    this.#entry = entry;
+    this.#value = value;
+    this.#onGone = onGone;
+  }
+
+  /** The value as etcd last confirmed it, or as it will be created. */
+  get value(): string {
+    return this.#value;
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  start(createRevision: bigint, modRevision: bigint): void {
+    this.#created = createRevision;
+    this.#modified = modRevision;
+  }
+
+  /** From now on nothing is sent, and what waits is told so. */
+  stop(reason?: LossReason): void {
+    this.#stopped ??= new EntryGoneError(reason);
+    for (const write of this.#writes.splice(0)) write.reject(this.#stopped);
+  }
+
+  write(value: string): Promise<void> {
+    if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
+    const { promise, resolve, reject } = deferred();
+    const { clock, requestTimeoutMs } = this.#context;
+    this.#writes.push({ value, until: addMs(clock.now(), requestTimeoutMs), resolve, reject });
+    if (!this.#isBusy) void this.#run();
+    return promise;
+  }
+
+  async #run(): Promise<void> {
+    this.#isBusy = true;
+    while (this.#writes.length > 0) {
+      const answered = [...this.#writes];
+      const newest = answered[answered.length - 1];
+      if (newest === undefined) break;
+      try {
+        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) continue;
+        this.#settle(answered, (write) => {
+          write.resolve();
+        });
+      } catch (error) {
+        this.#settle(this.#failed(answered, error), (write) => {
+          write.reject(error instanceof OutcomeUnknownError ? this.#unavailable(error.hosts) : error);
+        });
+      }
+    }
+    this.#isBusy = false;
+  }
+
+  /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
+  async #send(value: string, timeoutMs: number): Promise<boolean> {
+    const { key, leaseId } = this.#entry;
+    const { succeeded, revision, ranges } = await this.#context.store.commit(
+      {
+        compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
+        then: [{ put: { key, value, leaseId } }],
+        otherwise: [{ range: { key } }],
+      },
+      { once: true, timeoutMs: Math.max(1, timeoutMs) },
+    );
+    const found = ranges[0]?.[0];
+    if (!succeeded && found?.createRevision !== this.#created) {
+      this.#onGone();
+      return false;
+    }
+    this.#modified = succeeded ? revision : (found?.modRevision ?? 0n);
+    if (!succeeded && found?.value !== value) return false;
+    this.#value = value;
+    return true;
+  }
+
+  // Without an answer a write goes on until its own time is up; a refusal is final for all that it stood for.
+  #failed(writes: readonly Write[], error: unknown): readonly Write[] {
+    if (!(error instanceof OutcomeUnknownError)) return writes;
+    const now = this.#context.clock.now();
+    return writes.filter(({ until }) => msUntil(until, now) <= 0);
+  }
+
+  #settle(writes: readonly Write[], settle: (write: Write) => void): void {
+    this.#writes = this.#writes.filter((write) => !writes.includes(write));
+    writes.forEach(settle);
+  }
+
+  #unavailable(hosts: readonly HostFailure[]): EtcdUnavailableError {
+    return new EtcdUnavailableError(this.#context.requestTimeoutMs, hosts);
+  }
+}

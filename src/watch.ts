@@ -1,0 +1,208 @@
+/**
+ * A name's state, once and as it goes on.
+ *
+ * The queue is read beside the setting up of the watch, and again where the watch turns out to stand only from a later revision,
+ * so no change can fall between the two: events up to the revision read are in it already, later ones are applied. After a break
+ * the same again. Nothing is ever asked for from a past revision.
+ */
+import { deferred } from './deferred.ts';
+import { EtcdUnavailableError } from './errors.ts';
+import { byCreateRevision, exclusive, isOurs, type Kind, queueRange, type QueueRange } from './keys.ts';
+import type { Context } from './session.ts';
+import type { KeyValue, WatchEvent } from './store/store.ts';
+
+/** One entry of a name's queue. */
+export interface Contender {
+  readonly key: string;
+  readonly mode: Kind['mode'];
+  readonly slots: number;
+  readonly value: string;
+  readonly fencingToken: bigint;
+  /** Decimal int64; '0' where the key has no lease. */
+  readonly leaseId: string;
+  /** Whether something other than this library made it, such as `etcdctl lock`. */
+  readonly foreign: boolean;
+}
+
+/** Who holds a name at `revision`. */
+export interface LockState {
+  readonly name: string;
+  readonly held: boolean;
+  readonly holders: readonly Contender[];
+  /** How many wait. */
+  readonly waiting: number;
+  readonly revision: bigint;
+}
+
+export interface LockDetails extends LockState {
+  /** In the order in which they will get it. */
+  readonly waiters: readonly Contender[];
+}
+
+/** @throws {EtcdUnavailableError} nobody answered in time */
+export async function inspectName({ store, prefix }: Context, name: string): Promise<LockDetails> {
+  const range = queueRange(prefix, name);
+  const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, order: 'oldest' } }], otherwise: [] });
+  return describe(name, range, ranges[0] ?? [], revision);
+}
+
+function describe(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
+  const [holder, ...waiters] = [...entries].sort(byCreateRevision).map((kv) => toContender(range, kv));
+  const holders = holder === undefined ? [] : [holder];
+  return { name, held: holders.length > 0, holders, waiting: waiters.length, waiters, revision };
+}
+
+const toContender = (range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender => ({
+  key,
+  ...exclusive,
+  value,
+  fencingToken: createRevision,
+  leaseId,
+  foreign: !isOurs(range, key),
+});
+
+/** The states of one name as an iterator that never holds more than the newest of them. */
+export class StateWatch implements AsyncIterableIterator<LockState> {
+  readonly #context: Context;
+  readonly #name: string;
+  readonly #range: QueueRange;
+  readonly #cleanUp: (() => void)[] = [];
+  readonly #queue = new Map<string, KeyValue>();
+  #revision = 0n;
+  /** Events that came while the queue was being read. */
+  #early: WatchEvent[] = [];
+  #isReading = false;
+  /** The revision from which on the watch stands. */
+  #createdAt = 0n;
+  #newest: LockState | undefined;
+  #yielded: LockState | undefined;
+  #next: ReturnType<typeof deferred<IteratorResult<LockState>>>[] = [];
+  #end: { readonly error?: unknown } | undefined;
+
+  constructor(context: Context, name: string, signal: AbortSignal | undefined) {
+    this.#context = context;
+    this.#name = name;
+    this.#range = queueRange(context.prefix, name);
+    if (signal?.aborted === true) {
+      this.#end = {};
+      return;
+    }
+    this.#cleanUp.push(context.clock.hold());
+    if (signal !== undefined) {
+      const abort = (): void => {
+        this.end();
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#cleanUp.push(() => {
+        signal.removeEventListener('abort', abort);
+      });
+    }
+    const stop = context.store.watch(this.#range, {
+      created: (revision) => {
+        this.#createdAt = revision;
+        if (revision > this.#revision) void this.#read();
+      },
+      events: (events, revision) => {
+        if (this.#isReading) this.#early.push(...events);
+        else this.#apply(events, revision);
+      },
+    });
+    this.#cleanUp.push(stop);
+    void this.#read();
+  }
+
+  next(): Promise<IteratorResult<LockState>> {
+    const waiting = deferred<IteratorResult<LockState>>();
+    this.#next.push(waiting);
+    this.#flush();
+    return waiting.promise;
+  }
+
+  return(): Promise<IteratorResult<LockState>> {
+    this.end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Calls `callback` when it ends, or at once where it has. */
+  onEnd(callback: () => void): void {
+    if (this.#end === undefined) this.#cleanUp.push(callback);
+    else callback();
+  }
+
+  /** Ends the loop over it, by an error if there is one. */
+  end(error?: unknown): void {
+    if (this.#end !== undefined) return;
+    this.#end = error === undefined ? {} : { error };
+    for (const cleanUp of this.#cleanUp.splice(0)) cleanUp();
+    this.#flush();
+  }
+
+  async #read(): Promise<void> {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    for (let failures = 0; this.#end === undefined; failures += 1) {
+      try {
+        const { revision, ranges } = await this.#context.store.commit({ compare: [], then: [{ range: this.#range }], otherwise: [] });
+        if (revision < this.#createdAt) continue;
+        this.#isReading = false;
+        this.#queue.clear();
+        for (const kv of ranges[0] ?? []) this.#queue.set(kv.key, kv);
+        this.#revision = revision;
+        this.#apply(this.#early.splice(0), revision);
+        return;
+      } catch (error) {
+        // An outage is what a watch is there to outlive; but one that never saw etcd tells why.
+        if (!(error instanceof EtcdUnavailableError) || this.#newest === undefined) this.end(error);
+        else await this.#pause(Math.min(50 * 2 ** failures, 1_000));
+      }
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#cleanUp.push(this.#context.clock.setTimer(delayMs, resolve), resolve);
+    });
+  }
+
+  #apply(events: readonly WatchEvent[], revision: bigint): void {
+    for (const { type, kv } of events) {
+      if (kv.modRevision <= this.#revision) continue;
+      if (type === 'delete') this.#queue.delete(kv.key);
+      else this.#queue.set(kv.key, kv);
+    }
+    for (const { kv } of events) if (kv.modRevision > this.#revision) this.#revision = kv.modRevision;
+    if (revision > this.#revision) this.#revision = revision;
+    const { name, held, holders, waiting } = describe(this.#name, this.#range, this.#queue.values(), this.#revision);
+    this.#newest = { name, held, holders, waiting, revision: this.#revision };
+    this.#flush();
+  }
+
+  #flush(): void {
+    const state = this.#newest;
+    if (this.#end === undefined) {
+      if (state === undefined || (this.#yielded !== undefined && isSame(this.#yielded, state))) return;
+      const waiting = this.#next.shift();
+      if (waiting === undefined) return;
+      this.#yielded = state;
+      waiting.resolve({ done: false, value: state });
+      return;
+    }
+    for (const waiting of this.#next.splice(0)) {
+      const { error } = this.#end;
+      this.#end = {};
+      if (error === undefined) waiting.resolve({ done: true, value: undefined });
+      else waiting.reject(error);
+    }
+  }
+}
+
+const isSame = (a: LockState, b: LockState): boolean =>
+  a.holders.length === b.holders.length &&
+  a.holders.every((holder, index) => {
+    const other = b.holders[index];
+    return other?.fencingToken === holder.fencingToken && other.key === holder.key && other.value === holder.value;
+  });

@@ -1,0 +1,170 @@
+/**
+ * A loopback TCP proxy in front of one server, to have the network fail between them. What is held
+ * back is kept in order and delivered on resume(), as TCP does it after an interruption; ends of
+ * connections are held back likewise, since a broken network does not carry them either.
+ */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { freePorts } from './ports.ts';
+
+export interface TcpProxy extends AsyncDisposable {
+  readonly endpoint: string;
+  /** Nothing passes in either direction; connections stay, and new ones are accepted. */
+  hang(): void;
+  /** What the client sends still arrives and takes effect; it just never hears of it. */
+  hangAnswers(): void;
+  /** Ends hang() and hangAnswers(): what was held back is delivered. */
+  resume(): void;
+  /** Resets every connection and refuses new ones. */
+  cut(): Promise<void>;
+  /** Ends cut(), on the same port. */
+  restore(): Promise<void>;
+  /** Each piece arrives `ms` later, in each direction; 0 ends it. */
+  delay(ms: number): void;
+  close(): Promise<void>;
+}
+
+interface Weather {
+  requestsPass: boolean;
+  answersPass: boolean;
+  delayMs: number;
+}
+
+export async function startTcpProxy(target: string): Promise<TcpProxy> {
+  const weather: Weather = { requestsPass: true, answersPass: true, delayMs: 0 };
+  const links = new Set<Link>();
+  const open = (port: number): Promise<Server> => listen(port, (client) => links.add(new Link(client, target, weather, links)));
+  const [port = 0] = await freePorts(1);
+  let server: Server | null = await open(port);
+
+  const set = (change: Partial<Weather>): void => {
+    Object.assign(weather, change);
+    for (const link of links) link.flush();
+  };
+  const cut = async (): Promise<void> => {
+    const closing = server;
+    server = null;
+    const closed = closing === null ? undefined : new Promise((resolve) => closing.close(resolve));
+    for (const link of links) link.reset();
+    await closed;
+  };
+  return {
+    endpoint: `127.0.0.1:${String(port)}`,
+    hang: () => {
+      set({ requestsPass: false, answersPass: false });
+    },
+    hangAnswers: () => {
+      set({ requestsPass: true, answersPass: false });
+    },
+    resume: () => {
+      set({ requestsPass: true, answersPass: true });
+    },
+    delay: (ms) => {
+      set({ delayMs: ms });
+    },
+    cut,
+    restore: async () => {
+      server ??= await open(port);
+    },
+    close: cut,
+    [Symbol.asyncDispose]: cut,
+  };
+}
+
+/** One connection of a client, and ours to the server on its behalf. */
+class Link {
+  readonly #links: Set<Link>;
+  readonly #sockets: readonly Socket[];
+  readonly #lanes: readonly Lane[];
+
+  constructor(client: Socket, target: string, weather: Weather, links: Set<Link>) {
+    const at = target.lastIndexOf(':');
+    const server = connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)), allowHalfOpen: true });
+    for (const socket of [client, server]) socket.setNoDelay(true); // the proxy must add no delay of its own
+    this.#links = links;
+    this.#sockets = [client, server];
+    this.#lanes = [
+      new Lane(client, server, weather, () => weather.requestsPass),
+      new Lane(server, client, weather, () => weather.answersPass),
+    ];
+    for (const socket of this.#sockets) {
+      socket.on('close', () => {
+        if (this.#sockets.every(({ destroyed }) => destroyed)) links.delete(this);
+      });
+    }
+  }
+
+  flush(): void {
+    for (const lane of this.#lanes) lane.flush();
+  }
+
+  reset(): void {
+    this.#links.delete(this);
+    for (const lane of this.#lanes) lane.drop();
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+}
+
+/** One direction of a link: what came, when it is due, and whether it may pass. */
+class Lane {
+  readonly #to: Socket;
+  readonly #weather: Weather;
+  readonly #passes: () => boolean;
+  #held: { readonly dueAt: number; deliver: () => void }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(from: Socket, to: Socket, weather: Weather, passes: () => boolean) {
+    this.#to = to;
+    this.#weather = weather;
+    this.#passes = passes;
+    from.on('error', () => undefined); // 'close' follows
+    from.on('data', (chunk) => {
+      this.#add(() => to.write(chunk));
+    });
+    from.on('end', () => {
+      this.#add(() => to.end());
+    });
+    from.on('close', (hadError) => {
+      this.#add(() => {
+        if (hadError) to.resetAndDestroy();
+        else to.destroySoon();
+      });
+    });
+  }
+
+  flush(): void {
+    clearTimeout(this.#timer);
+    while (this.#passes()) {
+      const next = this.#held[0];
+      if (next === undefined) return;
+      const waitMs = next.dueAt - performance.now();
+      if (waitMs > 0) {
+        this.#timer = setTimeout(() => {
+          this.flush();
+        }, Math.ceil(waitMs));
+        return;
+      }
+      this.#held.shift();
+      if (!this.#to.destroyed) next.deliver();
+    }
+  }
+
+  drop(): void {
+    clearTimeout(this.#timer);
+    this.#held = [];
+  }
+
+  #add(deliver: () => void): void {
+    this.#held.push({ dueAt: performance.now() + this.#weather.delayMs, deliver });
+    this.flush();
+  }
+}
+
+function listen(port: number, onConnection: (socket: Socket) => void): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true }, onConnection);
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => {
+      resolve(server);
+    });
+  });
+}
