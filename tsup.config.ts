@@ -8,5 +8,4 @@ export default defineConfig({
   // Without it each CommonJS entry would hold its own copy of the error classes.
   splitting: true,
   clean: true,
-  sourcemap: true,
 });

@@ -111,7 +111,7 @@ export class NameQueue {
     let failures = 0;
     for (let [caller] = this.#callers; caller !== undefined; [caller] = this.#callers) {
       try {
-        if (await this.#advance(caller)) break;
+        if (await this.#advance(caller)) return;
         failures = 0;
       } catch (error) {
         failures += 1;
@@ -124,7 +124,7 @@ export class NameQueue {
     this.#start();
   }
 
-  /** One step towards the lock for the caller in front, with nothing awaited after it; tells whether that was the last. */
+  /** One step towards the lock for the caller in front, tells whether it was the last: then somebody else may serve already. */
   async #advance(caller: Waiting<Lock>): Promise<boolean> {
     const entry = this.#entry;
     if (entry === undefined) {
@@ -158,6 +158,8 @@ export class NameQueue {
     } else {
       this.#entry = undefined;
       this.#callers.shift();
+      // Here and not where the loop ends, as the caller may release before that gets its turn.
+      this.#isServing = false;
       caller.resolve(this.hold(entry));
       return true;
     }

@@ -29,7 +29,7 @@ export interface Creation {
   readonly otherwise?: readonly Operation[];
 }
 
-/** What became of one sending of it; `found` holds what `otherwise` read. */
+/** What became of one sending; `found` holds what `otherwise` read. */
 export type CreationOutcome =
   | { readonly kind: 'created' }
   | { readonly kind: 'not-created'; readonly gateMoved: boolean; readonly found: readonly (readonly KeyValue[])[] };
@@ -39,6 +39,7 @@ export class Entry implements Member {
   readonly session: Session;
   readonly #context: Context;
   readonly #queue: QueueRange;
+  readonly #number: number;
   readonly #onChange: () => void;
   readonly #writer: ValueWriter;
   readonly #turn: Turn;
@@ -50,7 +51,8 @@ export class Entry implements Member {
     this.#context = context;
     this.#queue = queue;
     this.session = session;
-    this.key = entryKey(queue, session.leaseId, session.nextNumber());
+    this.#number = session.takeNumber(queue.key);
+    this.key = entryKey(queue, session.leaseId, this.#number);
     this.#onChange = onChange;
     this.#writer = new ValueWriter(context, { key: this.key, leaseId: session.leaseId }, value, () => {
       this.#lose('deleted');
@@ -147,12 +149,8 @@ export class Entry implements Member {
     if (this.#state.kind !== 'unsettled') return;
     const { gate } = this.#state;
     await this.session.settle(gate, timeoutMs);
-    const { ranges } = await this.#context.store.commit(
-      { compare: [], then: [{ range: { key: this.key } }], otherwise: [] },
-      { timeoutMs },
-    );
+    const own = await this.#read(timeoutMs);
     if (this.kind !== 'unsettled') return;
-    const [own] = ranges[0] ?? [];
     if (own === undefined) this.#state = { kind: 'new' };
     else this.#enqueued(own);
   }
@@ -202,8 +200,14 @@ export class Entry implements Member {
   }
 
   async verify(): Promise<void> {
-    const { ranges } = await this.#context.store.commit({ compare: [], then: [{ range: { key: this.key } }], otherwise: [] });
-    if (this.isSettled && ranges[0]?.[0]?.createRevision !== this.#token) this.#lose('deleted');
+    const own = await this.#read(this.#context.requestTimeoutMs);
+    if (this.isSettled && own?.createRevision !== this.#token) this.#lose('deleted');
+  }
+
+  async #read(timeoutMs: number): Promise<KeyValue | undefined> {
+    const read = { compare: [], then: [{ range: { key: this.key } }], otherwise: [] };
+    const { ranges } = await this.#context.store.commit(read, { timeoutMs });
+    return ranges[0]?.[0];
   }
 
   /** The promise of `leave` and `replaced`: settled when etcd has confirmed or the session has ended. */
@@ -294,6 +298,7 @@ export class Entry implements Member {
     this.#turn.stop();
     this.#writer.stop(reason);
     this.session.members.delete(this);
+    this.session.giveBackNumber(this.#queue.key, this.#number);
     this.session.leave();
     this.#left.resolve();
   }

@@ -60,7 +60,7 @@ export class Session {
   #gate = 0n;
   #moving: Promise<void> | undefined;
   #places = 0;
-  #entries = 0;
+  readonly #numbers = new Map<string, Set<number>>();
   readonly #pauses = new Set<() => void>();
   #sealed = false;
   #refused = false;
@@ -129,9 +129,25 @@ export class Session {
     return this.isOpen && (!this.#refused || [...this.members].some((member) => member.isHeld));
   }
 
-  /** Makes the key of each of its entries another one. */
-  nextNumber(): number {
-    return ++this.#entries;
+  /**
+   * The lowest number that no entry of this session bears in a queue now. Numbers are used again, as etcd keeps a deleted key in
+   * its index until the next compaction and every read of the queue passes it: a hot name with a new key for each turn gets slower
+   * with each. An old key's late requests find another revision than the one that they compare.
+   */
+  takeNumber(queue: string): number {
+    const taken = this.#numbers.get(queue) ?? new Set();
+    this.#numbers.set(queue, taken);
+    let n = 1;
+    while (taken.has(n)) n += 1;
+    taken.add(n);
+    return n;
+  }
+
+  /** To be called once the entry of that number is not in etcd and cannot come there any more. */
+  giveBackNumber(queue: string, n: number): void {
+    const taken = this.#numbers.get(queue);
+    taken?.delete(n);
+    if (taken?.size === 0) this.#numbers.delete(queue);
   }
 
   /** Waits, but not beyond the session's end. */

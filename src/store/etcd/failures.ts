@@ -31,7 +31,8 @@ export class CallFailure extends Error {
   }
 }
 
-const code = {
+/** Those of grpc's status codes that make a difference here. */
+export const status = {
   invalidArgument: 3,
   deadlineExceeded: 4,
   notFound: 5,
@@ -48,39 +49,39 @@ const unsent = [
   /^Name resolution failed/,
   /^Channel closed before call started/,
   /^Failed to parse DNS address/,
-  /Waiting for LB pick/,
+  /waiting for (LB pick|name resolution)/i,
 ];
 
-function kindOf(status: number, details: string): FailureKind {
+function kindOf(code: number, details: string): FailureKind {
   if (/revision of auth store is old|user name is empty/.test(details)) return 'stale-token';
   if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
-  const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = code;
-  if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(status)) return 'refused';
+  const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
+  if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
   // Without etcd's own words it may be our side that found the ANSWER too large.
-  return status === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
+  return code === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
 }
 
 export function toFailure(error: unknown): CallFailure {
   if (error instanceof CallFailure) return error;
   const message = error instanceof Error ? error.message : String(error);
-  const [, status, details] = /(\d+) [A-Z_]+: (.*)/s.exec(message) ?? [];
-  if (status !== undefined && details !== undefined) return new CallFailure(Number(status), details, error);
+  const [, code, details] = /(\d+) [A-Z_]+: (.*)/s.exec(message) ?? [];
+  if (code !== undefined && details !== undefined) return new CallFailure(Number(code), details, error);
   // etcd3 refuses a call on a client that was closed in the same turn before anything is sent.
-  if (/client was already closed/.test(message)) return new CallFailure(code.unavailable, 'Channel closed before call started', error);
+  if (/client was already closed/.test(message)) return new CallFailure(status.unavailable, 'Channel closed before call started', error);
   return new CallFailure(2, message, error);
 }
 
 export const noAnswer = (timeoutMs: number): CallFailure =>
-  new CallFailure(code.deadlineExceeded, `no answer within ${String(Math.round(timeoutMs))} ms`);
+  new CallFailure(status.deadlineExceeded, `no answer within ${String(Math.round(timeoutMs))} ms`);
 
-export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === code.unauthenticated;
+export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === status.unauthenticated;
 
 /** What a refusal is called above the port. */
-export function toRefusal({ code: status, details }: CallFailure, prefix: string): Error {
+export function toRefusal({ code, details }: CallFailure, prefix: string): Error {
   if (/lease not found/.test(details)) return new LeaseNotFoundError(details);
   const isAuth =
-    status === code.permissionDenied ||
-    status === code.unauthenticated ||
+    code === status.permissionDenied ||
+    code === status.unauthenticated ||
     /authentication (failed|is not enabled)|user name not found/.test(details);
   return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details);
 }

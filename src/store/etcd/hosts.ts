@@ -7,8 +7,10 @@
 import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options.ts';
 import { OutcomeUnknownError } from '../store.ts';
-import { type CallFailure, toFailure, toRefusal } from './failures.ts';
+import { type CallFailure, status, toFailure, toRefusal } from './failures.ts';
 import { Host } from './host.ts';
+
+const shortestTryMs = 10;
 
 export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
@@ -65,12 +67,13 @@ export class Hosts {
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
       const left = until - performance.now();
-      if (left <= 0 || this.#isClosed) throw new EtcdUnavailableError(timeoutMs, failures());
+      // A try cut short tells less of a host than the tries before it did.
+      if (left <= (reasons.size > 0 ? shortestTryMs : 0) || this.#isClosed) throw new EtcdUnavailableError(timeoutMs, failures());
       try {
         return await attempt(host, Math.min(this.tryMs, left), tries);
       } catch (error) {
         const failure = toFailure(error);
-        reasons.set(host.address, failure.details);
+        if (failure.code !== status.deadlineExceeded || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'stale-token') host.renewClient();
         else this.failed(host);
