@@ -144,7 +144,7 @@ export class EtcdAuthError extends LockerError {
   }
 }
 
-/** etcd refused a request for good, such as for want of space; nothing of it was applied. */
+/** etcd refused a request, such as for want of space. */
 export class EtcdRefusedError extends LockerError {
   override readonly name = 'EtcdRefusedError';
   readonly code = 'ETCD_REFUSED';

@@ -102,9 +102,9 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         this.#createdAt = revision;
         if (revision > this.#revision) void this.#read();
       },
-      events: (events, revision) => {
+      events: (events) => {
         if (this.#isReading) this.#early.push(...events);
-        else this.#apply(events, revision);
+        else this.#apply(events);
       },
     });
     this.#cleanUp.push(stop);
@@ -152,7 +152,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         this.#queue.clear();
         for (const kv of ranges[0] ?? []) this.#queue.set(kv.key, kv);
         this.#revision = revision;
-        this.#apply(this.#early.splice(0), revision);
+        this.#apply(this.#early.splice(0));
         return;
       } catch (error) {
         // An outage is what a watch is there to outlive; but one that never saw etcd tells why.
@@ -168,14 +168,14 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
     });
   }
 
-  #apply(events: readonly WatchEvent[], revision: bigint): void {
+  #apply(events: readonly WatchEvent[]): void {
     for (const { type, kv } of events) {
       if (kv.modRevision <= this.#revision) continue;
       if (type === 'delete') this.#queue.delete(kv.key);
       else this.#queue.set(kv.key, kv);
     }
+    // By what was applied alone: the answers to a watch that lags behind bear etcd's newest revision long before its events.
     for (const { kv } of events) if (kv.modRevision > this.#revision) this.#revision = kv.modRevision;
-    if (revision > this.#revision) this.#revision = revision;
     const { name, held, holders, waiting } = describe(this.#name, this.#range, this.#queue.values(), this.#revision);
     this.#newest = { name, held, holders, waiting, revision: this.#revision };
     this.#flush();

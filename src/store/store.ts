@@ -84,8 +84,8 @@ export interface WatchRequest {
 export interface WatchListener {
   /** The watch stands from `revision` on; called again after every break, in which events may have been missed. */
   created(revision: bigint): void;
-  /** All that one revision or more did, never a part of a revision. */
-  events(events: readonly WatchEvent[], revision: bigint): void;
+  /** All that one revision or more did, never a part of a revision, in the order of the revisions. */
+  events(events: readonly WatchEvent[]): void;
 }
 
 /**

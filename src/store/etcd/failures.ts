@@ -12,6 +12,8 @@ export type FailureKind =
   | 'unsent'
   /** etcd said no: nothing was applied. */
   | 'refused'
+  /** etcd said no, but at the moment in which its space runs out it says so of what it has applied. */
+  | 'no-space'
   /** Refused for an outdated token: nothing was applied, and a new client will do better. */
   | 'stale-token'
   /** It may be applied or not, now or later. */
@@ -57,6 +59,7 @@ function kindOf(code: number, details: string): FailureKind {
   if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
   const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
   if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
+  if (/database space exceeded/.test(details)) return 'no-space';
   // Without etcd's own words it may be our side that found the ANSWER too large.
   return code === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
 }

@@ -74,10 +74,10 @@ export class Hosts {
       } catch (error) {
         const failure = toFailure(error);
         if (failure.code !== status.deadlineExceeded || !reasons.has(host.address)) reasons.set(host.address, failure.details);
-        if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
+        if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'stale-token') host.renewClient();
         else this.failed(host);
-        if (failure.kind === 'unknown' && once) throw new OutcomeUnknownError(failures());
+        if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
         await this.#breathe(tries, failure, until);
       }
     }

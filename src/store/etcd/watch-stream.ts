@@ -142,7 +142,7 @@ export class WatchStream {
         type: type === 'Delete' ? ('delete' as const) : ('put' as const),
         kv: toKeyValue(kv),
       }));
-      if (events.length > 0) this.#byId.get(Number(answer.watch_id))?.listener.events(events, BigInt(answer.header.revision));
+      if (events.length > 0) this.#byId.get(Number(answer.watch_id))?.listener.events(events);
     }
   }
 

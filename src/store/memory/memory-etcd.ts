@@ -24,7 +24,7 @@ interface Lease {
 }
 
 interface Watcher extends WatchRequest {
-  readonly deliver: (events: readonly WatchEvent[], revision: bigint) => void;
+  readonly deliver: (events: readonly WatchEvent[]) => void;
 }
 
 export class MemoryEtcd {
@@ -174,7 +174,7 @@ export class MemoryEtcd {
       const seen = events.filter(
         ({ type, kv }) => isWithin(kv.key, watcher.key, watcher.rangeEnd) && (type === 'delete' || watcher.deletesOnly !== true),
       );
-      if (seen.length > 0) watcher.deliver(seen, this.#revision);
+      if (seen.length > 0) watcher.deliver(seen);
     }
   }
 }

@@ -65,9 +65,9 @@ export class MemoryStore implements Store {
         if (!isOver) tell();
       });
     };
-    const stop = this.#etcd.watch(request, (events, revision) => {
+    const stop = this.#etcd.watch(request, (events) => {
       later(() => {
-        listener.events(events, revision);
+        listener.events(events);
       });
     });
     const { revision } = this.#etcd;
