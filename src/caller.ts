@@ -42,7 +42,7 @@ export class Caller<T> {
     if (timeoutMs !== undefined) {
       this.#cleanUp.push(
         clock.setTimer(timeoutMs, () => {
-          if (this.#end()) this.#settled.resolve(Promise.resolve().then(onTimeout));
+          if (this.#end()) this.#settled.resolve(onTimeout());
         }),
       );
     }

@@ -2,6 +2,7 @@
 import { NameQueue, type Shared } from './acquire.ts';
 import { Caller } from './caller.ts';
 import { systemClock } from './clock.ts';
+import { deferred } from './deferred.ts';
 import { LockerClosedError, LockTimeoutError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { queueRange } from './keys.ts';
@@ -229,16 +230,22 @@ class EtcdLocker implements Locker {
   // For a message only, so it must not make the caller wait for long, nor fail.
   async #holderOf(name: string): Promise<string | undefined> {
     const { clock } = this.#shared;
-    return new Promise((resolve) => {
-      const giveUp = (): void => {
+    const letGo = clock.hold();
+    const { promise, resolve } = deferred<string | undefined>();
+    const cancel = clock.setTimer(Math.min(500, this.#options.requestTimeoutMs), () => {
+      resolve(undefined);
+    });
+    inspectName(this.#shared, name).then(
+      ({ holders }) => {
+        resolve(holders[0]?.value);
+      },
+      () => {
         resolve(undefined);
-      };
-      const cancel = clock.setTimer(Math.min(500, this.#options.requestTimeoutMs), giveUp);
-      inspectName(this.#shared, name)
-        .then(({ holders }) => {
-          resolve(holders[0]?.value);
-        }, giveUp)
-        .finally(cancel);
+      },
+    );
+    return promise.finally(() => {
+      cancel();
+      letGo();
     });
   }
 

@@ -85,6 +85,6 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
   const isAuth =
     code === status.permissionDenied ||
     code === status.unauthenticated ||
-    /authentication (failed|is not enabled)|user name not found/.test(details);
+    /authentication (failed|is not enabled)|user name (is empty|not found)|revision of auth store is old/.test(details);
   return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details);
 }

@@ -11,6 +11,8 @@ import { type CallFailure, status, toFailure, toRefusal } from './failures.ts';
 import { Host } from './host.ts';
 
 const shortestTryMs = 10;
+/** How often a request gets a new client for its token, before etcd's refusal counts. */
+const maxStaleTokens = 3;
 
 export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
@@ -21,6 +23,7 @@ export interface RequestOptions {
 export class Hosts {
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
+  readonly #hasAuth: boolean;
   readonly #requestTimeoutMs: number;
   readonly #sleepers = new Set<() => void>();
   #at: number;
@@ -29,6 +32,7 @@ export class Hosts {
   constructor({ etcd, prefix, requestTimeoutMs }: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs'>) {
     this.#hosts = etcd.hosts.map((url) => new Host(url, etcd, requestTimeoutMs));
     this.#prefix = prefix;
+    this.#hasAuth = etcd.auth !== undefined;
     this.#requestTimeoutMs = requestTimeoutMs;
     // Anywhere, so that a fleet of lockers spreads over the members.
     this.#at = Math.floor(Math.random() * this.#hosts.length);
@@ -63,6 +67,7 @@ export class Hosts {
   ): Promise<T> {
     const until = performance.now() + timeoutMs;
     const reasons = new Map<string, string>();
+    let staleTokens = 0;
     const failures = (): HostFailure[] => [...reasons].map(([host, reason]) => ({ host, reason }));
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
@@ -74,6 +79,7 @@ export class Hosts {
       } catch (error) {
         const failure = toFailure(error);
         if (failure.code !== status.deadlineExceeded || !reasons.has(host.address)) reasons.set(host.address, failure.details);
+        if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'stale-token') host.renewClient();
         else this.failed(host);
