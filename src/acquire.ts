@@ -5,7 +5,7 @@
  * entry belongs to the queue, not to the caller: whoever gives up leaves it to the next, if that one uses the same session.
  * One loop serves the caller in front, step by step, and asks after each step who is in front now.
  */
-import { msUntil } from './clock.ts';
+import { addMs, type Instant, msUntil } from './clock.ts';
 import type { Waiting } from './caller.ts';
 import { type Creation, Entry } from './entry.ts';
 import { EtcdUnavailableError, type HostFailure } from './errors.ts';
@@ -34,6 +34,8 @@ export class NameQueue {
   /** An entry that is to be deleted by the creation of the next one. */
   #replaces: Entry | undefined;
   #holder: Entry | undefined;
+  /** Since when etcd owes an answer, and what its hosts have said meanwhile. */
+  #owed: { readonly since: Instant; readonly hosts: readonly HostFailure[] } | undefined;
   #isServing = false;
   #isWoken = false;
   #wake: () => void = () => undefined;
@@ -87,8 +89,10 @@ export class NameQueue {
   }
 
   #release(entry: Entry): Promise<void> {
-    const [next] = this.#callers;
-    const session = next === undefined || this.#isServing ? undefined : this.#shared.sessions.enterAtOnce(next.ttlSeconds);
+    // Where a try got the lock beside the queue, the queue has an entry of its own already.
+    const isQueues = this.#holder === entry && !this.#isServing;
+    const next = isQueues ? this.#callers[0] : undefined;
+    const session = next === undefined ? undefined : this.#shared.sessions.enterAtOnce(next.ttlSeconds);
     if (next === undefined || session === undefined) {
       entry.leave();
     } else {
@@ -128,14 +132,14 @@ export class NameQueue {
   async #advance(caller: Waiting<Lock>): Promise<boolean> {
     const entry = this.#entry;
     if (entry === undefined) {
-      const session = await this.#shared.sessions.enter(caller.ttlSeconds);
+      const session = await this.#ask(this.#shared.sessions.enter(caller.ttlSeconds, this.#timeLeft(caller)));
       this.#entry = new Entry(this.#shared, this.range, session, caller.value, this.wake);
     } else if (entry.kind === 'gone' || entry.session.isSealed || entry.session.ttlSeconds !== caller.ttlSeconds) {
       this.#drop();
     } else if (entry.kind === 'new') {
       await this.#enqueue(entry, caller);
     } else if (entry.kind === 'unsettled') {
-      await entry.settle(this.#timeLeft(caller));
+      await this.#ask(entry.settle(this.#timeLeft(caller)));
     } else {
       return this.#awaitTurn(entry, caller);
     }
@@ -144,7 +148,7 @@ export class NameQueue {
 
   async #awaitTurn(entry: Entry, caller: Waiting<Lock>): Promise<boolean> {
     caller.wasEnqueued = true;
-    if (entry.value !== caller.value) {
+    if (!entry.bears(caller.value)) {
       await entry.setValue(caller.value);
     } else if (entry.needsLook) {
       await entry.look();
@@ -176,9 +180,8 @@ export class NameQueue {
             first: [{ delete: { key: old.key } }],
             otherwise: [{ range: { key: old.key } }],
           };
-    caller.askedAt ??= this.#shared.clock.now();
     try {
-      const outcome = await entry.create(creation, this.#timeLeft(caller));
+      const outcome = await this.#ask(entry.create(creation, this.#timeLeft(caller)));
       if (outcome.kind === 'created') {
         old?.replaced();
         this.#replaces = undefined;
@@ -206,25 +209,45 @@ export class NameQueue {
     this.#entry = undefined;
   }
 
+  /** Keeps account of how long etcd has been silent. */
+  async #ask<T>(answer: Promise<T>): Promise<T> {
+    this.#owed ??= { since: this.#shared.clock.now(), hosts: [] };
+    const { since } = this.#owed;
+    try {
+      const result = await answer;
+      this.#owed = undefined;
+      return result;
+    } catch (error) {
+      const isSilence = error instanceof OutcomeUnknownError || error instanceof EtcdUnavailableError;
+      this.#owed = isSilence ? { since, hosts: error.hosts.length > 0 ? error.hosts : (this.#owed?.hosts ?? []) } : undefined;
+      throw error;
+    }
+  }
+
+  // Who was enqueued once waits on whatever happens; who was not is told after a whole requestTimeoutMs of silence.
   #failed(caller: Waiting<Lock>, error: unknown): void {
     const { logger, requestTimeoutMs } = this.#shared;
-    if (caller.wasEnqueued) {
-      logger.warn(`etcd-locker: still waiting for lock ${JSON.stringify(this.name)}: ${String(error)}`);
+    if (caller.wasEnqueued) logger.warn(`etcd-locker: still waiting for lock ${JSON.stringify(this.name)}: ${String(error)}`);
+    if (this.#owed === undefined) {
+      if (!caller.wasEnqueued) caller.reject(error);
       return;
     }
-    const hosts: readonly HostFailure[] | undefined = error instanceof OutcomeUnknownError ? error.hosts : undefined;
-    caller.reject(hosts === undefined ? error : new EtcdUnavailableError(requestTimeoutMs, hosts));
+    for (const one of [...this.#callers]) {
+      if (one.wasEnqueued || (one !== caller && this.#hasTime(one))) continue;
+      one.reject(new EtcdUnavailableError(requestTimeoutMs, this.#owed.hosts));
+    }
   }
 
   #hasTime(caller: Waiting<Lock>): boolean {
     return caller.wasEnqueued || this.#timeLeft(caller) > 1;
   }
 
-  // Who was enqueued once waits on whatever happens; who was not is told after requestTimeoutMs.
-  #timeLeft({ askedAt, wasEnqueued }: Waiting<Lock>): number {
+  #timeLeft({ joinedAt, wasEnqueued }: Waiting<Lock>): number {
     const { clock, requestTimeoutMs } = this.#shared;
-    if (askedAt === undefined || wasEnqueued) return requestTimeoutMs;
-    return Math.max(1, requestTimeoutMs + msUntil(askedAt, clock.now()));
+    if (this.#owed === undefined || wasEnqueued) return requestTimeoutMs;
+    const { since } = this.#owed;
+    const waitsSince = joinedAt.monotonicMs > since.monotonicMs ? joinedAt : since;
+    return Math.max(1, msUntil(addMs(waitsSince, requestTimeoutMs), clock.now()));
   }
 
   /** Until something happens, or at most `delayMs`. */

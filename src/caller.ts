@@ -10,7 +10,7 @@ import type { ResolvedLockOptions } from './options.ts';
 /** What a queue sees of a caller that it can make happy by a `T`. */
 export type Waiting<T> = Pick<
   Caller<T>,
-  'value' | 'ttlSeconds' | 'wasEnqueued' | 'askedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'
+  'value' | 'ttlSeconds' | 'wasEnqueued' | 'joinedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'
 >;
 
 export class Caller<T> {
@@ -18,8 +18,7 @@ export class Caller<T> {
   readonly ttlSeconds: number;
   /** Once true, only timeout, abort or close end the waiting. */
   wasEnqueued = false;
-  /** When its first write to etcd went out. */
-  askedAt: Instant | undefined;
+  readonly joinedAt: Instant;
   readonly #settled = deferred<T>();
   readonly #cleanUp: (() => void)[] = [];
   #isWaiting = true;
@@ -27,6 +26,7 @@ export class Caller<T> {
   #onGiveUp: () => void = () => undefined;
 
   constructor(clock: Clock, { value, ttlSeconds, timeoutMs, signal }: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
+    this.joinedAt = clock.now();
     this.value = value;
     this.ttlSeconds = ttlSeconds;
     this.#cleanUp.push(clock.hold());

@@ -53,3 +53,16 @@ export const systemClock: Clock = {
     };
   },
 };
+
+/** Settles as `promise` does, but resolves where that takes longer than `limitMs`. */
+export async function within(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<void> {
+  let cancel = (): void => undefined;
+  const isOver = new Promise<void>((resolve) => {
+    cancel = clock.setTimer(limitMs, resolve);
+  });
+  try {
+    await Promise.race([promise, isOver]);
+  } finally {
+    cancel();
+  }
+}

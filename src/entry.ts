@@ -5,7 +5,7 @@
  * 'unsettled' until the gate has moved: from then on the key is there or never will be. Every delete and every value compares
  * the revision it means, so that nothing but our own entry is ever touched.
  */
-import type { Instant } from './clock.ts';
+import { addMs, type Instant, msUntil } from './clock.ts';
 import { deferred } from './deferred.ts';
 import { EtcdUnavailableError, type LossReason } from './errors.ts';
 import { entryKey, headOf, lastOf, type QueueRange } from './keys.ts';
@@ -54,7 +54,7 @@ export class Entry implements Member {
     this.#number = session.takeNumber(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number);
     this.#onChange = onChange;
-    this.#writer = new ValueWriter(context, { key: this.key, leaseId: session.leaseId }, value, () => {
+    this.#writer = new ValueWriter(context, { key: this.key, session }, value, () => {
       this.#lose('deleted');
     });
     this.#turn = new Turn(context, queue, session, onChange);
@@ -73,6 +73,11 @@ export class Entry implements Member {
 
   get value(): string {
     return this.#writer.value;
+  }
+
+  /** Whether its value is certainly this one. */
+  bears(value: string): boolean {
+    return this.#writer.isCertain && this.value === value;
   }
 
   get isHeld(): boolean {
@@ -148,8 +153,10 @@ export class Entry implements Member {
   async settle(timeoutMs: number): Promise<void> {
     if (this.#state.kind !== 'unsettled') return;
     const { gate } = this.#state;
+    const { clock } = this.#context;
+    const until = addMs(clock.now(), timeoutMs);
     await this.session.settle(gate, timeoutMs);
-    const own = await this.#read(timeoutMs);
+    const own = await this.#read(Math.max(1, msUntil(until, clock.now())));
     if (this.kind !== 'unsettled') return;
     if (own === undefined) this.#state = { kind: 'new' };
     else this.#enqueued(own);

@@ -189,11 +189,12 @@ class EtcdLocker implements Locker {
   }
 
   #queueOf(name: string): NameQueue {
-    let queue = this.#queues.get(name);
-    if (queue === undefined) {
-      queue = new NameQueue(this.#shared, name, () => this.#queues.delete(name));
-      this.#queues.set(name, queue);
-    }
+    const found = this.#queues.get(name);
+    if (found !== undefined) return found;
+    const queue = new NameQueue(this.#shared, name, () => {
+      if (this.#queues.get(name) === queue) this.#queues.delete(name);
+    });
+    this.#queues.set(name, queue);
     return queue;
   }
 

@@ -7,8 +7,8 @@
  * answer may still come. Source: Gray & Cheriton, "Leases" (SOSP 1989).
  */
 import { randomBytes } from 'node:crypto';
-import { addMs, type Clock, type Instant, msUntil } from './clock.ts';
-import type { LossReason } from './errors.ts';
+import { addMs, type Clock, type Instant, msUntil, within } from './clock.ts';
+import { EtcdUnavailableError, type LossReason } from './errors.ts';
 import { gateKey } from './keys.ts';
 import type { Logger } from './options.ts';
 import type { Renewal, Store } from './store/store.ts';
@@ -221,23 +221,30 @@ export class Session {
    * @throws {EtcdUnavailableError} nobody answered in time; call again
    */
   async settle(gate: bigint, timeoutMs: number): Promise<void> {
+    const { clock, requestTimeoutMs } = this.#context;
+    const until = addMs(clock.now(), timeoutMs);
     while (this.isOpen && this.#gate <= gate) {
-      await (this.#moving ??= this.#moveGate(timeoutMs).finally(() => (this.#moving = undefined)));
+      const isOurs = this.#moving === undefined;
+      this.#moving ??= this.#moveGate().finally(() => (this.#moving = undefined));
+      try {
+        await within(clock, Math.max(0, msUntil(until, clock.now())), this.#moving);
+      } catch (error) {
+        // Somebody else's move may end in the middle of our time, and ours goes on for those who have more of it.
+        if (isOurs || !(error instanceof EtcdUnavailableError)) throw error;
+      }
+      if (this.#gate <= gate && msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
     }
   }
 
-  async #moveGate(timeoutMs: number): Promise<void> {
+  async #moveGate(): Promise<void> {
     if (this.#state.kind !== 'open') return;
     const { store, value } = this.#context;
     const { gateKey: key, leaseId } = this;
-    const { succeeded, revision } = await store.commit(
-      {
-        compare: [{ key, target: 'create', op: '=', revision: this.#state.gateCreated }],
-        then: [{ put: { key, value, leaseId } }],
-        otherwise: [],
-      },
-      { timeoutMs },
-    );
+    const { succeeded, revision } = await store.commit({
+      compare: [{ key, target: 'create', op: '=', revision: this.#state.gateCreated }],
+      then: [{ put: { key, value, leaseId } }],
+      otherwise: [],
+    });
     // Without the gate no such write can be applied either, for a key never gets back a mod revision that it had.
     if (succeeded) this.gateSeen(revision);
     else this.end('expired');

@@ -1,5 +1,6 @@
 /** The sessions of one locker: one per TTL in use and per thousand entries, opened once however many callers race for it. */
-import { LockerClosedError } from './errors.ts';
+import { addMs, msUntil, within } from './clock.ts';
+import { EtcdUnavailableError, LockerClosedError } from './errors.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type Context, Session } from './session.ts';
 import { LeaseNotFoundError } from './store/store.ts';
@@ -24,21 +25,29 @@ export class Sessions {
    * @throws {EtcdUnavailableError} none could be opened in time
    * @throws {LockerClosedError} the locker was closed
    */
-  async enter(ttlSeconds: number): Promise<Session> {
+  async enter(ttlSeconds: number, timeoutMs: number): Promise<Session> {
+    const { clock, requestTimeoutMs } = this.#context;
+    const until = addMs(clock.now(), timeoutMs);
     for (;;) {
       if (this.#closed) throw new LockerClosedError();
-      const session = this.#find(ttlSeconds) ?? this.#open(ttlSeconds);
+      const found = this.#find(ttlSeconds);
+      const session = found ?? this.#open(ttlSeconds);
       session.enter();
       try {
-        await this.#opened.get(session);
+        const opened = this.#opened.get(session);
+        if (opened !== undefined && !session.isOpen) await within(clock, Math.max(0, msUntil(until, clock.now())), opened);
+        if (session.isOpen && !session.isSealed) return session;
       } catch (error) {
         session.leave();
         // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
         if (error instanceof LeaseNotFoundError) continue;
-        throw error;
+        // Somebody else's attempt may have failed in the middle of our time.
+        const isOurs = found === undefined || msUntil(until, clock.now()) <= 0;
+        if (isOurs || !(error instanceof EtcdUnavailableError)) throw error;
+        continue;
       }
-      if (session.isOpen && !session.isSealed) return session;
       session.leave();
+      if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
     }
   }
 

@@ -19,7 +19,7 @@ type Attempt = Pick<Waiting<never>, 'value' | 'ttlSeconds' | 'isWaiting'>;
  */
 export async function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt): Promise<Entry | null> {
   while (caller.isWaiting) {
-    const session = await shared.sessions.enter(caller.ttlSeconds);
+    const session = await shared.sessions.enter(caller.ttlSeconds, shared.requestTimeoutMs);
     const entry = new Entry(shared, range, session, caller.value, () => undefined);
     let isWon = false;
     try {

@@ -7,7 +7,7 @@
 import { addMs, type Instant, msUntil } from './clock.ts';
 import { deferred } from './deferred.ts';
 import { EtcdUnavailableError, type HostFailure, type LossReason } from './errors.ts';
-import type { Context } from './session.ts';
+import type { Context, Session } from './session.ts';
 import { OutcomeUnknownError } from './store/store.ts';
 
 interface Write {
@@ -30,16 +30,17 @@ export class EntryGoneError extends Error {
 
 export class ValueWriter {
   readonly #context: Context;
-  readonly #entry: { readonly key: string; readonly leaseId: string };
+  readonly #entry: { readonly key: string; readonly session: Session };
   readonly #onGone: () => void;
   #created = 0n;
   #modified = 0n;
   #value: string;
   #writes: Write[] = [];
   #isBusy = false;
+  #isCertain = true;
   #stopped: EntryGoneError | undefined;
 
-  constructor(context: Context, entry: { readonly key: string; readonly leaseId: string }, value: string, onGone: () => void) {
+  constructor(context: Context, entry: { readonly key: string; readonly session: Session }, value: string, onGone: () => void) {
     this.#context = context;
     this.#entry = entry;
     this.#value = value;
@@ -49,6 +50,11 @@ export class ValueWriter {
   /** The value as etcd last confirmed it, or as it will be created. */
   get value(): string {
     return this.#value;
+  }
+
+  /** False from an unanswered write on until the next answer: it may be applied yet. */
+  get isCertain(): boolean {
+    return this.#isCertain;
   }
 
   get isBusy(): boolean {
@@ -77,7 +83,7 @@ export class ValueWriter {
 
   async #run(): Promise<void> {
     this.#isBusy = true;
-    while (this.#writes.length > 0) {
+    for (let failures = 0; this.#writes.length > 0;) {
       const answered = [...this.#writes];
       const newest = answered[answered.length - 1];
       if (newest === undefined) break;
@@ -87,9 +93,11 @@ export class ValueWriter {
           write.resolve();
         });
       } catch (error) {
+        failures += 1;
         this.#settle(this.#failed(answered, error), (write) => {
           write.reject(error instanceof OutcomeUnknownError ? this.#unavailable(error.hosts) : error);
         });
+        if (this.#writes.length > 0) await this.#entry.session.pause(Math.min(25 * 2 ** failures, 1_000));
       }
     }
     this.#isBusy = false;
@@ -97,15 +105,17 @@ export class ValueWriter {
 
   /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
-    const { key, leaseId } = this.#entry;
+    const { key, session } = this.#entry;
+    this.#isCertain = false;
     const { succeeded, revision, ranges } = await this.#context.store.commit(
       {
         compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
-        then: [{ put: { key, value, leaseId } }],
+        then: [{ put: { key, value, leaseId: session.leaseId } }],
         otherwise: [{ range: { key } }],
       },
       { once: true, timeoutMs: Math.max(1, timeoutMs) },
     );
+    this.#isCertain = true;
     const found = ranges[0]?.[0];
     if (!succeeded && found?.createRevision !== this.#created) {
       this.#onGone();
