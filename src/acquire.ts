@@ -7,7 +7,7 @@
  */
 import { addMs, type Instant, msUntil } from './clock.ts';
 import type { Waiting } from './caller.ts';
-import { type Creation, Entry } from './entry.ts';
+import { Entry } from './entry.ts';
 import { EtcdUnavailableError, type HostFailure } from './errors.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { queueRange, type QueueRange } from './keys.ts';
@@ -15,6 +15,7 @@ import { type Lock, LockHandle } from './lock.ts';
 import type { Context } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import { LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
+import type { Creation } from './transactions.ts';
 import { EntryGoneError } from './value-writer.ts';
 
 /** The parts that all queues of a locker share. */

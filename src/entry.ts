@@ -8,9 +8,10 @@
 import { addMs, type Instant, msUntil } from './clock.ts';
 import { deferred } from './deferred.ts';
 import { EtcdUnavailableError, type LossReason } from './errors.ts';
-import { entryKey, headOf, lastOf, type QueueRange } from './keys.ts';
+import { entryKey, type QueueRange } from './keys.ts';
 import type { Context, Member, Session } from './session.ts';
-import { type Compare, type KeyValue, type Operation, OutcomeUnknownError } from './store/store.ts';
+import { type KeyValue, OutcomeUnknownError } from './store/store.ts';
+import { type Creation, creationOf, deletionOf, lookOf, readingOf } from './transactions.ts';
 import { Turn } from './turn.ts';
 import { ValueWriter } from './value-writer.ts';
 
@@ -22,13 +23,6 @@ type State =
   | { readonly kind: 'leaving' }
   | { readonly kind: 'gone' };
 
-/** What a write that creates an entry compares and does besides; `otherwise` is read where a compare fails. */
-export interface Creation {
-  readonly compare: readonly Compare[];
-  readonly first?: readonly Operation[];
-  readonly otherwise?: readonly Operation[];
-}
-
 /** What became of one sending; `found` holds what `otherwise` read. */
 export type CreationOutcome =
   | { readonly kind: 'created' }
@@ -38,7 +32,7 @@ export class Entry implements Member {
   readonly key: string;
   readonly session: Session;
   readonly #context: Context;
-  readonly #queue: QueueRange;
+  readonly queue: QueueRange;
   readonly #number: number;
   readonly #onChange: () => void;
   readonly #writer: ValueWriter;
@@ -49,7 +43,7 @@ export class Entry implements Member {
   /** The session must have a place taken for it, which the entry gives back. */
   constructor(context: Context, queue: QueueRange, session: Session, value: string, onChange: () => void) {
     this.#context = context;
-    this.#queue = queue;
+    this.queue = queue;
     this.session = session;
     this.#number = session.takeNumber(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number);
@@ -101,25 +95,12 @@ export class Entry implements Member {
    * Sends a write that creates the entry, once.
    * @throws {OutcomeUnknownError} no answer came; `settle` finds out
    */
-  async create({ compare, first = [], otherwise = [] }: Creation, timeoutMs: number): Promise<CreationOutcome> {
+  async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
     const { key, session } = this;
     const { gate } = session;
-    const own = { range: { key } };
     let answer;
     try {
-      answer = await this.#context.store.commit(
-        {
-          compare: [...compare, { key: session.gateKey, target: 'mod', op: '=', revision: gate }],
-          then: [
-            ...first,
-            { put: { key, value: this.value, leaseId: session.leaseId } },
-            { range: headOf(this.#queue) },
-            { range: lastOf(this.#queue, 2) },
-          ],
-          otherwise: [own, { range: { key: session.gateKey } }, ...otherwise],
-        },
-        { once: true, timeoutMs },
-      );
+      answer = await this.#context.store.commit(creationOf(this, session, this.value, creation), { once: true, timeoutMs });
     } catch (error) {
       if (error instanceof OutcomeUnknownError && this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
       throw error;
@@ -164,11 +145,7 @@ export class Entry implements Member {
 
   /** Reads who is before it; counts it lost where it is not there any more. */
   async look(): Promise<void> {
-    const { revision, ranges } = await this.#context.store.commit({
-      compare: [],
-      then: [{ range: headOf(this.#queue) }, { range: { key: this.key } }, { range: lastOf(this.#queue, 1, this.#token) }],
-      otherwise: [],
-    });
+    const { revision, ranges } = await this.#context.store.commit(lookOf(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[head] = [], [own] = [], [predecessor] = []] = ranges;
     if (own?.createRevision === this.#token) this.#turn.looked(this.key, revision, head, predecessor);
@@ -212,8 +189,7 @@ export class Entry implements Member {
   }
 
   async #read(timeoutMs: number): Promise<KeyValue | undefined> {
-    const read = { compare: [], then: [{ range: { key: this.key } }], otherwise: [] };
-    const { ranges } = await this.#context.store.commit(read, { timeoutMs });
+    const { ranges } = await this.#context.store.commit(readingOf(this), { timeoutMs });
     return ranges[0]?.[0];
   }
 
@@ -244,11 +220,7 @@ export class Entry implements Member {
     for (let failures = 0; this.kind === 'leaving' && this.session.isOpen; failures += 1) {
       if (failures > 0) await this.session.pause(Math.min(50 * 2 ** failures, 1_000));
       try {
-        await this.#context.store.commit({
-          compare: [{ key: this.key, target: 'create', op: '=', revision: this.#token }],
-          then: [{ delete: { key: this.key } }],
-          otherwise: [],
-        });
+        await this.#context.store.commit(deletionOf(this, this.#token));
         break;
       } catch (error) {
         if (error instanceof EtcdUnavailableError) continue;
@@ -305,7 +277,7 @@ export class Entry implements Member {
     this.#turn.stop();
     this.#writer.stop(reason);
     this.session.members.delete(this);
-    this.session.giveBackNumber(this.#queue.key, this.#number);
+    this.session.giveBackNumber(this.queue.key, this.#number);
     this.session.leave();
     this.#left.resolve();
   }

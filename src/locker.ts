@@ -216,9 +216,10 @@ class EtcdLocker implements Locker {
     };
     this.#tries.add(abortOnClose);
     try {
-      const entry = await tryAcquire(this.#shared, queueRange(this.#shared.prefix, name), caller);
-      if (!caller.isWaiting) entry?.abandon();
-      else caller.resolve(entry === null ? null : this.#queueOf(name).hold(entry));
+      const isWon = await tryAcquire(this.#shared, queueRange(this.#shared.prefix, name), caller, (entry) => {
+        caller.resolve(this.#queueOf(name).hold(entry));
+      });
+      if (!isWon) caller.resolve(null);
     } catch (error) {
       caller.reject(error);
     } finally {

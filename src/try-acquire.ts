@@ -14,27 +14,31 @@ import { LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
 type Attempt = Pick<Waiting<never>, 'value' | 'ttlSeconds' | 'isWaiting'>;
 
 /**
- * An entry that etcd has admitted, or null where another one is there; null too once `caller` waits no more.
+ * Gives `onWon` an entry that etcd has admitted, in the very turn in which that is known; resolves with false where another entry
+ * is there, or once `caller` waits no more.
  * @throws {EtcdUnavailableError} nobody answered in time
  */
-export async function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt): Promise<Entry | null> {
+export async function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void): Promise<boolean> {
   while (caller.isWaiting) {
     const session = await shared.sessions.enter(caller.ttlSeconds, shared.requestTimeoutMs);
     const entry = new Entry(shared, range, session, caller.value, () => undefined);
-    let isWon = false;
     try {
-      const outcome = await tryWith(shared, range, entry, caller);
-      if (outcome === 'taken') return null;
-      isWon = outcome === 'won' && caller.isWaiting;
-      if (isWon) return entry;
+      const outcome = await tryWith(shared, range, entry, caller, onWon);
+      if (outcome !== 'gone') return outcome === 'won';
     } finally {
-      if (!isWon) entry.abandon();
+      if (!entry.isHeld) entry.abandon();
     }
   }
-  return null;
+  return false;
 }
 
-async function tryWith(shared: Shared, range: QueueRange, entry: Entry, caller: Attempt): Promise<'won' | 'taken' | 'gone'> {
+async function tryWith(
+  shared: Shared,
+  range: QueueRange,
+  entry: Entry,
+  caller: Attempt,
+  onWon: (entry: Entry) => void,
+): Promise<'won' | 'taken' | 'gone'> {
   const { clock, requestTimeoutMs, heartbeat } = shared;
   const until = addMs(clock.now(), requestTimeoutMs);
   const timeLeft = (): number => Math.max(1, msUntil(until, clock.now()));
@@ -54,7 +58,9 @@ async function tryWith(shared: Shared, range: QueueRange, entry: Entry, caller: 
       entry.forgetLook();
       await heartbeat.beat(entry.session);
     } else {
-      return entry.isAdmitted ? 'won' : 'taken';
+      if (!entry.isAdmitted) return 'taken';
+      onWon(entry);
+      return 'won';
     }
   }
   return 'gone';

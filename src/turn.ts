@@ -17,6 +17,7 @@ export class Turn {
   #isAdmitted = false;
   #lookedAt = 0n;
   #changedAt = 1n;
+  #isDue = false;
   #slowLookAt: Instant | undefined;
   #predecessor: string | undefined;
   #watched: { readonly key: string; readonly stop: () => void } | undefined;
@@ -33,12 +34,13 @@ export class Turn {
   }
 
   get needsLook(): boolean {
-    return this.#changedAt > this.#lookedAt;
+    return this.#isDue || this.#changedAt > this.#lookedAt;
   }
 
   /** Takes in a look at `revision`: who is at the head, and who is just before the entry `key`. */
   looked(key: string, revision: bigint, head: KeyValue | undefined, predecessor: KeyValue | undefined): void {
     this.#lookedAt = revision;
+    this.#isDue = false;
     this.#isAdmitted = head?.key === key;
     this.#predecessor = predecessor?.key;
     this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
@@ -78,7 +80,8 @@ export class Turn {
   tick(now: Instant): void {
     if (this.#isAdmitted || this.#slowLookAt === undefined || msUntil(this.#slowLookAt, now) > 0) return;
     this.#slowLookAt = undefined;
-    this.#changed(this.#lookedAt + 1n);
+    this.#isDue = true;
+    this.#onChange();
   }
 
   #changed(revision: bigint): void {

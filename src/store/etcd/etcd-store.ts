@@ -134,7 +134,7 @@ async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promis
     return await new Promise<KeepAliveAnswer>((resolve, reject) => {
       timer = setTimeout(() => {
         reject(noAnswer(timeoutMs));
-      }, timeoutMs);
+      }, timeoutMs).unref();
       stream.on('data', resolve);
       stream.on('error', reject);
       stream.on('end', () => {

@@ -46,6 +46,8 @@ export interface Stream<Request, Answer> {
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+type Endable = Pick<Stream<never, unknown>, 'end' | 'cancel'> & { on(event: 'error', listener: () => void): unknown };
+
 export class Host {
   /** Without the scheme. */
   readonly address: string;
@@ -53,6 +55,7 @@ export class Host {
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
   readonly #underWay = new Set<InterceptingCall>();
+  readonly #streams = new Set<Endable>();
   #client: Promise<Connected> | undefined;
   #isClosed = false;
 
@@ -111,12 +114,19 @@ export class Host {
     });
     opening.then(
       (stream) => {
-        if (isLate) endStream(stream);
+        if (isLate || this.#isClosed) endStream(stream);
       },
       () => undefined,
     );
     try {
-      return await within(timeoutMs, () => opening);
+      const stream = await within(timeoutMs, () => opening);
+      const isOver = (): void => {
+        this.#streams.delete(stream);
+      };
+      this.#streams.add(stream);
+      stream.on('end', isOver);
+      stream.on('error', isOver);
+      return stream;
     } catch (error) {
       isLate = true;
       throw toFailure(error);
@@ -137,6 +147,7 @@ export class Host {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const stream of [...this.#streams]) endStream(stream);
     const connected = await this.#client?.catch(() => undefined);
     if (connected === undefined) return;
     for (const call of this.#underWay) call.cancelWithStatus(connected.grpc.status.CANCELLED, 'locker closed');
@@ -172,9 +183,7 @@ export class Host {
 }
 
 // In this order: cancel alone counts as a failure of the host, for which etcd3 closes its channels.
-export function endStream(
-  stream: Pick<Stream<never, unknown>, 'end' | 'cancel'> & { on(event: 'error', listener: () => void): unknown },
-): void {
+export function endStream(stream: Endable): void {
   stream.on('error', () => undefined);
   stream.end();
   stream.cancel();
@@ -184,7 +193,7 @@ function within<T>(timeoutMs: number, task: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(noAnswer(timeoutMs));
-    }, timeoutMs);
+    }, timeoutMs).unref();
     task()
       .then(resolve, reject)
       .finally(() => {

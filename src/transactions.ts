@@ -1,0 +1,46 @@
+/** The transactions on a single entry, as they go over the wire: what each compares, does and reads. */
+import { headOf, lastOf, type QueueRange } from './keys.ts';
+import type { Compare, Operation, Transaction } from './store/store.ts';
+
+/** What a write that creates an entry compares and does besides; `otherwise` is read where a compare fails. */
+export interface Creation {
+  readonly compare: readonly Compare[];
+  readonly first?: readonly Operation[];
+  readonly otherwise?: readonly Operation[];
+}
+
+interface Place {
+  readonly queue: QueueRange;
+  readonly key: string;
+}
+
+/** Answered with the head and the last two; where a compare fails, with the entry, the gate and what else was asked for. */
+export function creationOf(
+  { queue, key }: Place,
+  session: { readonly leaseId: string; readonly gateKey: string; readonly gate: bigint },
+  value: string,
+  { compare, first = [], otherwise = [] }: Creation,
+): Transaction {
+  const { leaseId, gateKey, gate } = session;
+  return {
+    compare: [...compare, { key: gateKey, target: 'mod', op: '=', revision: gate }],
+    then: [...first, { put: { key, value, leaseId } }, { range: headOf(queue) }, { range: lastOf(queue, 2) }],
+    otherwise: [{ range: { key } }, { range: { key: gateKey } }, ...otherwise],
+  };
+}
+
+/** Answered with the head, the entry itself, and the last of those that were created before it. */
+export const lookOf = ({ queue, key }: Place, token: bigint): Transaction => ({
+  compare: [],
+  then: [{ range: headOf(queue) }, { range: { key } }, { range: lastOf(queue, 1, token) }],
+  otherwise: [],
+});
+
+export const readingOf = ({ key }: Place): Transaction => ({ compare: [], then: [{ range: { key } }], otherwise: [] });
+
+/** Deletes the entry that was created at `token`, and never another. */
+export const deletionOf = ({ key }: Place, token: bigint): Transaction => ({
+  compare: [{ key, target: 'create', op: '=', revision: token }],
+  then: [{ delete: { key } }],
+  otherwise: [],
+});
