@@ -145,6 +145,7 @@ export class Entry implements Member {
 
   /** Reads who is before it; counts it lost where it is not there any more. */
   async look(): Promise<void> {
+    this.#turn.startLook();
     const { revision, ranges } = await this.#context.store.commit(lookOf(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[head] = [], [own] = [], [predecessor] = []] = ranges;

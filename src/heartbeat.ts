@@ -15,7 +15,7 @@ interface Pulse {
 export class Heartbeat {
   readonly #context: Context;
   readonly #pulses = new Map<Session, Pulse>();
-  #cancelTick: (() => void) | undefined;
+  #tick: { readonly at: Instant; readonly cancel: () => void } | undefined;
 
   constructor(context: Context) {
     this.#context = context;
@@ -46,20 +46,24 @@ export class Heartbeat {
   }
 
   #schedule(): void {
+    const { clock } = this.#context;
+    const at = addMs(clock.now(), Math.min(...[...this.#pulses.keys()].map(({ marginMs }) => marginMs / 2)));
+    // Never later than it was to be: sessions that come in quick succession must not put it off.
+    if (this.#tick !== undefined && msUntil(at, this.#tick.at) >= 0) return;
     this.#cancelSchedule();
-    const delayMs = Math.min(...[...this.#pulses.keys()].map(({ marginMs }) => marginMs / 2));
-    this.#cancelTick = this.#context.clock.setTimer(delayMs, () => {
-      this.#cancelTick = undefined;
-      this.#tick();
+    const cancel = clock.setTimer(msUntil(at, clock.now()), () => {
+      this.#tick = undefined;
+      this.#lookAround();
     });
+    this.#tick = { at, cancel };
   }
 
   #cancelSchedule(): void {
-    this.#cancelTick?.();
-    this.#cancelTick = undefined;
+    this.#tick?.cancel();
+    this.#tick = undefined;
   }
 
-  #tick(): void {
+  #lookAround(): void {
     const now = this.#context.clock.now();
     for (const [session, pulse] of [...this.#pulses]) {
       if (!session.isOpen) continue;

@@ -17,6 +17,7 @@ export class Turn {
   #isAdmitted = false;
   #lookedAt = 0n;
   #changedAt = 1n;
+  #changedBeforeLook = 0n;
   #isDue = false;
   #slowLookAt: Instant | undefined;
   #predecessor: string | undefined;
@@ -37,10 +38,17 @@ export class Turn {
     return this.#isDue || this.#changedAt > this.#lookedAt;
   }
 
+  /** To be called when a look is sent: whatever revision it is answered at, it sees all that was told before. */
+  startLook(): void {
+    this.#changedBeforeLook = this.#changedAt;
+    this.#isDue = false;
+  }
+
   /** Takes in a look at `revision`: who is at the head, and who is just before the entry `key`. */
   looked(key: string, revision: bigint, head: KeyValue | undefined, predecessor: KeyValue | undefined): void {
     this.#lookedAt = revision;
-    this.#isDue = false;
+    // Not by the revisions alone: they go back where etcd was restored from a snapshot.
+    if (this.#changedAt === this.#changedBeforeLook) this.#changedAt = 0n;
     this.#isAdmitted = head?.key === key;
     this.#predecessor = predecessor?.key;
     this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
@@ -49,7 +57,7 @@ export class Turn {
   /** What was seen does not count any more: not admitted until the next look. */
   forget(): void {
     this.#isAdmitted = false;
-    this.#lookedAt = 0n;
+    this.#isDue = true;
   }
 
   /** Watches the predecessor of the last look. */

@@ -72,8 +72,11 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   /** Events that came while the queue was being read. */
   #early: WatchEvent[] = [];
   #isReading = false;
+  /** A watch was created after the read that is under way was sent. */
+  #isReadStale = false;
   /** The revision from which on the watch stands. */
   #createdAt = 0n;
+  #endPause: () => void = () => undefined;
   #newest: LockState | undefined;
   #yielded: LockState | undefined;
   #next: ReturnType<typeof deferred<IteratorResult<LockState>>>[] = [];
@@ -99,8 +102,10 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
     }
     const stop = context.store.watch(this.#range, {
       created: (revision) => {
+        const isFirst = this.#createdAt === 0n;
         this.#createdAt = revision;
-        if (revision > this.#revision) void this.#read();
+        // A later one follows a break, in which anything may have happened: even the revisions may have gone back.
+        if (!isFirst || revision > this.#revision) void this.#read();
       },
       events: (events) => {
         if (this.#isReading) this.#early.push(...events);
@@ -138,16 +143,19 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
     if (this.#end !== undefined) return;
     this.#end = error === undefined ? {} : { error };
     for (const cleanUp of this.#cleanUp.splice(0)) cleanUp();
+    this.#endPause();
     this.#flush();
   }
 
   async #read(): Promise<void> {
+    this.#isReadStale = this.#isReading;
     if (this.#isReading) return;
     this.#isReading = true;
     for (let failures = 0; this.#end === undefined; failures += 1) {
+      this.#isReadStale = false;
       try {
         const { revision, ranges } = await this.#context.store.commit({ compare: [], then: [{ range: this.#range }], otherwise: [] });
-        if (revision < this.#createdAt) continue;
+        if (this.#mayMiss(revision)) continue;
         this.#isReading = false;
         this.#queue.clear();
         for (const kv of ranges[0] ?? []) this.#queue.set(kv.key, kv);
@@ -162,9 +170,18 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
     }
   }
 
+  /** Whether the watch that was created while a read was under way stands only from a later revision than that read's. */
+  #mayMiss(revision: bigint): boolean {
+    return this.#isReadStale && revision < this.#createdAt;
+  }
+
   #pause(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#cleanUp.push(this.#context.clock.setTimer(delayMs, resolve), resolve);
+      const cancel = this.#context.clock.setTimer(delayMs, resolve);
+      this.#endPause = () => {
+        cancel();
+        resolve();
+      };
     });
   }
 
