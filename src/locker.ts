@@ -22,7 +22,7 @@ import type { Context } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { etcdStore } from './store/etcd/etcd-store.ts';
 import { tryAcquire } from './try-acquire.ts';
-import { inspectName, type LockDetails, type LockState, StateWatch } from './watch.ts';
+import { inspectName, type LockDetails, type LockState, readHolder, StateWatch } from './watch.ts';
 
 /** Takes locks; every member works detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
@@ -237,14 +237,9 @@ class EtcdLocker implements Locker {
     const cancel = clock.setTimer(Math.min(500, this.#options.requestTimeoutMs), () => {
       resolve(undefined);
     });
-    inspectName(this.#shared, name).then(
-      ({ holders }) => {
-        resolve(holders[0]?.value);
-      },
-      () => {
-        resolve(undefined);
-      },
-    );
+    readHolder(this.#shared, name).then(resolve, () => {
+      resolve(undefined);
+    });
     return promise.finally(() => {
       cancel();
       letGo();

@@ -96,6 +96,20 @@ export interface ResolvedLockOptions {
 const silent = (): void => undefined;
 const silentLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
 
+// A logger that throws must not end what it was told of.
+function guarded(logger: Logger): Logger {
+  const guard =
+    (level: keyof Logger) =>
+    (...args: unknown[]): void => {
+      try {
+        logger[level](...args);
+      } catch {
+        // There is nobody left to tell.
+      }
+    };
+  return { debug: guard('debug'), info: guard('info'), warn: guard('warn'), error: guard('error') };
+}
+
 export function resolveLockerOptions(input: unknown): ResolvedOptions {
   const options = parse('create locker', lockerSchema, input === undefined ? {} : input);
   const { credentials, requestTimeoutMs = 5_000 } = options;
@@ -111,7 +125,7 @@ export function resolveLockerOptions(input: unknown): ResolvedOptions {
     value: options.value ?? `${hostname()}:${String(process.pid)}`,
     ttlSeconds: Math.ceil((options.ttlMs ?? 15_000) / 1000),
     requestTimeoutMs,
-    logger: options.logger ?? silentLogger,
+    logger: options.logger === undefined ? silentLogger : guarded(options.logger),
   });
 }
 

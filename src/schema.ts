@@ -9,11 +9,13 @@ const maxValueBytes = 64 * 1024;
 const maxNameBytes = 1024;
 
 // A password that somebody put into a host's URL must not come back in an error.
-const withoutUserInfo = (text: string): string => text.replace(/[^/]*@/g, '…@');
+const withoutUserInfo = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@');
+
+const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
 const describe = (input: unknown): string => {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);
-  if (typeof input === 'string') return JSON.stringify(withoutUserInfo(input.length > 60 ? `${input.slice(0, 60)}…` : input));
+  if (typeof input === 'string') return JSON.stringify(shortened(withoutUserInfo(input)));
   return Array.isArray(input) ? 'an array' : `a value of type ${typeof input}`;
 };
 
@@ -165,7 +167,7 @@ function toIssues(issue: z.core.$ZodIssue, root: string): OptionIssue[] {
   if (issue.code === 'invalid_union') {
     // The branch of the same type as the input is the one that was meant; the other only says that it is not.
     const meant = issue.errors.reduce((best, branch) => (depthOf(branch) > depthOf(best) ? branch : best));
-    return meant.flatMap((inner) => toIssues({ ...inner, path: [...issue.path, ...inner.path] }, root));
+    if (depthOf(meant) > 0) return meant.flatMap((inner) => toIssues({ ...inner, path: [...issue.path, ...inner.path] }, root));
   }
   return [{ path: at([]), message: issue.message }];
 }

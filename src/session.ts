@@ -11,7 +11,7 @@ import { addMs, type Clock, type Instant, msUntil, within } from './clock.ts';
 import { EtcdUnavailableError, type LossReason } from './errors.ts';
 import { gateKey } from './keys.ts';
 import type { Logger } from './options.ts';
-import type { Renewal, Store } from './store/store.ts';
+import { LeaseNotFoundError, type Renewal, type Store } from './store/store.ts';
 
 /** What every part of one locker goes by. */
 export interface Context {
@@ -175,20 +175,23 @@ export class Session {
   }
 
   /**
-   * Grants the lease and puts the gate.
+   * Grants the lease and puts the gate, both within one `requestTimeoutMs`.
    * @throws {LeaseNotFoundError} the lease ended before the gate was there
    */
   async open(): Promise<void> {
-    const { store, clock, value } = this.#context;
+    const { store, clock, value, requestTimeoutMs } = this.#context;
     // Of the first sending: the store may repeat the grant, and the lease may run from any of them.
     const sentAt = clock.now();
     this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
     this.#granted = true;
-    const { succeeded, revision, ranges } = await store.commit({
-      compare: [{ key: this.gateKey, target: 'create', op: '=', revision: 0n }],
-      then: [{ put: { key: this.gateKey, value, leaseId: this.leaseId } }],
-      otherwise: [{ range: { key: this.gateKey } }],
-    });
+    const { succeeded, revision, ranges } = await store.commit(
+      {
+        compare: [{ key: this.gateKey, target: 'create', op: '=', revision: 0n }],
+        then: [{ put: { key: this.gateKey, value, leaseId: this.leaseId } }],
+        otherwise: [{ range: { key: this.gateKey } }],
+      },
+      { timeoutMs: Math.max(1, msUntil(addMs(sentAt, requestTimeoutMs), clock.now())) },
+    );
     const found = ranges[0]?.[0];
     const [gateCreated, gate] = succeeded ? [revision, revision] : [found?.createRevision ?? 0n, found?.modRevision ?? 0n];
     if (this.#state.kind === 'ended') return;
@@ -218,7 +221,7 @@ export class Session {
 
   /**
    * Moves the gate on from `gate`: when it resolves, no write that compared `gate` can be applied any more.
-   * @throws {EtcdUnavailableError} nobody answered in time; call again
+   * @throws {EtcdUnavailableError} nobody answered in time; call again. Its hosts may be missing where the move still goes on
    */
   async settle(gate: bigint, timeoutMs: number): Promise<void> {
     const { clock, requestTimeoutMs } = this.#context;
@@ -240,13 +243,17 @@ export class Session {
     if (this.#state.kind !== 'open') return;
     const { store, value } = this.#context;
     const { gateKey: key, leaseId } = this;
-    const { succeeded, revision } = await store.commit({
-      compare: [{ key, target: 'create', op: '=', revision: this.#state.gateCreated }],
-      then: [{ put: { key, value, leaseId } }],
-      otherwise: [],
-    });
+    const gateCreated = { key, target: 'create', op: '=', revision: this.#state.gateCreated } as const;
+    let answer;
+    try {
+      answer = await store.commit({ compare: [gateCreated], then: [{ put: { key, value, leaseId } }], otherwise: [] });
+    } catch (error) {
+      if (!(error instanceof LeaseNotFoundError)) throw error;
+      this.end('expired');
+      return;
+    }
     // Without the gate no such write can be applied either, for a key never gets back a mod revision that it had.
-    if (succeeded) this.gateSeen(revision);
+    if (answer.succeeded) this.gateSeen(answer.revision);
     else this.end('expired');
   }
 

@@ -1,6 +1,6 @@
 /** The sessions of one locker: one per TTL in use and per thousand entries, opened once however many callers race for it. */
-import { addMs, msUntil, within } from './clock.ts';
-import { EtcdUnavailableError, LockerClosedError } from './errors.ts';
+import { addMs, longestTimerMs, msUntil, within } from './clock.ts';
+import { EtcdUnavailableError, type HostFailure, LockerClosedError } from './errors.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type Context, Session } from './session.ts';
 import { LeaseNotFoundError } from './store/store.ts';
@@ -28,26 +28,28 @@ export class Sessions {
   async enter(ttlSeconds: number, timeoutMs: number): Promise<Session> {
     const { clock, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
+    let hosts: readonly HostFailure[] = [];
     for (;;) {
       if (this.#closed) throw new LockerClosedError();
       const found = this.#find(ttlSeconds);
       const session = found ?? this.#open(ttlSeconds);
       session.enter();
+      const opened = this.#opened.get(session) ?? Promise.resolve();
+      // The first attempt has a limit of its own, and who joined it some time later hears of its end before his own is over.
+      const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
-        const opened = this.#opened.get(session);
-        if (opened !== undefined && !session.isOpen) await within(clock, Math.max(0, msUntil(until, clock.now())), opened);
+        if (!session.isOpen) await within(clock, Math.max(0, limitMs), opened);
         if (session.isOpen && !session.isSealed) return session;
+        session.leave();
       } catch (error) {
         session.leave();
         // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
         if (error instanceof LeaseNotFoundError) continue;
         // Somebody else's attempt may have failed in the middle of our time.
-        const isOurs = found === undefined || msUntil(until, clock.now()) <= 0;
-        if (isOurs || !(error instanceof EtcdUnavailableError)) throw error;
-        continue;
+        if (found === undefined || !(error instanceof EtcdUnavailableError)) throw error;
+        ({ hosts } = error);
       }
-      session.leave();
-      if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
+      if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, hosts);
     }
   }
 

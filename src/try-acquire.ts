@@ -4,10 +4,10 @@
  * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd.
  */
 import type { Shared } from './acquire.ts';
-import { addMs, msUntil } from './clock.ts';
 import type { Waiting } from './caller.ts';
+import { addMs, type Instant, msUntil, within } from './clock.ts';
 import { Entry } from './entry.ts';
-import { EtcdUnavailableError } from './errors.ts';
+import { EtcdUnavailableError, type HostFailure } from './errors.ts';
 import { headOf, type QueueRange } from './keys.ts';
 import { LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
 
@@ -18,65 +18,95 @@ type Attempt = Pick<Waiting<never>, 'value' | 'ttlSeconds' | 'isWaiting'>;
  * is there, or once `caller` waits no more.
  * @throws {EtcdUnavailableError} nobody answered in time
  */
-export async function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void): Promise<boolean> {
-  while (caller.isWaiting) {
-    const session = await shared.sessions.enter(caller.ttlSeconds, shared.requestTimeoutMs);
-    const entry = new Entry(shared, range, session, caller.value, () => undefined);
-    try {
-      const outcome = await tryWith(shared, range, entry, caller, onWon);
-      if (outcome !== 'gone') return outcome === 'won';
-    } finally {
-      if (!entry.isHeld) entry.abandon();
-    }
-  }
-  return false;
+export function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void): Promise<boolean> {
+  return new Try(shared, range, caller, onWon).run();
 }
 
-async function tryWith(
-  shared: Shared,
-  range: QueueRange,
-  entry: Entry,
-  caller: Attempt,
-  onWon: (entry: Entry) => void,
-): Promise<'won' | 'taken' | 'gone'> {
-  const { clock, requestTimeoutMs, heartbeat } = shared;
-  const until = addMs(clock.now(), requestTimeoutMs);
-  const timeLeft = (): number => Math.max(1, msUntil(until, clock.now()));
+class Try {
+  readonly #shared: Shared;
+  readonly #range: QueueRange;
+  readonly #caller: Attempt;
+  readonly #onWon: (entry: Entry) => void;
+  readonly #until: Instant;
+  #hosts: readonly HostFailure[] = [];
 
-  while (caller.isWaiting) {
-    const { kind } = entry;
-    if (kind === 'new') {
-      const isTaken = await create(range, entry, timeLeft());
-      if (isTaken) return 'taken';
-    } else if (kind === 'unsettled') {
-      await entry.settle(timeLeft());
-    } else if (kind !== 'queued' || entry.session.isSealed) {
-      return 'gone';
-    } else if (entry.needsLook) {
-      await entry.look();
-    } else if (!entry.session.isWellAhead) {
-      entry.forgetLook();
-      await heartbeat.beat(entry.session);
-    } else {
-      if (!entry.isAdmitted) return 'taken';
-      onWon(entry);
-      return 'won';
-    }
+  constructor(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void) {
+    this.#shared = shared;
+    this.#range = range;
+    this.#caller = caller;
+    this.#onWon = onWon;
+    this.#until = addMs(shared.clock.now(), shared.requestTimeoutMs);
   }
-  return 'gone';
 
-  async function create({ key, rangeEnd }: QueueRange, { session }: Entry, timeoutMs: number): Promise<boolean> {
+  async run(): Promise<boolean> {
+    const { sessions } = this.#shared;
+    while (this.#caller.isWaiting) {
+      const session = await sessions.enter(this.#caller.ttlSeconds, this.#timeLeft());
+      const entry = new Entry(this.#shared, this.#range, session, this.#caller.value, () => undefined);
+      try {
+        const outcome = await this.#with(entry);
+        if (outcome !== 'gone') return outcome === 'won';
+      } finally {
+        if (!entry.isHeld) entry.abandon();
+      }
+    }
+    return false;
+  }
+
+  async #with(entry: Entry): Promise<'won' | 'taken' | 'gone'> {
+    const { clock, heartbeat } = this.#shared;
+    while (this.#caller.isWaiting) {
+      const { kind, session } = entry;
+      if (kind === 'new') {
+        if (await this.#create(entry)) return 'taken';
+      } else if (kind === 'unsettled') {
+        await this.#settle(entry);
+      } else if (kind !== 'queued' || session.isSealed) {
+        return 'gone';
+      } else if (entry.needsLook) {
+        await entry.look();
+      } else if (!session.isWellAhead) {
+        entry.forgetLook();
+        await within(clock, this.#timeLeft(), heartbeat.beat(session));
+      } else {
+        if (!entry.isAdmitted) return 'taken';
+        this.#onWon(entry);
+        return 'won';
+      }
+    }
+    return 'gone';
+  }
+
+  /** Whether another entry is there. */
+  async #create(entry: Entry): Promise<boolean> {
+    const empty = { ...this.#range, target: 'create', op: '=', revision: 0n } as const;
     try {
-      const outcome = await entry.create(
-        { compare: [{ key, rangeEnd, target: 'create', op: '=', revision: 0n }], otherwise: [{ range: headOf(range) }] },
-        timeoutMs,
-      );
+      const outcome = await entry.create({ compare: [empty], otherwise: [{ range: headOf(this.#range) }] }, this.#timeLeft());
       return outcome.kind === 'not-created' && outcome.found[0]?.[0] !== undefined;
     } catch (error) {
-      if (error instanceof LeaseNotFoundError) session.end('expired');
-      else if (!(error instanceof OutcomeUnknownError)) throw error;
-      else if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, error.hosts);
+      if (error instanceof LeaseNotFoundError) entry.session.end('expired');
+      else if (error instanceof OutcomeUnknownError) this.#hosts = error.hosts;
+      else throw error;
       return false;
     }
+  }
+
+  async #settle(entry: Entry): Promise<void> {
+    try {
+      await entry.settle(this.#timeLeft());
+    } catch (error) {
+      if (!(error instanceof EtcdUnavailableError) || error.hosts.length > 0) throw error;
+      throw this.#unavailable();
+    }
+  }
+
+  #timeLeft(): number {
+    const left = msUntil(this.#until, this.#shared.clock.now());
+    if (left <= 0) throw this.#unavailable();
+    return left;
+  }
+
+  #unavailable(): EtcdUnavailableError {
+    return new EtcdUnavailableError(this.#shared.requestTimeoutMs, this.#hosts);
   }
 }

@@ -41,12 +41,14 @@ export class Turn {
   /** To be called when a look is sent: whatever revision it is answered at, it sees all that was told before. */
   startLook(): void {
     this.#changedBeforeLook = this.#changedAt;
-    this.#isDue = false;
+    // Whatever becomes of this one, there will be another.
+    this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
   }
 
   /** Takes in a look at `revision`: who is at the head, and who is just before the entry `key`. */
   looked(key: string, revision: bigint, head: KeyValue | undefined, predecessor: KeyValue | undefined): void {
     this.#lookedAt = revision;
+    this.#isDue = false;
     // Not by the revisions alone: they go back where etcd was restored from a snapshot.
     if (this.#changedAt === this.#changedBeforeLook) this.#changedAt = 0n;
     this.#isAdmitted = head?.key === key;

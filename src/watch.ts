@@ -6,8 +6,7 @@
  * the same again. Nothing is ever asked for from a past revision.
  */
 import { deferred } from './deferred.ts';
-import { EtcdUnavailableError } from './errors.ts';
-import { byCreateRevision, exclusive, isOurs, type Kind, queueRange, type QueueRange } from './keys.ts';
+import { byCreateRevision, exclusive, headOf, isOurs, type Kind, queueRange, type QueueRange } from './keys.ts';
 import type { Context } from './session.ts';
 import type { KeyValue, WatchEvent } from './store/store.ts';
 
@@ -37,6 +36,13 @@ export interface LockState {
 export interface LockDetails extends LockState {
   /** In the order in which they will get it. */
   readonly waiters: readonly Contender[];
+}
+
+/** The value of who holds a name. */
+export async function readHolder({ store, prefix }: Context, name: string): Promise<string | undefined> {
+  const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
+  const { ranges } = await store.commit({ compare: [], then: [{ range: head }], otherwise: [] });
+  return ranges[0]?.[0]?.value;
 }
 
 /** @throws {EtcdUnavailableError} nobody answered in time */
@@ -71,6 +77,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   #revision = 0n;
   /** Events that came while the queue was being read. */
   #early: WatchEvent[] = [];
+  #isStarted = false;
   #isReading = false;
   /** A watch was created after the read that is under way was sent. */
   #isReadStale = false;
@@ -88,10 +95,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
     this.#range = queueRange(context.prefix, name);
     if (signal?.aborted === true) {
       this.#end = {};
-      return;
-    }
-    this.#cleanUp.push(context.clock.hold());
-    if (signal !== undefined) {
+    } else if (signal !== undefined) {
       const abort = (): void => {
         this.end();
       };
@@ -100,7 +104,14 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         signal.removeEventListener('abort', abort);
       });
     }
-    const stop = context.store.watch(this.#range, {
+  }
+
+  // Not before somebody asks for a state: a loop that is never begun is never left either.
+  #start(): void {
+    const { clock, store } = this.#context;
+    this.#isStarted = true;
+    this.#cleanUp.push(clock.hold());
+    const stop = store.watch(this.#range, {
       created: (revision) => {
         const isFirst = this.#createdAt === 0n;
         this.#createdAt = revision;
@@ -119,6 +130,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   next(): Promise<IteratorResult<LockState>> {
     const waiting = deferred<IteratorResult<LockState>>();
     this.#next.push(waiting);
+    if (!this.#isStarted && this.#end === undefined) this.#start();
     this.#flush();
     return waiting.promise;
   }
@@ -164,8 +176,12 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         return;
       } catch (error) {
         // An outage is what a watch is there to outlive; but one that never saw etcd tells why.
-        if (!(error instanceof EtcdUnavailableError) || this.#newest === undefined) this.end(error);
-        else await this.#pause(Math.min(50 * 2 ** failures, 1_000));
+        if (this.#newest === undefined) {
+          this.end(error);
+        } else {
+          this.#context.logger.warn(`etcd-locker: the watch of ${JSON.stringify(this.#name)} tries again: ${String(error)}`);
+          await this.#pause(Math.min(50 * 2 ** failures, 1_000));
+        }
       }
     }
   }

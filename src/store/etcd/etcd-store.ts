@@ -57,8 +57,7 @@ class EtcdStore implements Store {
       return renewal;
     } catch (error) {
       const failure = toFailure(error);
-      if (failure.kind === 'stale-token') host.renewClient();
-      else this.#hosts.failed(host);
+      if (failure.kind !== 'stale-token') this.#hosts.failed(host);
       throw new Error(`${host.address}: ${failure.details}`, { cause: error });
     }
   }

@@ -72,23 +72,27 @@ export class Host {
    */
   async call<T>(timeoutMs: number, request: (client: Etcd3, options: CallOptions) => Promise<T>): Promise<T> {
     let call: InterceptingCall | undefined;
+    let isOver = false;
     const deadline = Date.now() + timeoutMs;
+    const connected = this.#connect();
     try {
       // grpc-js tells at its deadline how far the call came; our own timer is there for what comes before the call.
       return await within(timeoutMs + 50, async () => {
-        const { client, grpc } = await this.#connect();
+        const { client, grpc } = await connected;
         const track: Interceptor = (options, next) => {
           // etcd3 sends a call again after it has renewed the token.
           if (call !== undefined) this.#underWay.delete(call);
           call = new grpc.InterceptingCall(next(options));
-          this.#underWay.add(call);
+          if (isOver) call.cancelWithStatus(grpc.status.CANCELLED, 'nobody waits any more');
+          else this.#underWay.add(call);
           return call;
         };
         return request(client, { deadline, interceptors: [track] });
       });
     } catch (error) {
-      throw toFailure(error);
+      throw this.#failed(error, connected);
     } finally {
+      isOver = true;
       if (call !== undefined) this.#underWay.delete(call);
     }
   }
@@ -102,7 +106,8 @@ export class Host {
     open: (client: Etcd3, options: CallOptions) => Promise<Stream<Request, Answer>>,
   ): Promise<Stream<Request, Answer>> {
     let isLate = false;
-    const opening = this.#connect().then(({ client, grpc }) => {
+    const connected = this.#connect();
+    const opening = connected.then(({ client, grpc }) => {
       const requireLeader: Interceptor = (options, next) =>
         new grpc.InterceptingCall(next(options), {
           start: (metadata, listener, start) => {
@@ -129,20 +134,20 @@ export class Host {
       return stream;
     } catch (error) {
       isLate = true;
-      throw toFailure(error);
+      throw this.#failed(error, connected);
     }
   }
 
-  /** Another client, as the token of this one is outdated and etcd3 does not notice. */
-  renewClient(): void {
-    const old = this.#client;
-    this.#client = undefined;
-    void old?.then(
-      ({ client }) => {
+  #failed(error: unknown, used: Promise<Connected>): CallFailure {
+    const failure = toFailure(error);
+    // Another client, as the token of that one is outdated and etcd3 does not notice; unless somebody was faster.
+    if (failure.kind === 'stale-token' && this.#client === used) {
+      this.#client = undefined;
+      void used.then(({ client }) => {
         client.close();
-      },
-      () => undefined,
-    );
+      });
+    }
+    return failure;
   }
 
   async close(): Promise<void> {
@@ -168,6 +173,9 @@ export class Host {
       'grpc.enable_http_proxy': 0,
       'grpc.max_receive_message_length': 64 * 1024 * 1024,
       ...(grpcOptions as ChannelOptions),
+      // Nobody but us may send a request again: not grpc-js by itself, nor as a service config in the DNS may tell it to.
+      'grpc.enable_retries': 0,
+      'grpc.service_config_disable_resolution': 1,
     };
     const client = new Etcd3({
       hosts: this.#url,

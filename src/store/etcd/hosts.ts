@@ -81,8 +81,7 @@ export class Hosts {
         if (failure.code !== status.deadlineExceeded || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
-        if (failure.kind === 'stale-token') host.renewClient();
-        else this.failed(host);
+        if (failure.kind !== 'stale-token') this.failed(host);
         if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
         await this.#breathe(tries, failure, until);
       }

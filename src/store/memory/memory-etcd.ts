@@ -114,9 +114,8 @@ export class MemoryEtcd {
 
   #holds({ key, rangeEnd, target, op, revision }: Compare): boolean {
     const found = this.#range({ key, ...(rangeEnd === undefined ? {} : { rangeEnd }) });
-    // A missing key counts as revision 0, an empty range makes every condition true.
-    const revisions = found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
-    if (rangeEnd === undefined && revisions.length === 0) revisions.push(0n);
+    // What is not there counts as revision 0, a range without a key too.
+    const revisions = found.length === 0 ? [0n] : found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
     return revisions.every((one) => (op === '=' ? one === revision : one < revision));
   }
 
