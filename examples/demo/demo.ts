@@ -1,0 +1,129 @@
+/**
+ * `npm run demo`: four processes take turns on a lock in a real etcd, and one of them is killed while it holds.
+ *
+ * Each adds one to a number in etcd, 25 times, with nothing but the lock to protect it. In the end the number has to be what
+ * the workers say that they added, and no two of them may have held the lock at the same time.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Etcd3 } from 'etcd3';
+import { createLocker, type Locker, type LockState } from '../../src/index.ts';
+import { startEtcd } from '../../tests/support/etcd.ts';
+import { report, type Hold } from './report.ts';
+import { showProgress, type Progress } from './view.ts';
+import type { Task, Told } from './worker.ts';
+
+const workers = 4;
+const turns = 25;
+const victim = 3;
+const stopsAt = 13;
+const ttlMs = 3_000;
+const prefix = `demo-${process.pid}/`;
+const numberKey = `demo-${process.pid}-number`;
+const name = 'counter';
+
+/** What has happened so far; the view shows it and the report judges it. */
+const progress: Progress = {
+  startedAt: performance.now(),
+  number: 0,
+  lock: undefined,
+  workers: Array.from({ length: workers }, (_, index) => ({ worker: index + 1, turns: 0, of: turns, state: 'runs' })),
+};
+const holds: Hold[] = [];
+const children = new Set<ChildProcess>();
+
+async function runDemo(): Promise<number> {
+  await using etcd = await startEtcd();
+  const interruption = waitForInterruption();
+  console.log(`Taking ${etcd.source}`);
+  const client = new Etcd3({ hosts: [...etcd.endpoints] });
+  await client.put(numberKey).value(0);
+  await using locker = createLocker({ hosts: etcd.endpoints, prefix });
+  try {
+    progress.startedAt = performance.now();
+    const task = { hosts: etcd.endpoints, prefix, name, numberKey, turns, ttlMs };
+    const work = (): Promise<unknown> =>
+      Promise.all(progress.workers.map(({ worker }) => runWorker(locker, { ...task, worker, ...(worker === victim && { stopsAt }) })));
+    if ((await showWhile(locker, () => Promise.race([interruption, work()]))) === 'interrupted') return 130;
+    const found = Number(await client.get(numberKey).string());
+    return report({ progress, holds, found, victim });
+  } finally {
+    await Promise.all([...children].map((child) => end(child)));
+    await client.delete().key(numberKey);
+    client.close();
+  }
+}
+
+/** From now on a signal ends the demo by way of its clean-up. */
+function waitForInterruption(): Promise<'interrupted'> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        resolve('interrupted');
+      });
+    }
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Shows what the watch of the lock tells, for as long as `work` takes. */
+async function showWhile(locker: Locker, work: () => Promise<unknown>): Promise<unknown> {
+  const stopShowing = showProgress(progress);
+  const ended = new AbortController();
+  const watching = (async () => {
+    for await (const state of locker.watch(name, { signal: ended.signal })) takeIn(state);
+  })();
+  try {
+    return await Promise.race([work(), watching]);
+  } finally {
+    ended.abort();
+    await watching;
+    stopShowing();
+  }
+}
+
+function takeIn(state: LockState): void {
+  progress.lock = state;
+  const { killed } = progress;
+  const [holder] = state.holders;
+  if (killed === undefined || holder === undefined || holder.fencingToken === killed.token) return;
+  killed.freeAfterMs ??= performance.now() - killed.atMs;
+}
+
+async function runWorker(locker: Locker, task: Task): Promise<void> {
+  const { worker } = task;
+  const child = fork(new URL('worker.ts', import.meta.url), [JSON.stringify(task)], { serialization: 'advanced' });
+  children.add(child);
+  const seen = progress.workers[worker - 1] ?? { worker, of: turns, turns: 0, state: 'runs' };
+  child.on('message', (message) => {
+    const told = message as Told;
+    if (told.kind === 'stopped') {
+      void kill(locker, child, { worker, ...told });
+      return;
+    }
+    holds.push({ worker, ...told });
+    seen.turns += 1;
+    progress.number = told.number;
+  });
+  const [[code]] = (await Promise.all([once(child, 'exit'), once(child, 'disconnect')])) as [[number | null], unknown];
+  children.delete(child);
+  seen.state = progress.killed?.worker === worker ? 'killed' : code === 0 ? 'done' : 'failed';
+}
+
+/** It holds the lock, has read the number and not yet written it: the worst moment. */
+async function kill(locker: Locker, child: ChildProcess, hold: Hold): Promise<void> {
+  await sleep(300);
+  // By now all others wait, and the watch tells it only when the holder changes.
+  progress.lock = await locker.inspect(name).catch(() => progress.lock);
+  holds.push({ ...hold, to: process.hrtime.bigint() });
+  progress.killed = { worker: hold.worker, token: hold.token, atMs: performance.now() };
+  child.kill('SIGKILL');
+}
+
+process.exitCode = await runDemo();

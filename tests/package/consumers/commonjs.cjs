@@ -1,0 +1,30 @@
+// A CommonJS program that uses the package as it was packed.
+'use strict';
+const assert = require('node:assert/strict');
+const { createLocker, LockLostError, LockTimeoutError } = require('etcd-locker');
+const { ManualClock, memoryStore } = require('etcd-locker/testing');
+
+async function main() {
+  const clock = new ManualClock();
+  const store = memoryStore({ clock });
+  const locker = createLocker({ store, ttlMs: 3_000, value: 'cjs' });
+  const lock = await locker.lock('orders/42');
+  assert.equal(lock.held, true);
+
+  const late = assert.rejects(locker.lock('orders/42', { timeoutMs: 1_000 }), LockTimeoutError);
+  await clock.advance(1_000);
+  await late;
+
+  // While nothing runs the lease ends. That the store says so by an error of the other entry must be understood.
+  clock.freeze(10_000);
+  assert.equal(lock.held, false);
+  assert.equal(lock.signal.reason instanceof LockLostError, true);
+  const again = await locker.lock('orders/42');
+  assert.equal(again.fencingToken > lock.fencingToken, true);
+  await again.release();
+  await locker.close();
+  assert.equal(clock.timerCount, 0);
+  console.log('ok');
+}
+
+main();

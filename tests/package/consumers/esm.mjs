@@ -1,0 +1,33 @@
+// An ES module that uses the package as it was packed.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { createLocker, InvalidOptionsError, isLockerError, LockTimeoutError } from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
+
+const store = memoryStore();
+const locker = createLocker({ store, value: 'esm' });
+const lock = await locker.lock('orders/42');
+assert.equal(lock.held, true);
+assert.equal(typeof lock.fencingToken, 'bigint');
+assert.equal((await locker.inspect('orders/42')).holders[0].value, 'esm');
+assert.equal(await createLocker({ store }).tryLock('orders/42'), null);
+await assert.rejects(
+  locker.lock('orders/42', { timeoutMs: 10 }),
+  (error) => error instanceof LockTimeoutError && error.code === 'LOCK_TIMEOUT' && error.holder === 'esm',
+);
+await lock[Symbol.asyncDispose]();
+assert.equal((await locker.inspect('orders/42')).held, false);
+await locker.close();
+
+assert.throws(() => createLocker({ ttlMs: 1 }), InvalidOptionsError);
+assert.equal(typeof new ManualClock().now().monotonicMs, 'number');
+
+// The CommonJS copy in the same process is another one, and its errors are known all the same.
+const commonjs = createRequire(import.meta.url)('etcd-locker');
+assert.notEqual(commonjs.LockTimeoutError, LockTimeoutError);
+assert.equal(isLockerError(await createOther().catch((error) => error)), true);
+
+async function createOther() {
+  return commonjs.createLocker({ nonsense: true });
+}
+console.log('ok');

@@ -1,0 +1,45 @@
+// Compiled twice, as an ES module and as CommonJS, against the types as they were packed.
+import {
+  type Contender,
+  createLocker,
+  isLockerError,
+  type Lock,
+  type Locker,
+  type LockerErrorCode,
+  type LockerOptions,
+  type LockState,
+  type Store,
+} from 'etcd-locker';
+import { ManualClock, memoryStore, type MemoryStoreOptions } from 'etcd-locker/testing';
+
+const clock = new ManualClock();
+const memory: MemoryStoreOptions = { clock };
+const store: Store = memoryStore(memory);
+const options: LockerOptions = { store, ttlMs: 15_000, prefix: 'locks/' };
+
+export async function use(signal: AbortSignal): Promise<bigint> {
+  const locker: Locker = createLocker(options);
+  const lock: Lock = await locker.lock('orders/42', { timeoutMs: 1_000, signal });
+  const maybe: Lock | null = await locker.tryLock('orders/42');
+  const text: string = await locker.withLock('b', { value: 'me' }, () => Promise.resolve('done'));
+  for await (const state of locker.watch('orders/42', { signal })) first(state);
+  const [key, target, op, revision] = lock.guard;
+  const guard: string = `${key} ${target} ${op} ${revision} ${text}`;
+  await maybe?.setValue(guard);
+  await lock[Symbol.asyncDispose]();
+  await locker.close();
+  return lock.fencingToken;
+}
+
+function first({ holders }: LockState): Contender | undefined {
+  return holders[0];
+}
+
+export function code(error: unknown): LockerErrorCode | undefined {
+  return isLockerError(error) ? error.code : undefined;
+}
+
+// @ts-expect-error an option that does not exist
+createLocker({ timeToLive: 3 });
+// @ts-expect-error a token is a bigint
+export const token: number = {} as Lock['fencingToken'] & {};

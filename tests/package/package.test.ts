@@ -1,0 +1,111 @@
+/**
+ * The package as it is packed, used by programs that know nothing of this repository.
+ *
+ * They live in a folder of their own in which the package is unpacked and its dependencies are linked: nothing is downloaded.
+ * `npm test` builds before it runs this.
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findOtherNode } from '../support/other-nodes.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const consumers = fileURLToPath(new URL('consumers/', import.meta.url));
+const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+const other = await findOtherNode();
+const nodes = [{ version: process.version, file: process.execPath }, ...(other === null ? [] : [other])];
+
+let folder = '';
+let unpacked = '';
+let packed: string[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'package-'));
+  unpacked = join(folder, 'node_modules', 'etcd-locker');
+  // Without scripts, as one of them would build again and empty dist under the feet of other tests.
+  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
+  // A list or, in some versions of npm, an object by the packages' names.
+  const [tarball] = Object.values(JSON.parse(stdout) as Record<string, { filename: string; files: { path: string }[] }>);
+  if (tarball === undefined) throw new Error(`npm pack packed nothing: ${stdout}`);
+  packed = tarball.files.map(({ path }) => path);
+  await run('tar', ['-xzf', join(folder, tarball.filename), '-C', folder]);
+  await mkdir(dirname(unpacked));
+  await rename(join(folder, 'package'), unpacked);
+  for (const name of [...Object.keys(manifest.dependencies), '@types/node', 'undici-types']) {
+    await mkdir(dirname(join(folder, 'node_modules', name)), { recursive: true });
+    await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+  await cp(consumers, folder, { recursive: true });
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('the tarball', () => {
+  test('holds the build, its types and four files about it', () => {
+    const isBuilt = (path: string): boolean => /^dist\/(testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)$/.test(path);
+
+    expect(packed.filter((path) => !isBuilt(path)).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+    expect(packed).toEqual(
+      expect.arrayContaining(
+        ['index', 'testing/index'].flatMap((entry) => ['js', 'cjs', 'd.ts', 'd.cts'].map((type) => `dist/${entry}.${type}`)),
+      ),
+    );
+  });
+
+  test('holds no path of the machine that built it', async () => {
+    const texts = await Promise.all(packed.map((path) => readFile(join(unpacked, path), 'utf8')));
+
+    expect(packed.filter((_, index) => texts[index]?.includes(root))).toEqual([]);
+  });
+
+  test('holds each error class once per module kind, so that both entries mean the same by it', async () => {
+    const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
+    const defining = async (ending: string): Promise<string[]> => {
+      const files = dist.filter((path) => path.endsWith(ending));
+      const texts = await Promise.all(files.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
+      return files.filter((_, index) => /LeaseNotFoundError = (\(\w+ = )?class/.test(texts[index] ?? ''));
+    };
+
+    expect(await defining('.js')).toHaveLength(1);
+    expect(await defining('.cjs')).toHaveLength(1);
+  });
+});
+
+describe.each(nodes)('on Node $version', ({ file }) => {
+  const consume = async (...args: string[]): Promise<string> => (await run(file, args, { cwd: folder })).stdout;
+
+  test('an ES module uses it', async () => {
+    expect(await consume('esm.mjs')).toBe('ok\n');
+  });
+
+  test('a CommonJS program uses it', async () => {
+    expect(await consume('commonjs.cjs')).toBe('ok\n');
+  });
+
+  test.each(['import', 'require'])('it loads etcd3 only at the first use of etcd, by %s', async (how) => {
+    expect(await consume('lazy.cjs', how)).toBe('ok\n');
+  });
+});
+
+describe('its types', () => {
+  test.each(['mts', 'cts'])('compile in a strict .%s file, with the library files checked too', async (ending) => {
+    const source = `types.${ending}`;
+    await cp(join(folder, 'types.ts'), join(folder, source));
+    const config = `tsconfig.${ending}.json`;
+    const compilerOptions = {
+      ...{ module: 'nodenext', target: 'es2022', lib: ['es2022', 'esnext.disposable'], types: ['node'], noEmit: true },
+      ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false },
+    };
+    await writeFile(join(folder, config), JSON.stringify({ compilerOptions, files: [source] }));
+    const { stdout } = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', config], {
+      cwd: folder,
+    }).catch((error: unknown) => error as { stdout: string });
+
+    expect(stdout).toBe('');
+  });
+});

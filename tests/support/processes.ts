@@ -1,0 +1,82 @@
+/** Processes of our own on the locker: scripts that tell what they do, a line of JSON for each step. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { eventually } from './integration-stage.ts';
+import { forgetPid, rememberPid } from './leftovers.ts';
+
+/** What a script tells: which step it is at, and what there is to say about it. */
+export interface Step {
+  readonly step: string;
+  readonly [detail: string]: unknown;
+}
+
+export interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Empty unless something went wrong, an unhandled rejection included. */
+  readonly stderr: string;
+}
+
+/** A script of ours, or any other program whose lines count as its steps. */
+export class TestProcess implements AsyncDisposable {
+  readonly steps: Step[] = [];
+  readonly ended: Promise<Ending>;
+  readonly #child: ChildProcess;
+  #isRunning = true;
+
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const { pid } = child;
+    if (pid !== undefined) rememberPid(pid);
+    this.#child = child;
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    createInterface(child.stdout).on('line', (line) => {
+      this.steps.push(line.startsWith('{') ? (JSON.parse(line) as Step) : { step: line });
+    });
+    this.ended = once(child, 'close').then((ending) => {
+      this.#isRunning = false;
+      if (pid !== undefined) forgetPid(pid);
+      const [code, signal] = ending as [number | null, NodeJS.Signals | null];
+      return { code, signal, stderr };
+    });
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** Waits until it is at `step`; fails at once where it has ended without it. */
+  async reached(step: string | RegExp): Promise<Step> {
+    const find = (): Step | undefined => this.steps.find((one) => (step instanceof RegExp ? step.test(one.step) : one.step === step));
+    const over = this.ended.then(({ code, signal, stderr }) => {
+      if (find() === undefined) throw new Error(`The process ended by ${String(signal ?? code)} before '${String(step)}': ${stderr}`);
+    });
+    await Promise.race([
+      over,
+      eventually(() => {
+        if (find() === undefined) throw new Error(`The process is not at '${String(step)}' but has told ${JSON.stringify(this.steps)}`);
+      }, 20_000),
+    ]);
+    return find() ?? { step: String(step) };
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Ends it, whatever it does and even if it is stopped. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isRunning) this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+}
+
+const workers = new URL('../integration/workers/', import.meta.url);
+
+/** Runs a script from tests/integration/workers by the Node that runs this, with what it is to know as JSON. */
+export function startWorker(script: string, settings: Readonly<Record<string, unknown>>): TestProcess {
+  return new TestProcess(process.execPath, [fileURLToPath(new URL(script, workers)), JSON.stringify(settings)]);
+}

@@ -1,0 +1,27 @@
+/** What the code in the README takes for granted: a locker, a lock, and an application around them. */
+import { createLocker, isLockerError as isLockerErrorHere, type Lock, type Locker } from 'etcd-locker';
+
+declare global {
+  var locker: Locker;
+  var lock: Lock;
+  var order: { readonly id: number; readonly total: number };
+  var isLockerError: typeof isLockerErrorHere;
+  function save(what: object, how: { readonly fencingToken: bigint; readonly signal: AbortSignal }): Promise<void>;
+  function writeReport(how: { readonly signal: AbortSignal }): Promise<void>;
+  function sql(parts: TemplateStringsArray, ...values: readonly unknown[]): Promise<void>;
+}
+
+const hosts = (process.env['ETCD_ENDPOINTS'] ?? '').split(',');
+const prefix = `readme-${String(process.pid)}/`;
+
+globalThis.locker = createLocker({ hosts, prefix });
+globalThis.lock = await locker.lock('prelude');
+globalThis.order = { id: 42, total: 7 };
+globalThis.isLockerError = isLockerErrorHere;
+globalThis.save = (_what, { fencingToken, signal }) =>
+  fencingToken > 0n && !signal.aborted ? Promise.resolve() : Promise.reject(new Error('not saved'));
+globalThis.writeReport = ({ signal }) => (signal.aborted ? Promise.reject(new Error('not written')) : Promise.resolve());
+globalThis.sql = (_parts, ...values) => (values.length > 0 ? Promise.resolve() : Promise.reject(new Error('nothing to write')));
+
+// A block of the README that has forgotten something would not end by itself, and so be found out.
+process.once('beforeExit', () => void locker.close());
