@@ -39,7 +39,7 @@ export interface Locker extends AsyncDisposable {
    * @example
    * await using lock = await locker.lock('orders/42', { timeoutMs: 10_000 })
    */
-  lock(name: string, options?: LockOptions): Promise<Lock>;
+  lock(this: void, name: string, options?: LockOptions): Promise<Lock>;
   /**
    * Answers at once: the lock, or null where somebody else has it or waits for it; with `timeoutMs` it waits that long.
    *
@@ -48,7 +48,7 @@ export interface Locker extends AsyncDisposable {
    * await using lock = await locker.tryLock('reports/daily')
    * if (lock === null) return 'somebody else is at it'
    */
-  tryLock(name: string, options?: LockOptions): Promise<Lock | null>;
+  tryLock(this: void, name: string, options?: LockOptions): Promise<Lock | null>;
   /**
    * Runs `fn` under the lock and releases it afterwards; an error of `fn` is never hidden by one of the release.
    *
@@ -56,8 +56,8 @@ export interface Locker extends AsyncDisposable {
    * @example
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */
-  withLock<T>(name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
-  withLock<T>(name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
    * Who holds the lock and who waits, as of one revision.
    *
@@ -69,7 +69,7 @@ export interface Locker extends AsyncDisposable {
    * const { held, holders } = await locker.inspect('master')
    * console.log(held ? `master is ${holders[0].value}` : 'no master')
    */
-  inspect(name: string): Promise<LockDetails>;
+  inspect(this: void, name: string): Promise<LockDetails>;
   /**
    * The state as it is, then again at each change of the holders or their values; ends at `break`, abort or close.
    *
@@ -77,14 +77,14 @@ export interface Locker extends AsyncDisposable {
    * @example
    * for await (const { holders } of locker.watch('master')) console.log(holders[0]?.value ?? 'none')
    */
-  watch(name: string, options?: WatchOptions): AsyncIterableIterator<LockState>;
+  watch(this: void, name: string, options?: WatchOptions): AsyncIterableIterator<LockState>;
   /**
    * Releases what is held, rejects who waits, revokes the leases; resolves when etcd knows, at the latest after `requestTimeoutMs`.
    *
    * @example
    * await locker.close()
    */
-  close(): Promise<void>;
+  close(this: void): Promise<void>;
 }
 
 /**

@@ -100,7 +100,7 @@ class Link {
   reset(): void {
     this.#links.delete(this);
     for (const lane of this.#lanes) lane.drop();
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) reset(socket);
   }
 }
 
@@ -125,7 +125,7 @@ class Lane {
     });
     from.on('close', (hadError) => {
       this.#add(() => {
-        if (hadError) to.resetAndDestroy();
+        if (hadError) reset(to);
         else to.destroySoon();
       });
     });
@@ -167,4 +167,10 @@ function listen(port: number, onConnection: (socket: Socket) => void): Promise<S
       resolve(server);
     });
   });
+}
+
+// Node neither closes a socket nor says so that is reset while its own end is still on its way.
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }

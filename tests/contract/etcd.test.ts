@@ -1,0 +1,9 @@
+import { inject } from 'vitest';
+import { openEtcd } from '../support/fixtures.ts';
+import { lockerContract } from './locker-contract.ts';
+import { storeContract } from './store-contract.ts';
+
+const open = () => openEtcd(inject('etcdEndpoints'));
+
+lockerContract('etcd', open);
+storeContract('etcd', open);

@@ -1,0 +1,30 @@
+/** What every locker promises, whatever store it stands on: one suite, a function of how to open one. */
+import { describe } from 'vitest';
+import type { OpenFixture } from '../support/fixtures.ts';
+import { closeContract } from './suites/close.ts';
+import { giveUpContract } from './suites/give-up.ts';
+import { handleContract } from './suites/handle.ts';
+import { inspectContract } from './suites/inspect.ts';
+import { lockContract } from './suites/lock.ts';
+import { lossContract } from './suites/loss.ts';
+import { manyContract } from './suites/many.ts';
+import { nameContract } from './suites/names.ts';
+import { orderContract } from './suites/order.ts';
+import { tryLockContract } from './suites/try-lock.ts';
+import { watchContract } from './suites/watch.ts';
+
+export function lockerContract(name: string, open: OpenFixture): void {
+  describe(`Locker contract on ${name}`, () => {
+    lockContract(open);
+    tryLockContract(open);
+    orderContract(open);
+    giveUpContract(open);
+    handleContract(open);
+    inspectContract(open);
+    watchContract(open);
+    closeContract(open);
+    lossContract(open);
+    nameContract(open);
+    manyContract(open);
+  });
+}

@@ -1,0 +1,6 @@
+import { openMemory } from '../support/fixtures.ts';
+import { lockerContract } from './locker-contract.ts';
+import { storeContract } from './store-contract.ts';
+
+lockerContract('memory', openMemory);
+storeContract('memory', openMemory);

@@ -1,0 +1,192 @@
+import type { Lock, Locker } from 'etcd-locker';
+import { describe, expect, test } from 'vitest';
+import { expectHolder, follow, type Fate } from '../../support/fixtures-holding.ts';
+import { queueRange } from '../../../src/keys.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+
+/** Makes `locker` line up, and waits until its entry is in the queue. */
+async function lineUp(fixture: LockerFixture, locker: Locker, value: string): Promise<Fate<Lock>> {
+  const waiting = follow(locker.lock('a', { value }));
+  await fixture.until(async () => {
+    expect((await fixture.entries('a')).map((entry) => entry.value)).toContain(value);
+  });
+  return waiting;
+}
+
+/** What happens to the queue's keys from now on, and at which revision. */
+async function watchQueue(fixture: LockerFixture): Promise<Disposable & { readonly seen: readonly string[] }> {
+  const seen: string[] = [];
+  let isStanding = false;
+  const stop = fixture.store.watch(queueRange(fixture.prefix, 'a'), {
+    created: () => (isStanding = true),
+    events: (events) => seen.push(...events.map(({ type, kv }) => `${type} ${kv.key} ${String(kv.modRevision)}`)),
+  });
+  await fixture.until(() => {
+    expect(isStanding).toBe(true);
+  });
+  return { seen, [Symbol.dispose]: stop };
+}
+
+/** Takes each lock in turn, looks who holds, and gives it back; the values in the order in which they held. */
+async function takeTurns(fixture: LockerFixture, waiting: readonly Promise<Lock>[]): Promise<string[]> {
+  const observer = fixture.createLocker();
+  const order: { value: string; token: bigint }[] = [];
+  await Promise.all(
+    waiting.map(async (promise) => {
+      const lock = await promise;
+      order.push({ value: lock.value, token: lock.fencingToken });
+      await expectHolder(observer, lock);
+      await lock.release();
+    }),
+  );
+  const tokens = order.map(({ token }) => token);
+  expect(tokens).toEqual([...tokens].sort((a, b) => Number(a - b)));
+  expect(new Set(tokens).size).toBe(tokens.length);
+  return order.map(({ value }) => value);
+}
+
+export function orderContract(open: OpenFixture): void {
+  describe('order', () => {
+    test('lock() serves first come first served when two lockers take turns', async () => {
+      await using fixture = await open();
+      const [one, other] = [fixture.createLocker(), fixture.createLocker()];
+      const holder = await one.lock('a', { value: '0' });
+      const second = await lineUp(fixture, other, '1');
+
+      await holder.release();
+      const third = one.lock('a', { value: '2' });
+
+      expect(await takeTurns(fixture, [second.promise, third])).toEqual(['1', '2']);
+    });
+
+    test('lock() serves first come first served when four lockers wait', async () => {
+      await using fixture = await open();
+      const holder = await fixture.createLocker().lock('a');
+      const waiting: Fate<Lock>[] = [];
+      for (const value of ['1', '2', '3', '4']) waiting.push(await lineUp(fixture, fixture.createLocker(), value));
+
+      const served = takeTurns(
+        fixture,
+        waiting.map(({ promise }) => promise),
+      );
+      await holder.release();
+
+      expect(await served).toEqual(['1', '2', '3', '4']);
+    });
+
+    test('lock() serves first come first served when twenty calls of one locker wait', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      const values = Array.from({ length: 20 }, (_, index) => String(index));
+
+      const served = takeTurns(
+        fixture,
+        values.map((value) => locker.lock('a', { value })),
+      );
+
+      expect(await served).toEqual(values);
+    });
+
+    test('lock() has one entry in etcd for all calls of one locker', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      const holder = await fixture.createLocker().lock('a', { value: 'holder' });
+      const first = await lineUp(fixture, locker, 'first');
+      const second = follow(locker.lock('a', { value: 'second' }));
+      await fixture.pass(50);
+
+      expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'first']);
+
+      await holder.release();
+      expect(await takeTurns(fixture, [first.promise, second.promise])).toEqual(['first', 'second']);
+    });
+
+    test('release() lets a waiter of another process go before the next call of its own', async () => {
+      await using fixture = await open();
+      const [one, other] = [fixture.createLocker(), fixture.createLocker()];
+      const holder = await one.lock('a', { value: 'one 1' });
+      const own = [follow(one.lock('a', { value: 'one 2' })), follow(one.lock('a', { value: 'one 3' }))];
+      const theirs = [await lineUp(fixture, other, 'other 1'), follow(other.lock('a', { value: 'other 2' }))];
+      const served = takeTurns(
+        fixture,
+        [...own, ...theirs].map(({ promise }) => promise),
+      );
+
+      await holder.release();
+
+      expect(await served).toEqual(['other 1', 'one 2', 'other 2', 'one 3']);
+    });
+
+    test('release() deletes the entry in the revision that makes the next one when the next call is of the same locker', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      const first = await locker.lock('a');
+      using queue = await watchQueue(fixture);
+      const second = locker.lock('a');
+
+      await first.release();
+      const lock = await second;
+
+      await fixture.until(() => {
+        expect(queue.seen).toHaveLength(2);
+      });
+      expect(new Set(queue.seen)).toEqual(
+        new Set([`delete ${first.key} ${String(lock.fencingToken)}`, `put ${lock.key} ${String(lock.fencingToken)}`]),
+      );
+      expect(lock.fencingToken).toBeGreaterThan(first.fencingToken);
+      await expectHolder(locker, lock);
+    });
+
+    test('lock() lets the next local call have the place in the queue when the first gives up', async () => {
+      await using fixture = await open();
+      const [one, other, third] = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()];
+      const holder = await one.lock('a', { value: 'holder' });
+      const controller = new AbortController();
+      const quits = follow(other.lock('a', { value: 'quits', signal: controller.signal }));
+      const heir = follow(other.lock('a', { value: 'heir' }));
+      await fixture.until(async () => {
+        expect(await fixture.entries('a')).toHaveLength(2);
+      });
+      const last = await lineUp(fixture, third, 'last');
+      const [, place] = await fixture.entries('a');
+
+      controller.abort();
+      await fixture.until(async () => {
+        expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'heir', 'last']);
+      });
+      await holder.release();
+      const lock = await heir.promise;
+
+      expect(quits.error).toBe(controller.signal.reason);
+      expect(lock).toMatchObject({ key: place?.key, fencingToken: place?.createRevision, value: 'heir' });
+      await expectHolder(one, lock);
+      expect(last.isSettled).toBe(false);
+      await lock.release();
+      await expectHolder(one, await last.promise);
+    });
+
+    test('lock() does not pass a place on when the next local call has another TTL', async () => {
+      await using fixture = await open();
+      const [one, other] = [fixture.createLocker(), fixture.createLocker()];
+      const holder = await one.lock('a', { value: 'holder' });
+      const controller = new AbortController();
+      const quits = follow(other.lock('a', { value: 'quits', signal: controller.signal }));
+      await fixture.until(async () => {
+        expect(await fixture.entries('a')).toHaveLength(2);
+      });
+      const [, place] = await fixture.entries('a');
+      const next = follow(other.lock('a', { value: 'next', ttlMs: 30_000 }));
+
+      controller.abort();
+      await fixture.until(async () => {
+        expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'next']);
+      });
+      await holder.release();
+      const lock = await next.promise;
+
+      expect(quits.error).toBe(controller.signal.reason);
+      expect(lock.leaseId).not.toBe(place?.leaseId);
+      await expectHolder(one, lock);
+    });
+  });
+}

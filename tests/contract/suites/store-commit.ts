@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { LeaseNotFoundError, type Range } from '../../../src/store/store.ts';
+import { errorOf } from '../../support/fixtures-holding.ts';
+import type { OpenFixture } from '../../support/fixtures.ts';
+import { grantLease, put, read, remove, write } from './store-words.ts';
+
+export function storeCommitContract(open: OpenFixture): void {
+  describe('commit()', () => {
+    test('commit() does the branch that its compares choose, and answers its ranges in order', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const [one, two] = [`${prefix}1`, `${prefix}2`];
+      const transaction = {
+        compare: [{ key: one, target: 'create', op: '=', revision: 0n }],
+        then: [put(one, 'new', lease.leaseId), { range: { key: one } }, { range: { key: two } }],
+        otherwise: [{ range: { key: two } }, { range: { key: one } }],
+      } as const;
+
+      const first = await store.commit(transaction);
+      const second = await store.commit(transaction);
+
+      const kv = { key: one, value: 'new', createRevision: first.revision, modRevision: first.revision, leaseId: lease.leaseId };
+      expect(first).toEqual({ succeeded: true, revision: first.revision, ranges: [[kv], []] });
+      expect(second).toEqual({ succeeded: false, revision: expect.any(BigInt) as bigint, ranges: [[], [kv]] });
+    });
+
+    test('commit() compares create and mod revisions by = and <', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const key = `${prefix}1`;
+      const { revision: create } = await write(store, put(key, '1', lease.leaseId));
+      const { revision: mod } = await write(store, put(key, '2', lease.leaseId));
+      const holds = async (target: 'create' | 'mod', op: '=' | '<', revision: bigint) =>
+        (await store.commit({ compare: [{ key, target, op, revision }], then: [], otherwise: [] })).succeeded;
+
+      expect(mod).toBeGreaterThan(create);
+      expect([await holds('create', '=', create), await holds('create', '=', mod)]).toEqual([true, false]);
+      expect([await holds('mod', '=', mod), await holds('mod', '=', create)]).toEqual([true, false]);
+      expect([await holds('create', '<', create), await holds('create', '<', create + 1n)]).toEqual([false, true]);
+      expect([await holds('mod', '<', mod), await holds('mod', '<', mod + 1n)]).toEqual([false, true]);
+    });
+
+    test('commit() holds a compare over a range when it holds for every key there, and for none at all', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
+      const isEmpty = async () =>
+        (await store.commit({ compare: [{ ...range, target: 'create', op: '=', revision: 0n }], then: [], otherwise: [] })).succeeded;
+      const isOlderThan = async (revision: bigint) =>
+        (await store.commit({ compare: [{ ...range, target: 'create', op: '<', revision }], then: [], otherwise: [] })).succeeded;
+
+      expect(await isEmpty()).toBe(true);
+      expect(await isOlderThan(1n)).toBe(true);
+      const { revision } = await write(store, put(`${prefix}a/1`, '', lease.leaseId));
+      await write(store, put(`${prefix}b/1`, '', lease.leaseId), put(`${prefix}a`, '', lease.leaseId));
+
+      expect(await isEmpty()).toBe(false);
+      expect([await isOlderThan(revision), await isOlderThan(revision + 1n)]).toEqual([false, true]);
+    });
+
+    test('commit() reads ranges by order, limit, maxCreateRevision and keysOnly', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
+      const created: bigint[] = [];
+      for (const key of ['3', '1', '2']) created.push((await write(store, put(`${prefix}a/${key}`, `v${key}`, lease.leaseId))).revision);
+      const keys = async (more: Partial<Range>) => (await read(store, { ...range, ...more })).map(({ key }) => key.at(-1)).join('');
+
+      expect(await keys({})).toBe('123');
+      expect(await keys({ order: 'oldest' })).toBe('312');
+      expect(await keys({ order: 'newest' })).toBe('213');
+      expect(await keys({ order: 'oldest', limit: 1 })).toBe('3');
+      expect(await keys({ order: 'newest', limit: 2 })).toBe('21');
+      expect(await keys({ order: 'newest', limit: 1, maxCreateRevision: (created[2] ?? 0n) - 1n })).toBe('1');
+      expect(await keys({ order: 'newest', maxCreateRevision: created[1] ?? 0n })).toBe('13');
+      const [head] = await read(store, { ...range, order: 'oldest', limit: 1, keysOnly: true });
+      expect(head).toEqual({
+        key: `${prefix}a/3`,
+        value: '',
+        createRevision: created[0],
+        modRevision: created[0],
+        leaseId: lease.leaseId,
+      });
+    });
+
+    test('commit() sees its own earlier operations, and bears one new revision', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
+      const { revision: before } = await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
+
+      const { revision, ranges } = await write(store, remove(`${prefix}a/1`), put(`${prefix}a/2`, 'new', lease.leaseId), { range });
+
+      expect(revision).toBeGreaterThan(before);
+      expect(ranges).toEqual([
+        [{ key: `${prefix}a/2`, value: 'new', createRevision: revision, modRevision: revision, leaseId: lease.leaseId }],
+      ]);
+    });
+
+    test('commit() applies nothing, and rejects with LeaseNotFoundError, when a put has a dead lease', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const dead = await grantLease(fixture);
+      await store.revoke(dead.leaseId);
+      await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
+
+      const operations = [remove(`${prefix}a/1`), put(`${prefix}a/2`, '', lease.leaseId), put(`${prefix}a/3`, '', dead.leaseId)];
+      const error = await errorOf(write(store, ...operations));
+
+      expect(error).toBeInstanceOf(LeaseNotFoundError);
+      expect(await read(store, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` })).toMatchObject([{ key: `${prefix}a/1`, value: 'old' }]);
+    });
+
+    test('commit() keeps every character of keys and values', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const [key, value] = [`${prefix}ä😀\0"`, '{"ä":"😀\0"}\n'];
+
+      await write(store, put(key, value, lease.leaseId));
+
+      expect(await read(store, { key })).toMatchObject([{ key, value }]);
+    });
+  });
+}

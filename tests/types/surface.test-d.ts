@@ -1,0 +1,133 @@
+import {
+  type Contender,
+  createLocker,
+  type EtcdUnavailableError,
+  type HostFailure,
+  isLockerError,
+  type Lock,
+  type LockDetails,
+  type Locker,
+  type LockerErrorCode,
+  type LockerOptions,
+  type LockLostError,
+  type LockOptions,
+  type LockState,
+  type LockTimeoutError,
+  type LossReason,
+  type OptionIssue,
+  type InvalidOptionsError,
+  type Store,
+} from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { Etcd3 } from 'etcd3';
+import { describe, expectTypeOf, test } from 'vitest';
+
+declare const locker: Locker;
+declare const lock: Lock;
+
+describe('the public types', () => {
+  test('createLocker() takes options or none', () => {
+    expectTypeOf(createLocker).parameters.toEqualTypeOf<[options?: LockerOptions | undefined]>();
+    expectTypeOf(createLocker).returns.toEqualTypeOf<Locker>();
+    expectTypeOf<LockerOptions['hosts']>().toEqualTypeOf<string | readonly string[] | undefined>();
+    expectTypeOf<LockerOptions['ttlMs']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockerOptions['store']>().toEqualTypeOf<Store | undefined>();
+    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<Store>();
+  });
+
+  test('unknown options and wrong types do not compile', () => {
+    const calls = () => {
+      // @ts-expect-error an unknown option
+      createLocker({ host: 'a:1' });
+      // @ts-expect-error a duration is a number of milliseconds
+      createLocker({ ttlMs: '15s' });
+      // @ts-expect-error an unknown option
+      void locker.lock('a', { timeout: 5 });
+      // @ts-expect-error an option that does not work yet
+      void locker.lock('a', { mode: 'shared' });
+      // @ts-expect-error an option that does not work yet
+      void locker.lock('a', { slots: 2 });
+      // @ts-expect-error a name is a string
+      void locker.lock(42);
+      // @ts-expect-error an unknown option
+      locker.watch('a', { timeoutMs: 1 });
+      // @ts-expect-error withLock() needs a function
+      void locker.withLock('a', { timeoutMs: 1 });
+      // @ts-expect-error what a lock says is not to be written
+      lock.value = 'x';
+    };
+    expectTypeOf(calls).toBeFunction();
+  });
+
+  test('undefined may be given for every option', () => {
+    expectTypeOf<{ value: undefined; ttlMs: undefined; timeoutMs: undefined; signal: undefined }>().toExtend<LockOptions>();
+    expectTypeOf<{ hosts: undefined; auth: undefined; logger: undefined; prefix: undefined }>().toExtend<LockerOptions>();
+    expectTypeOf<LockOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>();
+    expectTypeOf<LockerOptions['logger']>().toEqualTypeOf<Pick<Console, 'debug' | 'info' | 'warn' | 'error'> | undefined>();
+  });
+
+  test('lock() gives a Lock, tryLock() a Lock or null', () => {
+    expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
+    expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
+    expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
+    expectTypeOf(locker.watch('a')).toExtend<AsyncIterable<LockState>>();
+    expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
+    expectTypeOf<Locker>().toExtend<AsyncDisposable>();
+  });
+
+  test('withLock() gives what its function gives, with and without options', () => {
+    expectTypeOf(locker.withLock('a', () => 42)).resolves.toEqualTypeOf<number>();
+    expectTypeOf(locker.withLock('a', (held) => Promise.resolve(held.fencingToken))).resolves.toEqualTypeOf<bigint>();
+    expectTypeOf(locker.withLock('a', { timeoutMs: 5 }, () => 'x')).resolves.toEqualTypeOf<string>();
+  });
+
+  test('Lock has every member of the contract', () => {
+    expectTypeOf<Lock>().toExtend<AsyncDisposable>();
+    expectTypeOf(lock.name).toBeString();
+    expectTypeOf(lock.mode).toEqualTypeOf<'exclusive' | 'shared'>();
+    expectTypeOf(lock.key).toBeString();
+    expectTypeOf(lock.value).toBeString();
+    expectTypeOf(lock.fencingToken).toBeBigInt();
+    expectTypeOf(lock.leaseId).toBeString();
+    expectTypeOf(lock.signal).toEqualTypeOf<AbortSignal>();
+    expectTypeOf(lock.held).toBeBoolean();
+    expectTypeOf(lock.remainingMs).toBeNumber();
+    expectTypeOf<Lock['throwIfLost']>().toEqualTypeOf<() => void>();
+    expectTypeOf<Lock['setValue']>().toEqualTypeOf<(value: string) => Promise<void>>();
+    expectTypeOf<Lock['release']>().toEqualTypeOf<() => Promise<void>>();
+    expectTypeOf(lock.guard).toEqualTypeOf<[key: string, target: 'Create', op: '==', revision: string]>();
+  });
+
+  test('guard fits the transactions of etcd3 as it is', () => {
+    const transaction = () => new Etcd3().if(...lock.guard);
+    expectTypeOf(transaction).toBeFunction();
+  });
+
+  test('states tell who holds and who waits', () => {
+    expectTypeOf<LockDetails>().toExtend<LockState>();
+    expectTypeOf<LockState['holders']>().toEqualTypeOf<readonly Contender[]>();
+    expectTypeOf<LockDetails['waiters']>().toEqualTypeOf<readonly Contender[]>();
+    expectTypeOf<LockState['waiting']>().toBeNumber();
+    expectTypeOf<LockState['revision']>().toBeBigInt();
+    expectTypeOf<Contender>().toEqualTypeOf<{
+      readonly key: string;
+      readonly mode: 'exclusive' | 'shared';
+      readonly slots: number;
+      readonly value: string;
+      readonly fencingToken: bigint;
+      readonly leaseId: string;
+      readonly foreign: boolean;
+    }>();
+  });
+
+  test('errors are told apart by their code', () => {
+    const error: unknown = undefined;
+    if (isLockerError(error)) expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
+    expectTypeOf<LockLostError['code']>().toEqualTypeOf<'LOCK_LOST'>();
+    expectTypeOf<LockLostError['reason']>().toEqualTypeOf<LossReason>();
+    expectTypeOf<LossReason>().toEqualTypeOf<'expired' | 'deleted' | 'max-hold' | 'closed'>();
+    expectTypeOf<LockTimeoutError['holder']>().toEqualTypeOf<string | undefined>();
+    expectTypeOf<EtcdUnavailableError['hosts']>().toEqualTypeOf<readonly HostFailure[]>();
+    expectTypeOf<InvalidOptionsError['issues']>().toEqualTypeOf<readonly OptionIssue[]>();
+  });
+});

@@ -1,0 +1,71 @@
+import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
+import { describe, expect, test } from 'vitest';
+import { CallFailure, isUnauthenticated, noAnswer, toFailure, toRefusal } from '../../src/store/etcd/failures.ts';
+import { LeaseNotFoundError } from '../../src/store/store.ts';
+
+const outcomes = [
+  ['14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1', 'unsent'],
+  ['14 UNAVAILABLE: Name resolution failed for target dns:etcd.example:2379', 'unsent'],
+  ['4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,Waiting for LB pick', 'unsent'],
+  ['4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,waiting for name resolution', 'unsent'],
+  ['8 RESOURCE_EXHAUSTED: etcdserver: too many requests', 'unsent'],
+  ['4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,LB pick: 0.001s,remote_addr=127.0.0.1:2379', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: request timed out', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: leader changed', 'unknown'],
+  ['14 UNAVAILABLE: read ECONNRESET', 'unknown'],
+  ['1 CANCELLED: Call cancelled', 'unknown'],
+  ['13 INTERNAL: Received RST_STREAM with code 2', 'unknown'],
+  ['8 RESOURCE_EXHAUSTED: Received message larger than max (70000000 vs 67108864)', 'unknown'],
+  ['3 INVALID_ARGUMENT: etcdserver: request is too large', 'refused'],
+  ['5 NOT_FOUND: etcdserver: requested lease not found', 'refused'],
+  ['7 PERMISSION_DENIED: etcdserver: permission denied', 'refused'],
+  ['11 OUT_OF_RANGE: etcdserver: mvcc: required revision has been compacted', 'refused'],
+  ['16 UNAUTHENTICATED: etcdserver: invalid auth token', 'refused'],
+  ['3 INVALID_ARGUMENT: etcdserver: revision of auth store is old', 'stale-token'],
+] as const;
+
+describe('toFailure()', () => {
+  test.each(outcomes)('toFailure() of %j is %s', (message, kind) => {
+    expect(toFailure(new Error(message)).kind).toBe(kind);
+  });
+
+  test('toFailure() does not say that what may have been applied was refused when etcd is out of space', () => {
+    expect(toFailure(new Error('8 RESOURCE_EXHAUSTED: etcdserver: mvcc: database space exceeded')).kind).not.toMatch(/unsent|refused/);
+  });
+
+  test('toFailure() calls what it does not know unknown', () => {
+    expect(toFailure(new TypeError('boom'))).toMatchObject({ kind: 'unknown', details: 'boom' });
+    expect(toFailure('text')).toMatchObject({ kind: 'unknown', details: 'text' });
+    expect(noAnswer(800.4)).toMatchObject({ kind: 'unknown', details: 'no answer within 800 ms' });
+  });
+
+  test('toFailure() keeps the cause, the code and the words of etcd, over several lines', () => {
+    const cause = new Error('14 UNAVAILABLE: first\nsecond');
+
+    const failure = toFailure(cause);
+
+    expect(failure).toMatchObject({ code: 14, details: 'first\nsecond', cause });
+    expect(toFailure(failure)).toBe(failure);
+    expect(isUnauthenticated(failure)).toBe(false);
+    expect(isUnauthenticated(toFailure(new Error('16 UNAUTHENTICATED: x')))).toBe(true);
+  });
+});
+
+describe('toRefusal()', () => {
+  test.each([
+    [5, 'etcdserver: requested lease not found', LeaseNotFoundError],
+    [7, 'etcdserver: permission denied', EtcdAuthError],
+    [16, 'etcdserver: invalid auth token', EtcdAuthError],
+    [3, 'etcdserver: authentication failed, invalid user ID or password', EtcdAuthError],
+    [9, 'etcdserver: authentication is not enabled', EtcdAuthError],
+    [3, 'etcdserver: user name not found', EtcdAuthError],
+    [3, 'etcdserver: request is too large', EtcdRefusedError],
+    [3, 'etcdserver: duplicate key given in txn request', EtcdRefusedError],
+  ])('toRefusal() of %i %j is what the caller can act on', (code, details, type) => {
+    const refusal = toRefusal(new CallFailure(code, details), 'locks/');
+
+    expect(refusal).toBeInstanceOf(type);
+    expect(refusal.message).toContain(details);
+    if (refusal instanceof EtcdAuthError) expect(refusal).toMatchObject({ prefix: 'locks/' });
+  });
+});

@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { byCreateRevision, entryKey, gateKey, headOf, isExact, isOurs, lastOf, leaseHex, queueRange } from '../../src/keys.ts';
+
+const names = fc.oneof(
+  fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }),
+  fc.string({
+    unit: fc.constantFrom('a', 'b', '/', '0', '.', '%', '2', 'F', '@', '-', '~', '!', '\0', 'ä', '😀'),
+    minLength: 1,
+    maxLength: 6,
+  }),
+);
+const prefixes = fc.constantFrom('', 'locks/', 'a', '/');
+const leases = fc.bigInt({ min: 1n, max: 2n ** 63n - 1n }).map(String);
+const numbers = fc.integer({ min: 1, max: 1_000_000 });
+
+const bytes = (text: string): Buffer => Buffer.from(text);
+const isWithin = (key: string, { key: from, rangeEnd }: { key: string; rangeEnd: string }): boolean =>
+  bytes(key).compare(bytes(from)) >= 0 && bytes(key).compare(bytes(rangeEnd)) < 0;
+
+describe('keys', () => {
+  test('queueRange() gives the layout that etcdctl lock and Go have', () => {
+    expect(queueRange('locks/', 'orders')).toEqual({ key: 'locks/orders/', rangeEnd: 'locks/orders0' });
+    expect(queueRange('locks/', 'a/ä@%')).toEqual({ key: 'locks/a%2F%C3%A4%40%25/', rangeEnd: 'locks/a%2F%C3%A4%40%250' });
+    expect(entryKey(queueRange('locks/', 'orders'), '9223372036854775807', 12)).toBe('locks/orders/7fffffffffffffff-12');
+    expect(gateKey('locks/', '255')).toBe('locks/@sessions/ff');
+    expect(leaseHex('255')).toBe('ff');
+  });
+
+  test('queueRange() is another one for every name', () => {
+    fc.assert(
+      fc.property(names, names, (one, other) => {
+        fc.pre(one !== other);
+        expect(queueRange('locks/', one).key).not.toBe(queueRange('locks/', other).key);
+      }),
+    );
+  });
+
+  test('a name can be read back from its key', () => {
+    fc.assert(
+      fc.property(names, (name) => {
+        const { key } = queueRange('locks/', name);
+        expect(decodeURIComponent(key.slice('locks/'.length, -1))).toBe(name);
+      }),
+    );
+  });
+
+  test('an entry lies in the range of its own name and of no other', () => {
+    fc.assert(
+      fc.property(prefixes, names, names, leases, numbers, (prefix, one, other, leaseId, n) => {
+        fc.pre(one !== other);
+        const key = entryKey(queueRange(prefix, one), leaseId, n);
+        expect(isWithin(key, queueRange(prefix, one))).toBe(true);
+        expect(isWithin(key, queueRange(prefix, other))).toBe(false);
+      }),
+    );
+  });
+
+  test('a gate lies in the range of no name', () => {
+    fc.assert(
+      fc.property(prefixes, names, leases, (prefix, name, leaseId) => {
+        expect(isWithin(gateKey(prefix, leaseId), queueRange(prefix, name))).toBe(false);
+      }),
+    );
+  });
+
+  test('isOurs() knows the entries of this library', () => {
+    fc.assert(
+      fc.property(names, leases, numbers, (name, leaseId, n) => {
+        const queue = queueRange('locks/', name);
+        expect(isOurs(queue, entryKey(queue, leaseId, n))).toBe(true);
+        expect(isOurs(queue, `${queue.key}${leaseHex(leaseId)}`)).toBe(false);
+      }),
+    );
+  });
+
+  test.each(['694d8e8f', '694d-', '-1', 'x-1', '694D-1', '694d-1-2', '694d-1/x', ''])('isOurs() calls %j foreign', (suffix) => {
+    const queue = queueRange('locks/', 'a');
+
+    expect(isOurs(queue, queue.key + suffix)).toBe(false);
+  });
+
+  test('isExact() is false for a key that was no UTF-8', () => {
+    expect(isExact('locks/a/ä😀')).toBe(true);
+    expect(isExact(Buffer.from([0x6c, 0xff]).toString())).toBe(false);
+  });
+
+  test('headOf() and lastOf() ask for no more than a decision needs', () => {
+    const queue = queueRange('locks/', 'a');
+
+    expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
+    expect(lastOf(queue, 2)).toEqual({ ...queue, order: 'newest', limit: 2, keysOnly: true });
+    expect(lastOf(queue, 1, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
+  });
+
+  test('byCreateRevision() sorts beyond the exact numbers of JavaScript', () => {
+    const kvs = [2n ** 60n + 1n, 2n ** 60n, 3n].map((createRevision) => ({
+      key: '',
+      value: '',
+      createRevision,
+      modRevision: 0n,
+      leaseId: '0',
+    }));
+
+    expect(kvs.sort(byCreateRevision).map(({ createRevision }) => createRevision)).toEqual([3n, 2n ** 60n, 2n ** 60n + 1n]);
+  });
+});

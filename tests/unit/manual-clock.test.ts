@@ -1,0 +1,114 @@
+import { createLocker } from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { describe, expect, test } from 'vitest';
+import { addMs, msUntil, systemClock } from '../../src/clock.ts';
+
+describe('ManualClock', () => {
+  test('advance() calls each timer at its own time, in order, those set meanwhile too', async () => {
+    const clock = new ManualClock();
+    const start = clock.now().monotonicMs;
+    const seen: string[] = [];
+    const note = (name: string) => () => seen.push(`${name} ${String(clock.now().monotonicMs - start)}`);
+    clock.setTimer(30, note('c'));
+    clock.setTimer(10, () => {
+      note('a')();
+      clock.setTimer(10, note('b'));
+    });
+    clock.setTimer(41, note('d'));
+
+    await clock.advance(40);
+
+    expect(seen).toEqual(['a 10', 'b 20', 'c 30']);
+    expect(clock.timerCount).toBe(1);
+    expect(clock.now().monotonicMs - start).toBe(40);
+  });
+
+  test('setTimer() is not called when it was cancelled', async () => {
+    const clock = new ManualClock();
+    const cancel = clock.setTimer(10, () => expect.unreachable('it was cancelled'));
+
+    cancel();
+    await clock.advance(20);
+
+    expect(clock.timerCount).toBe(0);
+  });
+
+  test('freeze() moves both clocks, and calls no timer before the next advance()', async () => {
+    const clock = new ManualClock();
+    const before = clock.now();
+    let calls = 0;
+    clock.setTimer(10, () => (calls += 1));
+
+    clock.freeze(100);
+    expect(calls).toBe(0);
+    expect(clock.now()).toEqual(addMs(before, 100));
+    await clock.advance(0);
+
+    expect(calls).toBe(1);
+  });
+
+  test('jumpWall() moves the wall clock alone', () => {
+    const clock = new ManualClock();
+    const { monotonicMs, wallMs } = clock.now();
+
+    clock.jumpWall(-5_000);
+
+    expect(clock.now()).toEqual({ monotonicMs, wallMs: wallMs - 5_000 });
+  });
+
+  test('isHeld is true until every hold was let go, however often one is', () => {
+    const clock = new ManualClock();
+    const [one, other] = [clock.hold(), clock.hold()];
+
+    one();
+    one();
+    expect(clock.isHeld).toBe(true);
+    other();
+
+    expect(clock.isHeld).toBe(false);
+  });
+
+  test('memoryStore({ clock }) makes a locker go by it', async () => {
+    const clock = new ManualClock();
+    await using locker = createLocker({ store: memoryStore({ clock }) });
+    const lock = await locker.lock('a');
+
+    clock.freeze(15_000);
+
+    expect(lock.held).toBe(false);
+  });
+});
+
+describe('the clocks', () => {
+  test('msUntil() goes by the clock that is further on', () => {
+    const now = { monotonicMs: 100, wallMs: 5_000 };
+
+    expect(msUntil(addMs(now, 50), now)).toBe(50);
+    expect(msUntil(addMs(now, 50), { monotonicMs: 140, wallMs: 5_000 })).toBe(10);
+    expect(msUntil(addMs(now, 50), { monotonicMs: 100, wallMs: 5_060 })).toBe(-10);
+  });
+
+  test('systemClock reads both clocks', () => {
+    const { monotonicMs, wallMs } = systemClock.now();
+
+    expect(Math.abs(wallMs - Date.now())).toBeLessThan(1_000);
+    expect(Math.abs(monotonicMs - performance.now())).toBeLessThan(1_000);
+  });
+
+  test('systemClock.setTimer() does not keep the process alive, hold() does until all are let go', () => {
+    const timeouts = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length;
+    const before = timeouts();
+
+    const cancel = systemClock.setTimer(60_000, () => undefined);
+    expect(timeouts()).toBe(before);
+    const [one, other] = [systemClock.hold(), systemClock.hold()];
+    expect(timeouts()).toBe(before + 1);
+    one();
+    one();
+    expect(timeouts()).toBe(before + 1);
+    other();
+
+    expect(timeouts()).toBe(before);
+    cancel();
+  });
+});

@@ -1,0 +1,225 @@
+import { createLocker, InvalidOptionsError, type LockerOptions, type OptionIssue } from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { hostname } from 'node:os';
+import { describe, expect, test } from 'vitest';
+import { resolveLockerOptions } from '../../src/options.ts';
+import { openBench } from '../support/fixtures-faults.ts';
+import { errorOf } from '../support/fixtures-holding.ts';
+
+const store = memoryStore({ clock: new ManualClock() });
+const pem = Buffer.from('a key');
+
+function issuesOf(options: unknown): readonly OptionIssue[] {
+  try {
+    createLocker(options as LockerOptions);
+  } catch (error) {
+    if (error instanceof InvalidOptionsError) return error.issues;
+    throw error;
+  }
+  return expect.unreachable('the options are refused');
+}
+
+const bad: readonly (readonly [what: string, options: unknown, path: string, expected: RegExp])[] = [
+  ['an unknown option', { hots: 'a:1' }, 'hots', /^unknown option$/],
+  ['one that does not work yet', { slots: 3 }, 'slots', /^unknown option$/],
+  ['no object', 'localhost:2379', '', /^expected an object of options, got "localhost:2379"$/],
+  ['null', null, '', /^expected an object of options, got null$/],
+  ['hosts of a wrong type', { hosts: 2379 }, 'hosts', /^expected a host or an array of hosts, got 2379$/],
+  ['empty hosts', { hosts: [] }, 'hosts', /^expected at least one host, got an empty array$/],
+  ['an empty host', { hosts: '' }, 'hosts', /^expected one host such as/],
+  ['an empty host among others', { hosts: ['a:1', ''] }, 'hosts[1]', /^expected one host such as/],
+  ['a host that is a number', { hosts: ['a:1', 2] }, 'hosts[1]', /^expected a host, got 2$/],
+  ['a host with a path', { hosts: 'http://a:1/v3' }, 'hosts', /^expected one host such as/],
+  ['a host with another scheme', { hosts: 'ftp://a:1' }, 'hosts', /^expected one host such as/],
+  ['a port over 65535', { hosts: ['a:65536'] }, 'hosts[0]', /^expected one host such as/],
+  ['the port 0', { hosts: 'a:0' }, 'hosts', /^expected one host such as/],
+  ['hosts in one string', { hosts: 'a:1,b:2' }, 'hosts', /^expected one host such as/],
+  ['a bare IPv6 host', { hosts: '::1' }, 'hosts', /^expected one host such as/],
+  ['a mix of http and https', { hosts: ['http://a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
+  ['a mix of bare and https', { hosts: ['a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
+  ['http with credentials', { hosts: 'http://a:1', credentials: { rootCertificate: pem } }, 'hosts', /https hosts.*got http$/],
+  ['store and hosts', { store, hosts: 'a:1' }, 'hosts', /^expected nothing beside store/],
+  ['store and auth', { store, auth: { username: 'u', password: 'p' } }, 'auth', /^expected nothing beside store/],
+  ['store and credentials', { store, credentials: { rootCertificate: pem } }, 'credentials', /^expected nothing beside store/],
+  ['store and grpcOptions', { store, grpcOptions: {} }, 'grpcOptions', /^expected nothing beside store/],
+  ['a store that is none', { store: {} }, 'store', /^expected a store such as memoryStore\(\)/],
+  ['ttlMs 500', { ttlMs: 500 }, 'ttlMs', /^expected at least 2000 ms, got 500$/],
+  ['ttlMs 1999', { ttlMs: 1_999 }, 'ttlMs', /^expected at least 2000 ms, got 1999$/],
+  ['ttlMs Infinity', { ttlMs: Infinity }, 'ttlMs', /^expected/],
+  ['ttlMs NaN', { ttlMs: NaN }, 'ttlMs', /^expected a number of milliseconds, got NaN$/],
+  ['ttlMs in words', { ttlMs: '15s' }, 'ttlMs', /^expected a number of milliseconds, got "15s"$/],
+  ['requestTimeoutMs 0', { requestTimeoutMs: 0 }, 'requestTimeoutMs', /^expected at least 50 ms, got 0$/],
+  ['requestTimeoutMs beyond timers', { requestTimeoutMs: 2 ** 31 }, 'requestTimeoutMs', /^expected at most 2147483647 ms/],
+  ['a prefix of a wrong type', { prefix: 1 }, 'prefix', /^expected a string, got 1$/],
+  ['a prefix over 1024 bytes', { prefix: 'ä'.repeat(513) }, 'prefix', /^expected at most 1024 bytes/],
+  ['a malformed prefix', { prefix: 'a\uDC00' }, 'prefix', /without lone surrogates/],
+  ['a value over 64 KiB', { value: 'ä'.repeat(32_769) }, 'value', /^expected at most 65536 bytes of UTF-8/],
+  ['a malformed value', { value: '\uD800' }, 'value', /without lone surrogates/],
+  ['a value of a wrong type', { value: Buffer.from('x') }, 'value', /^expected a string/],
+  ['auth without password', { auth: { username: 'u' } }, 'auth.password', /^expected a string$/],
+  ['auth without a user name', { auth: { username: '', password: 'p' } }, 'auth.username', /empty string$/],
+  ['auth with more', { auth: { username: 'u', password: 'p', token: 't' } }, 'auth.token', /^unknown option$/],
+  ['a private key without its chain', { credentials: { rootCertificate: pem, privateKey: pem } }, 'credentials.certChain', /together/],
+  ['a chain without its private key', { credentials: { rootCertificate: pem, certChain: pem } }, 'credentials.privateKey', /together/],
+  ['a certificate as text', { credentials: { rootCertificate: 'PEM' } }, 'credentials.rootCertificate', /^expected a Buffer$/],
+  ['a logger that lacks a method', { logger: { warn: () => undefined } }, 'logger', /^expected an object with debug, info, warn and error/],
+];
+
+describe('createLocker()', () => {
+  test.each(bad)('createLocker() names the option and what it expects when it is given %s', (_, options, path, expected) => {
+    const issues = issuesOf(options);
+
+    expect(issues.map((issue) => issue.path)).toEqual([path]);
+    expect(issues[0]?.message).toMatch(expected);
+  });
+
+  test('createLocker() names all that is wrong, in one message', () => {
+    const issues = issuesOf({ ttlMs: 1, value: 2, hosts: [''], nope: 1 });
+
+    expect(issues.map(({ path }) => path).sort()).toEqual(['hosts[0]', 'nope', 'ttlMs', 'value']);
+    expect(() => createLocker({ ttlMs: 1, prefix: 'x'.repeat(2_000) })).toThrow(
+      /^Cannot create locker: prefix: expected at most 1024 bytes.*; ttlMs: expected at least 2000 ms, got 1$|^Cannot create locker: ttlMs: .*; prefix: /,
+    );
+  });
+
+  test.each([
+    { auth: { username: 'root', password: 987654321 } },
+    { auth: { username: '', password: 'hunter2' } },
+    { auth: 'root:hunter2' },
+    { hosts: 'http://root:hunter2@a:1' },
+    { hosts: ['https://root:hunter2@a:1/x'] },
+    { hosts: 'root:hunter2@a:1' },
+    { hosts: `https://root:hunter2${'x'.repeat(80)}@a:1` },
+    { hosts: 'https://root:hunter2/and@more@a:1' },
+    { credentials: { rootCertificate: 'hunter2' } },
+    { credentials: { rootCertificate: pem, privateKey: 'hunter2', certChain: pem } },
+    { credentials: 'hunter2' },
+  ])('createLocker() puts no secret into its error when it is given %j', (options) => {
+    try {
+      createLocker(options as unknown as LockerOptions);
+      expect.unreachable('the options are refused');
+    } catch (error) {
+      expect(error).toBeInstanceOf(InvalidOptionsError);
+      expect(`${String(error)} ${JSON.stringify(error)} ${String((error as Error).stack)}`).not.toMatch(/hunter2|987654321/);
+    }
+  });
+
+  test.each([
+    [undefined, ['http://127.0.0.1:2379']],
+    [{}, ['http://127.0.0.1:2379']],
+    [{ hosts: 'etcd.example' }, ['http://etcd.example:2379']],
+    [{ hosts: '10.0.0.1:2380' }, ['http://10.0.0.1:2380']],
+    [{ hosts: 'http://a:1/' }, ['http://a:1']],
+    [{ hosts: ['https://a', 'https://b:1'] }, ['https://a:2379', 'https://b:1']],
+    [{ hosts: '[::1]:1' }, ['http://[::1]:1']],
+    [{ hosts: ['[fe80::1]', 'a', 'a:2379'] }, ['http://[fe80::1]:2379', 'http://a:2379']],
+    [{ hosts: ['a', 'https://b'], credentials: { rootCertificate: pem } }, ['https://a:2379', 'https://b:2379']],
+  ])('resolveLockerOptions(%j) reaches %j', (options, hosts) => {
+    expect(resolveLockerOptions(options).etcd.hosts).toEqual(hosts);
+  });
+
+  test('resolveLockerOptions() takes its defaults when nothing is given, undefined included', () => {
+    const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
+
+    expect({ prefix, value, ttlSeconds, requestTimeoutMs, given }).toEqual({
+      prefix: 'locks/',
+      value: `${hostname()}:${String(process.pid)}`,
+      ttlSeconds: 15,
+      requestTimeoutMs: 5_000,
+      given: undefined,
+    });
+  });
+
+  test.each([
+    { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50 },
+    { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
+    { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
+    { credentials: { rootCertificate: pem, privateKey: pem, certChain: pem }, logger: console },
+    { store: memoryStore(), prefix: 'other/' },
+  ])('createLocker() takes what is at the edge of its limits: %#', async (options) => {
+    const locker = createLocker(options);
+
+    await expect(locker.close()).resolves.toBeUndefined();
+  });
+});
+
+describe('lock() and its kin', () => {
+  const badCalls: readonly (readonly [what: string, options: unknown, path: string])[] = [
+    ['an unknown option', { timeout: 5 }, 'timeout'],
+    ['mode, which does not work yet', { mode: 'shared' }, 'mode'],
+    ['slots, which does not work yet', { slots: 2 }, 'slots'],
+    ['renew, which does not work yet', { renew: false }, 'renew'],
+    ['maxHoldMs, which does not work yet', { maxHoldMs: 5_000 }, 'maxHoldMs'],
+    ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
+    ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
+    ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
+    ['a signal that is none', { signal: { aborted: false } }, 'signal'],
+    ['a value over 64 KiB', { value: 'x'.repeat(65_537) }, 'value'],
+    ['null', null, ''],
+    ['a string', 'x', ''],
+  ];
+  test.each(badCalls)('lock(), tryLock() and withLock() refuse, and ask for nothing, when they are given %s', async (_, options, path) => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const given = options as never;
+
+    const errors = [
+      await errorOf(locker.lock('a', given)),
+      await errorOf(locker.tryLock('a', given)),
+      await errorOf(locker.withLock('a', given, () => 1)),
+    ];
+
+    for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path }] });
+    expect(bench.store.calls).toEqual([]);
+  });
+
+  test.each([undefined, null, 42, '', '\uDFFF', 'x'.repeat(1_025), {}])(
+    'every member refuses, and asks for nothing, when the name is none: %#',
+    async (name) => {
+      await using bench = await openBench();
+      const locker = bench.createLocker();
+      const given = name as string;
+
+      const errors = [
+        await errorOf(locker.lock(given)),
+        await errorOf(locker.tryLock(given)),
+        await errorOf(locker.withLock(given, () => 1)),
+        await errorOf(locker.inspect(given)),
+      ];
+
+      for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'name' }] });
+      expect(() => locker.watch(given)).toThrow(InvalidOptionsError);
+      expect(bench.store.calls).toEqual([]);
+      expect(bench.etcd.watchCount).toBe(0);
+    },
+  );
+
+  test.each([{ signal: 1 }, { timeoutMs: 1 }, null])('watch() refuses, and watches nothing, when it is given %j', async (options) => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+
+    expect(() => locker.watch('a', options as never)).toThrow(InvalidOptionsError);
+    expect(bench.etcd.watchCount).toBe(0);
+  });
+
+  test.each([42, undefined, '\uD800', 'ä'.repeat(32_769)])('setValue() refuses, and writes nothing, when it is given %#', async (value) => {
+    await using bench = await openBench();
+    const lock = await bench.createLocker().lock('a', { value: 'old' });
+    const before = bench.store.calls.length;
+
+    expect(await errorOf(lock.setValue(value as string))).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'value' }] });
+
+    expect(bench.store.calls.length).toBe(before);
+    expect(lock).toMatchObject({ held: true, value: 'old' });
+  });
+
+  test('createLocker() asks for nothing before the first use', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+
+    await bench.clock.advance(10_000);
+    await locker.close();
+
+    expect(bench.store.calls).toEqual([]);
+  });
+});
