@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLocker } from 'etcd-locker';
+import { describe, expect, test } from 'vitest';
+import { canControlServers, startTcpProxy, type EtcdMember } from '../support/etcd.ts';
+import { follow } from '../support/fixtures-holding.ts';
+import { eventually, memberOf, openStage } from '../support/integration-stage.ts';
+
+const outageMs = 3_000;
+
+const outages: Record<string, (member: EtcdMember) => Promise<void>> = {
+  'is stopped and started again': async (member) => {
+    // With watch streams open it takes etcd some seconds to end.
+    await Promise.all([member.terminate(), sleep(outageMs)]);
+    await member.start();
+  },
+  'is killed and started again on its data': async (member) => {
+    await member.kill();
+    await sleep(outageMs);
+    await member.start();
+  },
+  hangs: async (member) => {
+    await member.freeze();
+    await sleep(outageMs);
+    member.thaw();
+  },
+};
+
+// They mostly wait, each for a server of its own.
+describe.skipIf(!(await canControlServers()))('lock() held and lock() waiting notice nothing', { concurrent: true }, () => {
+  test.each(Object.keys(outages))('when etcd %s', async (outage) => {
+    await using stage = await openStage();
+    // Their looks and beats run out of time in the outage, again and again.
+    const create = () => stage.createLocker({ requestTimeoutMs: 1_000 });
+    const [holders, waiters, observers] = [create(), create(), create()];
+    const lock = await holders.lock('x');
+    const remote = follow(waiters.lock('x'));
+    await stage.queued('x', 2);
+    const local = follow(holders.lock('x'));
+    const [, queued] = await stage.etcd.entries('x');
+    const states: string[][] = [];
+    const watching = (async () => {
+      for await (const state of observers.watch('x')) states.push(state.holders.map(({ key }) => key));
+    })();
+    await eventually(() => {
+      expect(states).not.toEqual([]);
+    });
+
+    await outages[outage]?.(memberOf(stage.server));
+    await stage.queued('x', 2);
+
+    expect(lock.held).toBe(true);
+    expect(lock.signal.aborted).toBe(false);
+    expect([remote.isSettled, local.isSettled]).toEqual([false, false]);
+    await lock.release();
+    const next = await remote.promise;
+    expect(next.fencingToken).toBe(queued?.createRevision);
+    expect(next.held).toBe(true);
+    expect(lock.signal.aborted).toBe(false);
+    await next.release();
+    const last = await local.promise;
+    expect(last.fencingToken).toBeGreaterThan(next.fencingToken);
+    await eventually(() => {
+      expect(states.at(-1)).toEqual([last.key]);
+    });
+    await last.release();
+    await eventually(() => {
+      expect(states.at(-1)).toEqual([]);
+    });
+    expect(states.at(0)).toEqual([lock.key]);
+    await observers.close();
+    await watching;
+  });
+
+  test('when etcd answers every request only after 150 ms', async () => {
+    await using stage = await openStage();
+    await using proxy = await startTcpProxy(stage.server.endpoint);
+    await using slow = createLocker({ hosts: proxy.endpoint, ttlMs: 3_000 });
+    proxy.delay(75);
+    const lock = await slow.lock('x');
+    const waiting = follow(slow.lock('x'));
+
+    await sleep(4_000);
+
+    expect(lock.held).toBe(true);
+    expect(waiting.isSettled).toBe(false);
+    await lock.release();
+    expect((await waiting.promise).held).toBe(true);
+  });
+});

@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Locker } from 'etcd-locker';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { canControlServers, type EtcdServer } from '../support/etcd.ts';
+import { memberOf, openStage, type Stage } from '../support/integration-stage.ts';
+import { startWorker } from '../support/processes.ts';
+
+const canControl = await canControlServers();
+let stage: Stage<EtcdServer>;
+let locker: Locker;
+beforeAll(async () => {
+  stage = await openStage();
+  locker = stage.createLocker();
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const work = (scenario: string, name: string) =>
+  startWorker('end.ts', { hosts: stage.server.endpoint, prefix: stage.prefix, name, ttlMs: 2_000, scenario });
+const fine = { code: 0, signal: null, stderr: '' };
+
+describe('a process that forgets close() ends by itself', { concurrent: true }, () => {
+  test.each([
+    'never used',
+    'a lock released',
+    'a lock held and never released',
+    'a lock that it had waited for and never released',
+    'a tryLock() that found the lock taken',
+    'a watch ended',
+    'a lock() that was out of time',
+  ])('when its work is done: %s', async (scenario) => {
+    const isTaken = /taken|waited|out of time/.test(scenario);
+    const held = isTaken ? await locker.lock(scenario) : undefined;
+    await using process = work(scenario, scenario);
+    if (scenario.includes('waited')) {
+      await stage.queued(scenario, 2);
+      await held?.release();
+    }
+    await process.reached('done');
+    const doneAt = performance.now();
+
+    const ending = await process.ended;
+
+    expect(ending).toEqual(fine);
+    expect(performance.now() - doneAt).toBeLessThan(3_000);
+    if (scenario.includes('time')) expect(process.steps).toContainEqual({ step: 'refused', code: 'LOCK_TIMEOUT' });
+  });
+});
+
+test.skipIf(!canControl)('a process that only holds ends by itself when etcd hangs', async () => {
+  await using own = await openStage();
+  const member = memberOf(own.server);
+  const ttlMs = 6_000;
+  await using process = startWorker('end.ts', {
+    hosts: own.server.endpoint,
+    prefix: own.prefix,
+    name: 'x',
+    ttlMs,
+    scenario: 'a lock held until it is told to go on',
+  });
+  await process.reached('holding');
+  await member.freeze();
+  // It may end from the moment on at which it is told so. By then it is in the midst of a renewal, and while one waits for its
+  // answer grpc keeps the process; but it does not stay for one renewal after the other.
+  await sleep(2_500);
+  process.signal('SIGUSR2');
+  await process.reached('done');
+  const doneAt = performance.now();
+
+  const ending = await process.ended;
+
+  expect(ending).toEqual(fine);
+  expect(performance.now() - doneAt).toBeLessThan(ttlMs / 3 + 700);
+});
+
+describe('a process that waits in lock() stays', { concurrent: true }, () => {
+  test('until it gets it when it is in the queue of etcd', async () => {
+    const held = await locker.lock('x');
+    await using process = work('a lock() in the queue of etcd', 'x');
+    await stage.queued('x', 2);
+    await sleep(2_500);
+    expect(process.isRunning).toBe(true);
+    expect(process.steps).toEqual([{ step: 'working' }]);
+
+    await held.release();
+
+    expect(await process.ended).toEqual(fine);
+    expect(process.steps.slice(1)).toEqual([{ step: 'got it', held: true }, { step: 'done' }]);
+  });
+
+  test('until it gets it when it is in the local queue', async () => {
+    await using process = work('a lock() in the local queue', 'y');
+
+    expect(await process.ended).toEqual(fine);
+    expect(process.steps.slice(1)).toEqual([{ step: 'releasing' }, { step: 'got it', held: true }, { step: 'done' }]);
+  });
+});

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { EtcdServer } from '../support/etcd.ts';
+import { follow } from '../support/fixtures-holding.ts';
+import { openStage, type Stage } from '../support/integration-stage.ts';
+
+let stage: Stage<EtcdServer>;
+beforeAll(async () => {
+  stage = await openStage();
+});
+afterEach(() => stage.clear());
+afterAll(() => stage[Symbol.asyncDispose]());
+
+describe('lock()', () => {
+  test('serves first who came first over many lockers', async () => {
+    const lockers = Array.from({ length: 8 }, () => stage.createLocker());
+    const order: number[] = [];
+    const tokens: bigint[] = [];
+    const turns: Promise<void>[] = [];
+    const held = await lockers[0]?.lock('x');
+    for (const [index, locker] of lockers.slice(1).entries()) {
+      turns.push(
+        locker.withLock('x', ({ fencingToken }) => {
+          order.push(index);
+          tokens.push(fencingToken);
+        }),
+      );
+      await stage.queued('x', index + 2);
+    }
+
+    await held?.release();
+    await Promise.all(turns);
+
+    expect(order).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect(tokens).toEqual([...tokens].sort((a, b) => (a < b ? -1 : 1)));
+  });
+
+  test.each(['abort', 'timeoutMs'])('lets the next go on when %s comes at the moment of the turn', async (how) => {
+    const [holders, leavers, others] = [stage.createLocker(), stage.createLocker(), stage.createLocker()];
+    let gaveUp = 0;
+    for (let round = 0; round < 40; round += 1) {
+      const controller = new AbortController();
+      const held = await holders.lock('x');
+      const timeoutMs = 120;
+      const leaving = follow(leavers.lock('x', how === 'abort' ? { signal: controller.signal } : { timeoutMs }));
+      const askedAt = performance.now();
+      await stage.queued('x', 2);
+      const next = follow(others.lock('x'));
+      await stage.queued('x', 3);
+
+      // Sooner and sooner, so that some come just before the turn, some just after it, and some between.
+      if (how === 'timeoutMs') await sleep(askedAt + timeoutMs - (round % 6) - performance.now());
+      else {
+        setTimeout(() => {
+          controller.abort();
+        }, round % 4);
+      }
+      await held.release();
+      await Promise.allSettled([leaving.promise]);
+      if (leaving.value === undefined) gaveUp += 1;
+      else await leaving.value.release();
+
+      const won = await next.promise;
+      expect(won.held).toBe(true);
+      await won.release();
+    }
+
+    expect(await stage.etcd.entries()).toEqual([]);
+    expect(gaveUp).toBeGreaterThan(0);
+  });
+
+  test('goes to the back of the queue when somebody deletes its entry', async () => {
+    const [holders, waiters] = [stage.createLocker(), stage.createLocker({ ttlMs: 3_000 })];
+    const held = await holders.lock('x');
+    const waiting = follow(waiters.lock('x'));
+    await stage.queued('x', 2);
+    const [, entry] = await stage.etcd.entries('x');
+
+    await stage.etcd.delete(entry?.key ?? '');
+    // Nobody tells it; it looks now and then.
+    await stage.queued('x', 2);
+    const [, again] = await stage.etcd.entries('x');
+
+    expect(again?.createRevision).toBeGreaterThan(entry?.createRevision ?? 0n);
+    expect(waiting.isSettled).toBe(false);
+    await held.release();
+    expect((await waiting.promise).fencingToken).toBe(again?.createRevision);
+  });
+
+  test('goes to the back of the queue with a new session when its lease is revoked', async () => {
+    const [holders, waiters] = [stage.createLocker(), stage.createLocker({ ttlMs: 3_000 })];
+    const held = await holders.lock('x');
+    const waiting = [follow(waiters.lock('x')), follow(waiters.lock('x'))];
+    await stage.queued('x', 2);
+    const [, entry] = await stage.etcd.entries('x');
+
+    await stage.etcd.revoke(entry?.leaseId ?? '');
+    await stage.queued('x', 2);
+    const [, again] = await stage.etcd.entries('x');
+
+    expect(again?.leaseId).not.toBe(entry?.leaseId);
+    await held.release();
+    for (const { promise } of waiting) await (await promise).release();
+    expect(await stage.etcd.entries('x')).toEqual([]);
+  });
+});
