@@ -48,7 +48,7 @@ export class Entry implements Member {
     this.#number = session.takeNumber(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number);
     this.#onChange = onChange;
-    this.#writer = new ValueWriter(context, { key: this.key, session }, value, () => {
+    this.#writer = new ValueWriter(context, { key: this.key, lane: queue.key, session }, value, () => {
       this.#lose('deleted');
     });
     this.#turn = new Turn(context, queue, session, onChange);

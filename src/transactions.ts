@@ -26,6 +26,7 @@ export function creationOf(
     compare: [...compare, { key: gateKey, target: 'mod', op: '=', revision: gate }],
     then: [...first, { put: { key, value, leaseId } }, { range: headOf(queue) }, { range: lastOf(queue, 2) }],
     otherwise: [{ range: { key } }, { range: { key: gateKey } }, ...otherwise],
+    lane: queue.key,
   };
 }
 
@@ -34,13 +35,20 @@ export const lookOf = ({ queue, key }: Place, token: bigint): Transaction => ({
   compare: [],
   then: [{ range: headOf(queue) }, { range: { key } }, { range: lastOf(queue, 1, token) }],
   otherwise: [],
+  lane: queue.key,
 });
 
-export const readingOf = ({ key }: Place): Transaction => ({ compare: [], then: [{ range: { key } }], otherwise: [] });
+export const readingOf = ({ queue, key }: Place): Transaction => ({
+  compare: [],
+  then: [{ range: { key } }],
+  otherwise: [],
+  lane: queue.key,
+});
 
 /** Deletes the entry that was created at `token`, and never another. */
-export const deletionOf = ({ key }: Place, token: bigint): Transaction => ({
+export const deletionOf = ({ queue, key }: Place, token: bigint): Transaction => ({
   compare: [{ key, target: 'create', op: '=', revision: token }],
   then: [{ delete: { key } }],
   otherwise: [],
+  lane: queue.key,
 });

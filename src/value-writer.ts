@@ -17,6 +17,12 @@ interface Write {
   readonly reject: (reason: unknown) => void;
 }
 
+interface WrittenEntry {
+  readonly key: string;
+  readonly lane: string;
+  readonly session: Session;
+}
+
 /** The entry that was written to is gone: lost for a reason, or given up by its own holder. */
 export class EntryGoneError extends Error {
   override readonly name = 'EntryGoneError';
@@ -30,7 +36,7 @@ export class EntryGoneError extends Error {
 
 export class ValueWriter {
   readonly #context: Context;
-  readonly #entry: { readonly key: string; readonly session: Session };
+  readonly #entry: WrittenEntry;
   readonly #onGone: () => void;
   #created = 0n;
   #modified = 0n;
@@ -40,7 +46,7 @@ export class ValueWriter {
   #isCertain = true;
   #stopped: EntryGoneError | undefined;
 
-  constructor(context: Context, entry: { readonly key: string; readonly session: Session }, value: string, onGone: () => void) {
+  constructor(context: Context, entry: WrittenEntry, value: string, onGone: () => void) {
     this.#context = context;
     this.#entry = entry;
     this.#value = value;
@@ -105,13 +111,14 @@ export class ValueWriter {
 
   /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
-    const { key, session } = this.#entry;
+    const { key, lane, session } = this.#entry;
     this.#isCertain = false;
     const { succeeded, revision, ranges } = await this.#context.store.commit(
       {
         compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
         then: [{ put: { key, value, leaseId: session.leaseId } }],
         otherwise: [{ range: { key } }],
+        lane,
       },
       { once: true, timeoutMs: Math.max(1, timeoutMs) },
     );

@@ -45,6 +45,8 @@ export interface Transaction {
   readonly compare: readonly Compare[];
   readonly then: readonly Operation[];
   readonly otherwise: readonly Operation[];
+  /** It may share a request with transactions of other lanes; two of one lane are never judged together. */
+  readonly lane?: string;
 }
 
 export interface Committed {

@@ -10,6 +10,7 @@ import {
   type WatchListener,
   type WatchRequest,
 } from '../store.ts';
+import { Batcher } from './batcher.ts';
 import { toCommitted, toKeyValue, toTransaction } from './codec.ts';
 import { CallFailure, isUnauthenticated, noAnswer, toFailure } from './failures.ts';
 import { endStream, type Host } from './host.ts';
@@ -27,10 +28,14 @@ export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 're
 
 class EtcdStore implements Store {
   readonly #hosts: Hosts;
+  readonly #batcher: Batcher;
   readonly #watches: WatchStream;
+  readonly #requestTimeoutMs: number;
 
   constructor(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>) {
     this.#hosts = new Hosts(options);
+    this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#batcher = new Batcher(this.#hosts);
     this.#watches = new WatchStream(this.#hosts, options.logger, options.requestTimeoutMs);
   }
 
@@ -81,10 +86,12 @@ class EtcdStore implements Store {
     }
   }
 
-  async commit(transaction: Transaction, options?: CommitOptions): Promise<Committed> {
+  async commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const request = toTransaction(transaction);
+    const { lane } = transaction;
+    if (lane !== undefined) return toCommitted(await this.#batcher.commit({ request, lane, once, timeoutMs }));
     return toCommitted(
-      await this.#hosts.request((host, timeoutMs) => host.call(timeoutMs, ({ kv }, callOptions) => kv.txn(request, callOptions)), options),
+      await this.#hosts.request((host, tryMs) => host.call(tryMs, ({ kv }, options) => kv.txn(request, options)), { once, timeoutMs }),
     );
   }
 

@@ -79,6 +79,8 @@ export const noAnswer = (timeoutMs: number): CallFailure =>
 
 export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === status.unauthenticated;
 
+export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;
+
 /** What a refusal is called above the port. */
 export function toRefusal({ code, details }: CallFailure, prefix: string): Error {
   if (/lease not found/.test(details)) return new LeaseNotFoundError(details);

@@ -5,9 +5,9 @@
  * policies do nothing here, as the defaults send one slow call four times and then refuse all others for five seconds.
  */
 import type { CallOptions, ChannelOptions, InterceptingCall, Interceptor } from '@grpc/grpc-js';
-import type { Etcd3, IOptions } from 'etcd3';
+import type { Etcd3, IOptions, IRequestOp } from 'etcd3';
 import type { EtcdOptions } from '../../options.ts';
-import { CallFailure, noAnswer, toFailure } from './failures.ts';
+import { CallFailure, isDenied, noAnswer, toFailure } from './failures.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
 
@@ -57,6 +57,7 @@ export class Host {
   readonly #underWay = new Set<InterceptingCall>();
   readonly #streams = new Set<Endable>();
   #client: Promise<Connected> | undefined;
+  #checksNested: Promise<boolean> | undefined;
   #isClosed = false;
 
   constructor(url: string, options: EtcdOptions, authTimeoutMs: number) {
@@ -136,6 +137,32 @@ export class Host {
       isLate = true;
       throw this.#failed(error, connected);
     }
+  }
+
+  /**
+   * Whether this member checks permissions inside nested transactions, as servers before 3.4.42, 3.5.28 and 3.6.9 do not
+   * (CVE-2026-33343). Its version may be asked by root only, so its behaviour is asked: once, with a read that tells nothing.
+   */
+  checksNestedPermissions(timeoutMs: number): Promise<boolean> {
+    if (this.#options.auth === undefined && this.#options.credentials?.certChain === undefined) return Promise.resolve(true);
+    return (this.#checksNested ??= this.#probeNested(timeoutMs).catch(() => {
+      this.#checksNested = undefined;
+      return false;
+    }));
+  }
+
+  async #probeNested(timeoutMs: number): Promise<boolean> {
+    const read = { request_range: { key: Buffer.from('\0'), count_only: true } };
+    const mayRead = async (operation: IRequestOp): Promise<boolean> => {
+      try {
+        await this.call(timeoutMs, ({ kv }, options) => kv.txn({ compare: [], success: [operation], failure: [] }, options));
+        return true;
+      } catch (error) {
+        if (isDenied(toFailure(error))) return false;
+        throw error;
+      }
+    };
+    return !(await mayRead({ request_txn: { compare: [], success: [read], failure: [] } })) || mayRead(read);
   }
 
   #failed(error: unknown, used: Promise<Connected>): CallFailure {
