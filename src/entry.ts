@@ -6,14 +6,14 @@
  * the revision it means, so that nothing but our own entry is ever touched.
  */
 import { addMs, type Instant, msUntil } from './clock.ts';
-import { deferred } from './deferred.ts';
+import { type Deferred, deferred } from './deferred.ts';
 import { EtcdUnavailableError, type LossReason } from './errors.ts';
 import { entryKey, type QueueRange } from './keys.ts';
 import type { Context, Member, Session } from './session.ts';
 import { type KeyValue, OutcomeUnknownError } from './store/store.ts';
 import { type Creation, creationOf, deletionOf, lookOf, readingOf } from './transactions.ts';
 import { Turn } from './turn.ts';
-import { ValueWriter } from './value-writer.ts';
+import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
   | { readonly kind: 'new' }
@@ -35,9 +35,12 @@ export class Entry implements Member {
   readonly queue: QueueRange;
   readonly #number: number;
   readonly #onChange: () => void;
-  readonly #writer: ValueWriter;
+  #value: string;
+  #modified = 0n;
+  #writer: ValueWriter | undefined;
+  #lossReason: LossReason | undefined;
   readonly #turn: Turn;
-  readonly #left = deferred();
+  #left: Deferred<void> | undefined;
   #state: State = { kind: 'new' };
   #token = 0n;
   /** The session must have a place taken for it, which the entry gives back. */
@@ -48,11 +51,8 @@ export class Entry implements Member {
     this.#number = session.takeNumber(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number);
     this.#onChange = onChange;
-    this.#writer = new ValueWriter(context, { key: this.key, lane: queue.key, session }, value, () => {
-      this.#lose('deleted');
-    });
+    this.#value = value;
     this.#turn = new Turn(context, queue, session, onChange);
-    this.#left.promise.catch(() => undefined);
     session.members.add(this);
   }
 
@@ -66,12 +66,12 @@ export class Entry implements Member {
   }
 
   get value(): string {
-    return this.#writer.value;
+    return this.#writer?.value ?? this.#value;
   }
 
   /** Whether its value is certainly this one. */
   bears(value: string): boolean {
-    return this.#writer.isCertain && this.value === value;
+    return this.#writer?.isCertain !== false && this.value === value;
   }
 
   get isHeld(): boolean {
@@ -79,7 +79,7 @@ export class Entry implements Member {
   }
 
   get isSettled(): boolean {
-    return this.isHeld && !this.#writer.isBusy;
+    return this.isHeld && this.#writer?.isBusy !== true;
   }
 
   /** Whether the last look found it admitted and nothing has happened since that calls for another. */
@@ -107,13 +107,10 @@ export class Entry implements Member {
     }
     const { succeeded, revision, ranges } = answer;
     if (succeeded) {
-      const [head = [], last = []] = ranges;
       this.#enqueued({ createRevision: revision, modRevision: revision });
       this.#turn.looked(
-        key,
         revision,
-        head[0],
-        last.find((kv) => kv.key !== key),
+        ranges[0]?.find((kv) => kv.key !== key),
       );
       return { kind: 'created' };
     }
@@ -148,8 +145,8 @@ export class Entry implements Member {
     this.#turn.startLook();
     const { revision, ranges } = await this.#context.store.commit(lookOf(this, this.#token));
     if (this.#state.kind !== 'queued') return;
-    const [[head] = [], [own] = [], [predecessor] = []] = ranges;
-    if (own?.createRevision === this.#token) this.#turn.looked(this.key, revision, head, predecessor);
+    const [[own] = [], [predecessor] = []] = ranges;
+    if (own?.createRevision === this.#token) this.#turn.looked(revision, predecessor);
     else this.#lose('deleted');
   }
 
@@ -162,7 +159,7 @@ export class Entry implements Member {
     if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
     this.#state = { kind: 'queued' };
     this.#token = createRevision;
-    this.#writer.start(createRevision, modRevision);
+    this.#modified = modRevision;
   }
 
   /** Watches for the turn to come; `onChange` is called when it is time for another look. */
@@ -175,6 +172,10 @@ export class Entry implements Member {
   }
 
   setValue(value: string): Promise<void> {
+    if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError(this.#lossReason));
+    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modified, () => {
+      this.#lose('deleted');
+    });
     return this.#writer.write(value);
   }
 
@@ -196,13 +197,18 @@ export class Entry implements Member {
 
   /** The promise of `leave` and `replaced`: settled when etcd has confirmed or the session has ended. */
   get left(): Promise<void> {
+    if (this.#left === undefined) {
+      this.#left = deferred();
+      this.#left.promise.catch(() => undefined);
+      if (this.kind === 'gone') this.#left.resolve();
+    }
     return this.#left.promise;
   }
 
   /** Counts it as not held any more; `leave` or `replaced` has to follow. */
   giveUp(): void {
     this.#turn.stop();
-    this.#writer.stop();
+    this.#writer?.stop();
     if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'leaving' };
   }
 
@@ -226,7 +232,7 @@ export class Entry implements Member {
       } catch (error) {
         if (error instanceof EtcdUnavailableError) continue;
         // The place stays taken: only the end of the lease frees the entry now.
-        this.#left.reject(error);
+        this.#left?.reject(error);
         this.session.sealRefused();
         return;
       }
@@ -276,10 +282,11 @@ export class Entry implements Member {
     if (this.#state.kind === 'gone') return;
     this.#state = { kind: 'gone' };
     this.#turn.stop();
-    this.#writer.stop(reason);
+    this.#lossReason = reason;
+    this.#writer?.stop(reason);
     this.session.members.delete(this);
     this.session.giveBackNumber(this.queue.key, this.#number);
     this.session.leave();
-    this.#left.resolve();
+    this.#left?.resolve();
   }
 }

@@ -6,7 +6,7 @@ import { hostList, isHost, isSecure } from './host-url.ts';
 import type { Store } from './store/store.ts';
 
 const maxValueBytes = 64 * 1024;
-const maxNameBytes = 1024;
+export const maxNameBytes = 1024;
 
 // A password that somebody put into a host's URL must not come back in an error.
 const withoutUserInfo = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@');

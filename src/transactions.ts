@@ -1,5 +1,5 @@
 /** The transactions on a single entry, as they go over the wire: what each compares, does and reads. */
-import { headOf, lastOf, type QueueRange } from './keys.ts';
+import { lastOf, type QueueRange } from './keys.ts';
 import type { Compare, Operation, Transaction } from './store/store.ts';
 
 /** What a write that creates an entry compares and does besides; `otherwise` is read where a compare fails. */
@@ -14,7 +14,10 @@ interface Place {
   readonly key: string;
 }
 
-/** Answered with the head and the last two; where a compare fails, with the entry, the gate and what else was asked for. */
+/**
+ * Answered with the last two of the queue, the entry itself and its predecessor: without one it is admitted, for what is before it at
+ * all is before it there. Where a compare fails, with the entry, the gate and what else was asked for.
+ */
 export function creationOf(
   { queue, key }: Place,
   session: { readonly leaseId: string; readonly gateKey: string; readonly gate: bigint },
@@ -24,16 +27,16 @@ export function creationOf(
   const { leaseId, gateKey, gate } = session;
   return {
     compare: [...compare, { key: gateKey, target: 'mod', op: '=', revision: gate }],
-    then: [...first, { put: { key, value, leaseId } }, { range: headOf(queue) }, { range: lastOf(queue, 2) }],
+    then: [...first, { put: { key, value, leaseId } }, { range: lastOf(queue, 2) }],
     otherwise: [{ range: { key } }, { range: { key: gateKey } }, ...otherwise],
     lane: queue.key,
   };
 }
 
-/** Answered with the head, the entry itself, and the last of those that were created before it. */
+/** Answered with the entry itself, and the last of those that were created before it. */
 export const lookOf = ({ queue, key }: Place, token: bigint): Transaction => ({
   compare: [],
-  then: [{ range: headOf(queue) }, { range: { key } }, { range: lastOf(queue, 1, token) }],
+  then: [{ range: { key } }, { range: lastOf(queue, 1, token) }],
   otherwise: [],
   lane: queue.key,
 });

@@ -45,13 +45,13 @@ export class Turn {
     this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
   }
 
-  /** Takes in a look at `revision`: who is at the head, and who is just before the entry `key`. */
-  looked(key: string, revision: bigint, head: KeyValue | undefined, predecessor: KeyValue | undefined): void {
+  /** Takes in a look at `revision`: who is just before the entry, if there is anybody. */
+  looked(revision: bigint, predecessor: KeyValue | undefined): void {
     this.#lookedAt = revision;
     this.#isDue = false;
     // Not by the revisions alone: they go back where etcd was restored from a snapshot.
     if (this.#changedAt === this.#changedBeforeLook) this.#changedAt = 0n;
-    this.#isAdmitted = head?.key === key;
+    this.#isAdmitted = predecessor === undefined;
     this.#predecessor = predecessor?.key;
     this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
   }

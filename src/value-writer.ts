@@ -7,6 +7,7 @@
 import { addMs, type Instant, msUntil } from './clock.ts';
 import { deferred } from './deferred.ts';
 import { EtcdUnavailableError, type HostFailure, type LossReason } from './errors.ts';
+import type { QueueRange } from './keys.ts';
 import type { Context, Session } from './session.ts';
 import { OutcomeUnknownError } from './store/store.ts';
 
@@ -19,8 +20,9 @@ interface Write {
 
 interface WrittenEntry {
   readonly key: string;
-  readonly lane: string;
+  readonly queue: QueueRange;
   readonly session: Session;
+  readonly token: bigint;
 }
 
 /** The entry that was written to is gone: lost for a reason, or given up by its own holder. */
@@ -38,22 +40,22 @@ export class ValueWriter {
   readonly #context: Context;
   readonly #entry: WrittenEntry;
   readonly #onGone: () => void;
-  #created = 0n;
-  #modified = 0n;
+  #modified: bigint;
   #value: string;
   #writes: Write[] = [];
   #isBusy = false;
   #isCertain = true;
-  #stopped: EntryGoneError | undefined;
 
-  constructor(context: Context, entry: WrittenEntry, value: string, onGone: () => void) {
+  /** The entry bears `value` since `modRevision`. */
+  constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, onGone: () => void) {
     this.#context = context;
     this.#entry = entry;
     this.#value = value;
+    this.#modified = modRevision;
     this.#onGone = onGone;
   }
 
-  /** The value as etcd last confirmed it, or as it will be created. */
+  /** The value as etcd last confirmed it. */
   get value(): string {
     return this.#value;
   }
@@ -67,19 +69,12 @@ export class ValueWriter {
     return this.#isBusy;
   }
 
-  start(createRevision: bigint, modRevision: bigint): void {
-    this.#created = createRevision;
-    this.#modified = modRevision;
-  }
-
-  /** From now on nothing is sent, and what waits is told so. */
+  /** Nothing more is sent, and what waits is told so. */
   stop(reason?: LossReason): void {
-    this.#stopped ??= new EntryGoneError(reason);
-    for (const write of this.#writes.splice(0)) write.reject(this.#stopped);
+    for (const write of this.#writes.splice(0)) write.reject(new EntryGoneError(reason));
   }
 
   write(value: string): Promise<void> {
-    if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     const { promise, resolve, reject } = deferred();
     const { clock, requestTimeoutMs } = this.#context;
     this.#writes.push({ value, until: addMs(clock.now(), requestTimeoutMs), resolve, reject });
@@ -111,20 +106,20 @@ export class ValueWriter {
 
   /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
-    const { key, lane, session } = this.#entry;
+    const { key, queue, session, token } = this.#entry;
     this.#isCertain = false;
     const { succeeded, revision, ranges } = await this.#context.store.commit(
       {
         compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
         then: [{ put: { key, value, leaseId: session.leaseId } }],
         otherwise: [{ range: { key } }],
-        lane,
+        lane: queue.key,
       },
       { once: true, timeoutMs: Math.max(1, timeoutMs) },
     );
     this.#isCertain = true;
     const found = ranges[0]?.[0];
-    if (!succeeded && found?.createRevision !== this.#created) {
+    if (!succeeded && found?.createRevision !== token) {
       this.#onGone();
       return false;
     }

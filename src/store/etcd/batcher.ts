@@ -10,6 +10,7 @@ import type { ITxnRequest, ITxnResponse } from 'etcd3';
 import { type Deferred, deferred } from '../../deferred.ts';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
 import { OutcomeUnknownError } from '../store.ts';
+import { CallFailure, status } from './failures.ts';
 import type { Host } from './host.ts';
 import type { Hosts, RequestOptions } from './hosts.ts';
 
@@ -123,7 +124,8 @@ export class Batcher {
 
   async #nested(host: Host, batch: readonly Waiting[], tryMs: number): Promise<ITxnResponse> {
     // Another host than the one that was asked: let it be sent one by one.
-    if (!(await host.checksNestedPermissions(tryMs))) throw new EtcdRefusedError('nested permissions are not checked');
+    if (!(await host.checksNestedPermissions(tryMs)))
+      throw new CallFailure(status.failedPrecondition, 'nested permissions are not checked');
     const success = batch.map(({ request }) => ({ request_txn: request }));
     return host.call(tryMs, ({ kv }, options) => kv.txn({ compare: [], success, failure: [] }, options));
   }
