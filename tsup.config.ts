@@ -8,4 +8,6 @@ export default defineConfig({
   // Without it each CommonJS entry would hold its own copy of the error classes.
   splitting: true,
   clean: true,
+  // import.meta.url in the CommonJS build.
+  shims: true,
 });

@@ -1,7 +1,7 @@
 /** The options: what they mean, and their defaults. */
 import { hostname } from 'node:os';
 import { hostList, toUrl } from './host-url.ts';
-import { lockerSchema, lockSchema, maxNameBytes, nameSchema, parse, valueSchema, watchSchema } from './schema.ts';
+import { maxNameBytes, parse } from './schema.ts';
 import type { Store } from './store/store.ts';
 
 /** What {@link createLocker} takes; every duration is in milliseconds. */
@@ -111,7 +111,7 @@ function guarded(logger: Logger): Logger {
 }
 
 export function resolveLockerOptions(input: unknown): ResolvedOptions {
-  const options = parse('create locker', lockerSchema, input === undefined ? {} : input);
+  const options = parse('create locker', ({ locker }) => locker, input === undefined ? {} : input);
   const { credentials, requestTimeoutMs = 5_000 } = options;
   return Object.freeze({
     etcd: {
@@ -130,7 +130,7 @@ export function resolveLockerOptions(input: unknown): ResolvedOptions {
 }
 
 export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
-  const options = input === undefined ? {} : parse('lock', lockSchema, input);
+  const options = input === undefined ? {} : parse('lock', ({ lock }) => lock, input);
   return {
     value: options.value ?? defaults.value,
     ttlSeconds: options.ttlMs === undefined ? defaults.ttlSeconds : Math.ceil(options.ttlMs / 1000),
@@ -140,17 +140,17 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
 }
 
 export function resolveWatchOptions(input: unknown): WatchOptions {
-  return input === undefined ? {} : parse('watch', watchSchema, input);
+  return input === undefined ? {} : parse('watch', ({ watch }) => watch, input);
 }
 
 /** @throws {InvalidOptionsError} when it is no well-formed string of 1 to 1024 bytes */
 export function checkName(name: unknown): asserts name is string {
   // A lock asks for this each time, and the schema takes longer to say yes.
   if (typeof name === 'string' && name.length > 0 && name.length <= maxNameBytes / 3 && name.isWellFormed()) return;
-  parse('lock', nameSchema, name, 'name');
+  parse('lock', (schemas) => schemas.name, name, 'name');
 }
 
 /** @throws {InvalidOptionsError} when it is no well-formed string of at most 64 KiB */
 export function checkValue(input: unknown): asserts input is string {
-  parse('set value', valueSchema, input, 'value');
+  parse('set value', (schemas) => schemas.value, input, 'value');
 }

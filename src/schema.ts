@@ -1,9 +1,12 @@
 /** What the options may be, and how a wrong one is told: by its path and by what was expected there. */
-import * as z from 'zod';
+import { createRequire } from 'node:module';
+import type * as z from 'zod';
 import { longestTimerMs } from './clock.ts';
 import { InvalidOptionsError, type OptionIssue } from './errors.ts';
 import { hostList, isHost, isSecure } from './host-url.ts';
 import type { Store } from './store/store.ts';
+
+type Zod = typeof z;
 
 const maxValueBytes = 64 * 1024;
 export const maxNameBytes = 1024;
@@ -28,128 +31,139 @@ const expectedSecretly = (what: string) => ({ error: () => `expected ${what}` })
 const isObjectWith = (methods: readonly string[]) => (input: unknown) =>
   typeof input === 'object' && input !== null && methods.every((name) => typeof Reflect.get(input, name) === 'function');
 
-const text = (what: string) =>
-  z.string(expected(what)).refine((value) => value.isWellFormed(), expected(`${what} without lone surrogates`));
-export const valueSchema = text('a string').refine(
-  (input) => Buffer.byteLength(input) <= maxValueBytes,
-  expected(`at most ${String(maxValueBytes)} bytes of UTF-8`),
-);
-const ttlMs = z
-  .number(expected('a number of milliseconds'))
-  .min(2_000, expected('at least 2000 ms'))
-  .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`));
-const signal = z.custom<AbortSignal>(
-  (input) => isObjectWith(['addEventListener', 'removeEventListener'])(input) && 'aborted' in (input as object),
-  expected('an AbortSignal'),
-);
-const certificate = z.custom<Buffer>((input) => Buffer.isBuffer(input), expectedSecretly('a Buffer'));
+let schemas: ReturnType<typeof build> | undefined;
 
-const host = z
-  .string(expected('a host'))
-  .refine(isHost, expected("one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379'"));
+/** Loading zod takes longer than loading all else, so not before there is something to check. */
+function load(): ReturnType<typeof build> {
+  return (schemas ??= build(createRequire(import.meta.url)('zod') as Zod));
+}
 
-export const lockerSchema = z
-  .strictObject(
+function build(z: Zod) {
+  const text = (what: string) =>
+    z.string(expected(what)).refine((input) => input.isWellFormed(), expected(`${what} without lone surrogates`));
+  const value = text('a string').refine(
+    (input) => Buffer.byteLength(input) <= maxValueBytes,
+    expected(`at most ${String(maxValueBytes)} bytes of UTF-8`),
+  );
+  const ttlMs = z
+    .number(expected('a number of milliseconds'))
+    .min(2_000, expected('at least 2000 ms'))
+    .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`));
+  const signal = z.custom<AbortSignal>(
+    (input) => isObjectWith(['addEventListener', 'removeEventListener'])(input) && 'aborted' in (input as object),
+    expected('an AbortSignal'),
+  );
+  const certificate = z.custom<Buffer>((input) => Buffer.isBuffer(input), expectedSecretly('a Buffer'));
+
+  const host = z
+    .string(expected('a host'))
+    .refine(isHost, expected("one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379'"));
+
+  const locker = z
+    .strictObject(
+      {
+        hosts: z.optional(
+          z.union([host, z.array(host).min(1, { error: 'expected at least one host, got an empty array' })], {
+            error: (issue) =>
+              typeof issue.input === 'string' || Array.isArray(issue.input)
+                ? undefined
+                : `expected a host or an array of hosts, got ${describe(issue.input)}`,
+          }),
+        ),
+        credentials: z.optional(
+          z.strictObject(
+            { rootCertificate: certificate, privateKey: z.optional(certificate), certChain: z.optional(certificate) },
+            expectedSecretly('an object with rootCertificate'),
+          ),
+        ),
+        auth: z.optional(
+          z.strictObject(
+            {
+              username: z.string(expectedSecretly('a string')).min(1, { error: 'expected a user name, got an empty string' }),
+              password: z.string(expectedSecretly('a string')),
+            },
+            expectedSecretly('an object with username and password'),
+          ),
+        ),
+        grpcOptions: z.optional(z.record(z.string(), z.unknown(), expected('an object of channel options'))),
+        store: z.optional(
+          z.custom<Store>(
+            isObjectWith(['grant', 'renew', 'leaseKeys', 'revoke', 'commit', 'watch', 'close']),
+            expected('a store such as memoryStore()'),
+          ),
+        ),
+        prefix: z.optional(
+          text('a string').refine(
+            (input) => Buffer.byteLength(input) <= maxNameBytes,
+            expected(`at most ${String(maxNameBytes)} bytes of UTF-8`),
+          ),
+        ),
+        value: z.optional(value),
+        ttlMs: z.optional(ttlMs),
+        requestTimeoutMs: z.optional(
+          z
+            .number(expected('a number of milliseconds'))
+            .min(50, expected('at least 50 ms'))
+            .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
+        ),
+        logger: z.optional(
+          z.custom<Pick<Console, 'debug' | 'info' | 'warn' | 'error'>>(
+            isObjectWith(['debug', 'info', 'warn', 'error']),
+            expected('an object with debug, info, warn and error'),
+          ),
+        ),
+      },
+      expected('an object of options'),
+    )
+    .superRefine((options, context) => {
+      const refuse = (path: string[], message: string): void => {
+        context.addIssue({ code: 'custom', path, message });
+      };
+      if (options.store !== undefined) {
+        for (const name of ['hosts', 'credentials', 'auth', 'grpcOptions'] as const) {
+          if (options[name] !== undefined) refuse([name], 'expected nothing beside store, which takes the place of etcd');
+        }
+      }
+      const { privateKey, certChain } = options.credentials ?? {};
+      if ((privateKey === undefined) !== (certChain === undefined)) {
+        refuse(
+          ['credentials', privateKey === undefined ? 'privateKey' : 'certChain'],
+          'expected privateKey and certChain together, got one of them',
+        );
+      }
+      const secure = new Set(hostList(options.hosts).map((url) => isSecure(url, options.credentials !== undefined)));
+      if (secure.size > 1) refuse(['hosts'], 'expected all hosts with https or all without, got a mix');
+      else if (secure.has(false) && options.credentials !== undefined)
+        refuse(['hosts'], 'expected https hosts, as credentials are given, got http');
+    });
+
+  const lock = z.strictObject(
     {
-      hosts: z.optional(
-        z.union([host, z.array(host).min(1, { error: 'expected at least one host, got an empty array' })], {
-          error: (issue) =>
-            typeof issue.input === 'string' || Array.isArray(issue.input)
-              ? undefined
-              : `expected a host or an array of hosts, got ${describe(issue.input)}`,
-        }),
-      ),
-      credentials: z.optional(
-        z.strictObject(
-          { rootCertificate: certificate, privateKey: z.optional(certificate), certChain: z.optional(certificate) },
-          expectedSecretly('an object with rootCertificate'),
-        ),
-      ),
-      auth: z.optional(
-        z.strictObject(
-          {
-            username: z.string(expectedSecretly('a string')).min(1, { error: 'expected a user name, got an empty string' }),
-            password: z.string(expectedSecretly('a string')),
-          },
-          expectedSecretly('an object with username and password'),
-        ),
-      ),
-      grpcOptions: z.optional(z.record(z.string(), z.unknown(), expected('an object of channel options'))),
-      store: z.optional(
-        z.custom<Store>(
-          isObjectWith(['grant', 'renew', 'leaseKeys', 'revoke', 'commit', 'watch', 'close']),
-          expected('a store such as memoryStore()'),
-        ),
-      ),
-      prefix: z.optional(
-        text('a string').refine(
-          (input) => Buffer.byteLength(input) <= maxNameBytes,
-          expected(`at most ${String(maxNameBytes)} bytes of UTF-8`),
-        ),
-      ),
-      value: z.optional(valueSchema),
+      value: z.optional(value),
       ttlMs: z.optional(ttlMs),
-      requestTimeoutMs: z.optional(
+      timeoutMs: z.optional(
         z
           .number(expected('a number of milliseconds'))
-          .min(50, expected('at least 50 ms'))
+          .min(0, expected('at least 0 ms'))
           .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
       ),
-      logger: z.optional(
-        z.custom<Pick<Console, 'debug' | 'info' | 'warn' | 'error'>>(
-          isObjectWith(['debug', 'info', 'warn', 'error']),
-          expected('an object with debug, info, warn and error'),
-        ),
-      ),
+      signal: z.optional(signal),
     },
     expected('an object of options'),
-  )
-  .superRefine((options, context) => {
-    const refuse = (path: string[], message: string): void => {
-      context.addIssue({ code: 'custom', path, message });
-    };
-    if (options.store !== undefined) {
-      for (const name of ['hosts', 'credentials', 'auth', 'grpcOptions'] as const) {
-        if (options[name] !== undefined) refuse([name], 'expected nothing beside store, which takes the place of etcd');
-      }
-    }
-    const { privateKey, certChain } = options.credentials ?? {};
-    if ((privateKey === undefined) !== (certChain === undefined)) {
-      refuse(
-        ['credentials', privateKey === undefined ? 'privateKey' : 'certChain'],
-        'expected privateKey and certChain together, got one of them',
-      );
-    }
-    const secure = new Set(hostList(options.hosts).map((url) => isSecure(url, options.credentials !== undefined)));
-    if (secure.size > 1) refuse(['hosts'], 'expected all hosts with https or all without, got a mix');
-    else if (secure.has(false) && options.credentials !== undefined)
-      refuse(['hosts'], 'expected https hosts, as credentials are given, got http');
-  });
+  );
 
-export const lockSchema = z.strictObject(
-  {
-    value: z.optional(valueSchema),
-    ttlMs: z.optional(ttlMs),
-    timeoutMs: z.optional(
-      z
-        .number(expected('a number of milliseconds'))
-        .min(0, expected('at least 0 ms'))
-        .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
-    ),
-    signal: z.optional(signal),
-  },
-  expected('an object of options'),
-);
+  const watch = z.strictObject({ signal: z.optional(signal) }, expected('an object of options'));
 
-export const watchSchema = z.strictObject({ signal: z.optional(signal) }, expected('an object of options'));
+  const name = text('a string')
+    .min(1, { error: 'expected a name, got an empty string' })
+    .refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` });
 
-export const nameSchema = text('a string')
-  .min(1, { error: 'expected a name, got an empty string' })
-  .refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` });
+  return { locker, lock, watch, name, value };
+}
 
 /** @throws {InvalidOptionsError} `input` is not what `schema` asks for */
-export function parse<T>(what: string, schema: z.ZodType<T>, input: unknown, root = ''): T {
-  const result = schema.safeParse(input);
+export function parse<T>(what: string, choose: (schemas: ReturnType<typeof build>) => z.ZodType<T>, input: unknown, root = ''): T {
+  const result = choose(load()).safeParse(input);
   if (result.success) return result.data;
   throw new InvalidOptionsError(
     what,
