@@ -31,11 +31,11 @@ const expectedSecretly = (what: string) => ({ error: () => `expected ${what}` })
 const isObjectWith = (methods: readonly string[]) => (input: unknown) =>
   typeof input === 'object' && input !== null && methods.every((name) => typeof Reflect.get(input, name) === 'function');
 
-let schemas: ReturnType<typeof build> | undefined;
+let built: ReturnType<typeof build> | undefined;
 
 /** Loading zod takes longer than loading all else, so not before there is something to check. */
-function load(): ReturnType<typeof build> {
-  return (schemas ??= build(createRequire(import.meta.url)('zod') as Zod));
+export function schemas(): ReturnType<typeof build> {
+  return (built ??= build(createRequire(import.meta.url)('zod') as Zod));
 }
 
 function build(z: Zod) {
@@ -163,7 +163,7 @@ function build(z: Zod) {
 
 /** @throws {InvalidOptionsError} `input` is not what `schema` asks for */
 export function parse<T>(what: string, choose: (schemas: ReturnType<typeof build>) => z.ZodType<T>, input: unknown, root = ''): T {
-  const result = choose(load()).safeParse(input);
+  const result = choose(schemas()).safeParse(input);
   if (result.success) return result.data;
   throw new InvalidOptionsError(
     what,

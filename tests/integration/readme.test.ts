@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as surface from '../../src/index.ts';
-import { lockerSchema, lockSchema } from '../../src/schema.ts';
+import { schemas } from '../../src/schema.ts';
 import { startEtcd, type EtcdServer } from '../support/etcd.ts';
 
 const run = promisify(execFile);
@@ -99,7 +99,9 @@ function namesIn(heading: string, column = 1): string[] {
 }
 
 test('the tables name each option', () => {
-  expect(namesIn('Options')).toEqual([...Object.keys(lockerSchema.shape), ...Object.keys(lockSchema.shape)]);
+  const { locker, lock } = schemas();
+
+  expect(namesIn('Options')).toEqual([...Object.keys(locker.shape), ...Object.keys(lock.shape)]);
 });
 
 test('the table names each error', () => {

@@ -14,6 +14,9 @@ import { CallFailure, status } from './failures.ts';
 import type { Host } from './host.ts';
 import type { Hosts, RequestOptions } from './hosts.ts';
 
+/** What it needs of the hosts. */
+export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;
+
 export interface Commit extends RequestOptions {
   readonly request: ITxnRequest;
   readonly lane: string;
@@ -32,13 +35,13 @@ const maxBytes = 512 * 1024;
 const maxOperations = 60;
 
 export class Batcher {
-  readonly #hosts: Hosts;
+  readonly #hosts: Sender;
   #waiting: Waiting[] = [];
   #underWay = 0;
   #isScheduled = false;
   #maxCommits = 64;
 
-  constructor(hosts: Hosts) {
+  constructor(hosts: Sender) {
     this.#hosts = hosts;
   }
 

@@ -1,0 +1,106 @@
+import { Etcd3 } from 'etcd3';
+import { createLocker, EtcdAuthError, type Lock } from 'etcd-locker';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
+
+const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${String(index)}`);
+
+async function releaseAll(locks: readonly Lock[]): Promise<void> {
+  await Promise.all(locks.map((lock) => lock.release()));
+}
+
+async function transactionsAt(server: EtcdServer): Promise<number> {
+  const counts = (await server.metrics()).matchAll(/^grpc_server_handled_total\{.*grpc_method="Txn".*\} (\S+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+describe.skipIf(!(await canControlServers()))('many commits at once', () => {
+  describe('on an etcd with its defaults', () => {
+    let stage: Stage<EtcdServer>;
+    beforeAll(async () => {
+      stage = await openStage();
+    });
+    afterEach(() => stage.clear());
+    afterAll(() => stage[Symbol.asyncDispose]());
+
+    test('share requests: 256 locks and releases of different names take at most 16', async () => {
+      const locker = stage.createLocker({ ttlMs: 600_000 });
+      await locker.withLock('warm', () => undefined);
+      const before = await transactionsAt(stage.server);
+
+      const locks = await Promise.all(names(256).map((name) => locker.lock(name)));
+      await releaseAll(locks);
+
+      expect((await transactionsAt(stage.server)) - before).toBeLessThanOrEqual(16);
+    });
+
+    test('give each name its own holder and token', async () => {
+      const locker = stage.createLocker();
+
+      const locks = await Promise.all(names(200).map((name) => locker.lock(name, { value: `of ${name}` })));
+
+      for (const lock of locks) {
+        const { holders } = await locker.inspect(lock.name);
+        expect(holders).toMatchObject([{ key: lock.key, value: `of ${lock.name}`, fencingToken: lock.fencingToken }]);
+      }
+      expect(new Set(locks.map(({ key }) => key)).size).toBe(200);
+      await releaseAll(locks);
+    });
+  });
+
+  test('fit a server that takes few operations in a transaction', async () => {
+    await using server = await startEtcd({ args: ['--max-txn-ops', '16'] });
+    await using locker = createLocker({ hosts: server.endpoint });
+
+    for (let turn = 0; turn < 3; turn += 1) {
+      const locks = await Promise.all(names(150).map((name) => locker.lock(name)));
+      expect(locks.every(({ held }) => held)).toBe(true);
+      await releaseAll(locks);
+    }
+  });
+
+  describe('on an etcd with auth on', () => {
+    let server: EtcdServer;
+    let root: Etcd3;
+    beforeAll(async () => {
+      server = await startEtcd({ args: ['--bcrypt-cost', '4'] });
+      const client = new Etcd3({ hosts: server.endpoint });
+      await client.user('root').create('root');
+      await client.user('root').addRole('root');
+      await client.role('lock').create();
+      const grant = async (from: string, to: string): Promise<void> => {
+        await client.role('lock').grant({ permission: 'Readwrite', range: { start: Buffer.from(from), end: Buffer.from(to) } as never });
+      };
+      // All below the prefix but the one name n250.
+      await grant('locks/', 'locks/n250/');
+      await grant('locks/n2500', 'locks0');
+      await client.user('locker').create('locker');
+      await client.user('locker').addRole('lock');
+      await client.auth.authEnable();
+      client.close();
+      root = new Etcd3({ hosts: server.endpoint, auth: { username: 'root', password: 'root' } });
+    });
+    afterAll(async () => {
+      await eventually(async () => {
+        expect(await root.getAll().keys()).toEqual([]);
+      });
+      root.close();
+      await server.stop();
+    });
+
+    test('fail alone: of 500 locks at once the one that etcd forbids, whether or not it checks inside a batch', async () => {
+      await using locker = createLocker({ hosts: server.endpoint, auth: { username: 'locker', password: 'locker' } });
+
+      const results = await Promise.allSettled(names(500).map((name) => locker.lock(name)));
+
+      const refused = results.flatMap((result, index) =>
+        result.status === 'rejected' ? [{ index, reason: result.reason as unknown }] : [],
+      );
+      expect(refused.map(({ index }) => index)).toEqual([250]);
+      expect(refused[0]?.reason).toBeInstanceOf(EtcdAuthError);
+      expect(await root.getAll().prefix('locks/n250/').keys()).toEqual([]);
+      await releaseAll(results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])));
+    });
+  });
+});

@@ -1,0 +1,208 @@
+import type { ITxnRequest, ITxnResponse } from 'etcd3';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
+import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
+import { CallFailure, toRefusal } from '../../src/store/etcd/failures.ts';
+import type { Host } from '../../src/store/etcd/host.ts';
+import { OutcomeUnknownError } from '../../src/store/store.ts';
+
+/** A commit that is known by what it puts. */
+const putting = (id: string): ITxnRequest => ({
+  compare: [],
+  success: [{ request_put: { key: Buffer.from(id), value: Buffer.from('') } }],
+  failure: [],
+});
+
+const idsIn = ({ success = [] }: ITxnRequest): string[] =>
+  success.flatMap(({ request_put: put, request_txn: inner }) => (inner === undefined ? [put?.key?.toString() ?? ''] : idsIn(inner)));
+
+const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_txn: inner }) => inner !== undefined);
+
+/** etcd, as a batcher sees it: what each request does is said by `answer`, which rejects where it throws. */
+class Etcd implements Sender {
+  readonly requests: string[][] = [];
+  mostUnderWay = 0;
+  #underWay = 0;
+  readonly #answer: (request: ITxnRequest) => void;
+  readonly tryMs = 1_000;
+  readonly current: Host;
+
+  constructor(answer: (request: ITxnRequest) => void = () => undefined) {
+    this.#answer = answer;
+    const kv = { txn: (request: ITxnRequest) => this.#txn(request) };
+    this.current = {
+      checksNestedPermissions: () => Promise.resolve(true),
+      call: (_timeoutMs: number, ask: (client: unknown, options: unknown) => unknown) => ask({ kv }, {}),
+    } as unknown as Host;
+  }
+
+  async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>): Promise<T> {
+    this.#underWay += 1;
+    this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
+    try {
+      return await attempt(this.current, 1_000, 0);
+    } catch (error) {
+      throw error instanceof CallFailure ? toRefusal(error, 'locks/') : error;
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  async #txn(request: ITxnRequest): Promise<ITxnResponse> {
+    this.requests.push(idsIn(request));
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#answer(request);
+    const answers = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
+      inner === undefined ? { response_put: put?.key?.toString() } : { response_txn: { succeeded: true, responses: idsIn(inner) } },
+    );
+    return { header: { revision: '7' }, succeeded: true, responses: answers } as unknown as ITxnResponse;
+  }
+}
+
+const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean }[]) =>
+  Promise.allSettled(commits.map(({ id, lane, once }) => batcher.commit({ request: putting(id), lane, once, timeoutMs: 1_000 })));
+
+const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
+
+describe('Batcher', () => {
+  test('commit() never puts two commits of one lane into a request, and answers each with its own answer', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 150 }), { maxLength: 4 }), async (turns) => {
+        const etcd = new Etcd();
+        const batcher = new Batcher(etcd);
+        const laneOf = new Map<string, string>();
+        const all: Promise<unknown>[] = [];
+
+        for (const [turn, lanes] of turns.entries()) {
+          const commits = lanes.map((lane, index) => ({ id: `${String(turn)}.${String(index)}`, lane: String(lane) }));
+          for (const { id, lane } of commits) laneOf.set(id, lane);
+          all.push(
+            commitAll(batcher, commits).then((answers) => {
+              for (const [index, answer] of answers.entries()) {
+                const responses = answer.status === 'fulfilled' ? answer.value.responses : [];
+                expect(JSON.stringify(responses)).toContain(`"${commits[index]?.id ?? '?'}"`);
+              }
+            }),
+          );
+          if (turn % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+        await Promise.all(all);
+
+        expect(etcd.requests.flat().sort()).toEqual([...laneOf.keys()].sort());
+        for (const ids of etcd.requests) {
+          const lanes = ids.map((id) => laneOf.get(id));
+          expect(new Set(lanes).size).toBe(lanes.length);
+          expect(ids.length).toBeLessThanOrEqual(64);
+        }
+        expect(etcd.mostUnderWay).toBeLessThanOrEqual(2);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('commit() sends a lone commit plain', async () => {
+    const plain: boolean[] = [];
+    const batcher = new Batcher(new Etcd((request) => plain.push(!isBatch(request))));
+
+    await commitAll(batcher, many(1));
+
+    expect(plain).toEqual([true]);
+  });
+
+  test('commit() gives each commit of a batch the revision of the whole', async () => {
+    const batcher = new Batcher(new Etcd());
+
+    const answers = await commitAll(batcher, many(3));
+
+    expect(answers.map((answer) => answer.status === 'fulfilled' && answer.value.header.revision)).toEqual(['7', '7', '7']);
+  });
+
+  test('commit() rejects only the commit that etcd refuses when it was in a batch', async () => {
+    const etcd = new Etcd((request) => {
+      if (idsIn(request).includes('c1')) throw new CallFailure(7, 'etcdserver: permission denied');
+    });
+
+    const answers = await commitAll(new Batcher(etcd), many(4));
+
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(etcd.requests.map(({ length }) => length)).toEqual([4, 1, 1, 1, 1]);
+  });
+
+  test('commit() makes smaller batches when etcd says that one has too many operations', async () => {
+    const etcd = new Etcd((request) => {
+      if (isBatch(request) && idsIn(request).length > 8) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
+    });
+    const batcher = new Batcher(etcd);
+
+    for (let turn = 0; turn < 4; turn += 1) await commitAll(batcher, many(64));
+    etcd.requests.length = 0;
+    const answers = await commitAll(batcher, many(64));
+
+    expect(answers.every(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
+  });
+
+  test('commit() leaves the outcome unknown for those that must not be sent again, and sends the others', async () => {
+    let isLost = true;
+    const etcd = new Etcd(() => {
+      if (!isLost) return;
+      isLost = false;
+      throw new OutcomeUnknownError([{ host: 'a:1', reason: 'no answer' }]);
+    });
+
+    const answers = await commitAll(new Batcher(etcd), [
+      { id: 'a', lane: 'a', once: true },
+      { id: 'b', lane: 'b' },
+    ]);
+
+    expect(answers).toMatchObject([{ status: 'rejected', reason: { name: 'OutcomeUnknownError' } }, { status: 'fulfilled' }]);
+    expect(etcd.requests).toEqual([['a', 'b'], ['b']]);
+  });
+
+  test('commit() rejects all of a batch when nobody answered in the time of each', async () => {
+    const etcd = new Etcd(() => {
+      throw new EtcdUnavailableError(1, [{ host: 'a:1', reason: 'refused' }]);
+    });
+    const batcher = new Batcher(etcd);
+
+    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ request: putting(id), lane: id, timeoutMs: 0 })));
+
+    expect(answers).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
+    expect(etcd.requests).toHaveLength(1);
+  });
+
+  test('commit() sends a commit alone that is too large for its share of a request', async () => {
+    const large: ITxnRequest = {
+      compare: [],
+      success: Array.from({ length: 61 }, (_, index) => ({ request_put: { key: Buffer.from(`l${String(index)}`) } })),
+      failure: [],
+    };
+    const etcd = new Etcd();
+    const batcher = new Batcher(etcd);
+
+    await Promise.all([commitAll(batcher, many(3)), batcher.commit({ request: large, lane: 'large', timeoutMs: 1_000 })]);
+
+    expect(etcd.requests.map(({ length }) => length).sort()).toEqual([3, 61]);
+  });
+
+  test('commit() does not send a batch to a host that does not check permissions inside one', async () => {
+    const etcd = new Etcd();
+    Object.assign(etcd.current, { checksNestedPermissions: () => Promise.resolve(false) });
+
+    const answers = await commitAll(new Batcher(etcd), many(3));
+
+    expect(answers.every(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(etcd.requests).toEqual([['c0'], ['c1'], ['c2']]);
+  });
+
+  test('commit() passes on why etcd refused a lone commit', async () => {
+    const batcher = new Batcher(
+      new Etcd(() => {
+        throw new CallFailure(3, 'etcdserver: request is too large');
+      }),
+    );
+
+    await expect(batcher.commit({ request: putting('a'), lane: 'a', timeoutMs: 1_000 })).rejects.toBeInstanceOf(EtcdRefusedError);
+  });
+});
