@@ -15,7 +15,7 @@ export interface LockerOptions {
   readonly credentials?: Credentials | undefined;
   /** A user of etcd's own authentication. */
   readonly auth?: { readonly username: string; readonly password: string } | undefined;
-  /** Channel options for @grpc/grpc-js; they win over ours. */
+  /** Channel options for @grpc/grpc-js; they win over ours, but for those that make it send a request again. */
   readonly grpcOptions?: Readonly<Record<string, unknown>> | undefined;
   /** Another store in place of etcd, such as `memoryStore()`; excludes the options above. */
   readonly store?: Store | undefined;
