@@ -60,7 +60,9 @@ export class Session {
   #gate = 0n;
   #moving: Promise<void> | undefined;
   #places = 0;
-  readonly #numbers = new Map<string, Set<number>>();
+  /** By queue, a bit for each number that is borne there. */
+  readonly #numbers = new Map<string, number>();
+  #lastNumber = 32;
   readonly #pauses = new Set<() => void>();
   #sealed = false;
   #refused = false;
@@ -135,19 +137,20 @@ export class Session {
    * with each. An old key's late requests find another revision than the one that they compare.
    */
   takeNumber(queue: string): number {
-    const taken = this.#numbers.get(queue) ?? new Set();
-    this.#numbers.set(queue, taken);
-    let n = 1;
-    while (taken.has(n)) n += 1;
-    taken.add(n);
-    return n;
+    const taken = this.#numbers.get(queue) ?? 0;
+    const lowest = ~taken & (taken + 1);
+    // So many at once are tries that race for one name; those beyond the bits that there are get a number of their own.
+    if (lowest === 0) return ++this.#lastNumber;
+    this.#numbers.set(queue, taken | lowest);
+    return 32 - Math.clz32(lowest);
   }
 
   /** To be called once the entry of that number is not in etcd and cannot come there any more. */
   giveBackNumber(queue: string, n: number): void {
-    const taken = this.#numbers.get(queue);
-    taken?.delete(n);
-    if (taken?.size === 0) this.#numbers.delete(queue);
+    if (n > 32) return;
+    const taken = (this.#numbers.get(queue) ?? 0) & ~(1 << (n - 1));
+    if (taken === 0) this.#numbers.delete(queue);
+    else this.#numbers.set(queue, taken);
   }
 
   /** Waits, but not beyond the session's end. */
