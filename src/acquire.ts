@@ -115,10 +115,14 @@ export class NameQueue {
     this.#isServing = true;
     let failures = 0;
     for (let [caller] = this.#callers; caller !== undefined; [caller] = this.#callers) {
+      const askedAt = this.#shared.clock.now();
       try {
         if (await this.#advance(caller)) return;
         failures = 0;
       } catch (error) {
+        this.#heard(error, askedAt);
+        // The entry is unsettled now: that is the next step, and one to be taken at once.
+        if (error instanceof OutcomeUnknownError && this.#hasTime(caller)) continue;
         failures += 1;
         if (!(error instanceof EntryGoneError)) this.#failed(caller, error);
         if (caller.isWaiting && this.#entry?.kind !== 'gone') await this.#sleep(Math.min(25 * 2 ** failures, 1_000));
@@ -133,14 +137,16 @@ export class NameQueue {
   async #advance(caller: Waiting<Lock>): Promise<boolean> {
     const entry = this.#entry;
     if (entry === undefined) {
-      const session = await this.#ask(this.#shared.sessions.enter(caller.ttlSeconds, this.#timeLeft(caller)));
+      const session = await this.#shared.sessions.enter(caller.ttlSeconds, this.#timeLeft(caller));
+      this.#owed = undefined;
       this.#entry = new Entry(this.#shared, this.range, session, caller.value, this.wake);
     } else if (entry.kind === 'gone' || entry.session.isSealed || entry.session.ttlSeconds !== caller.ttlSeconds) {
       this.#drop();
     } else if (entry.kind === 'new') {
       await this.#enqueue(entry, caller);
     } else if (entry.kind === 'unsettled') {
-      await this.#ask(entry.settle(this.#timeLeft(caller)));
+      await entry.settle(this.#timeLeft(caller));
+      this.#owed = undefined;
     } else {
       return this.#awaitTurn(entry, caller);
     }
@@ -182,7 +188,8 @@ export class NameQueue {
             otherwise: [{ range: { key: old.key } }],
           };
     try {
-      const outcome = await this.#ask(entry.create(creation, this.#timeLeft(caller)));
+      const outcome = await entry.create(creation, this.#timeLeft(caller));
+      this.#owed = undefined;
       if (outcome.kind === 'created') {
         old?.replaced();
         this.#replaces = undefined;
@@ -192,7 +199,6 @@ export class NameQueue {
       }
     } catch (error) {
       this.#leavePlainly();
-      if (error instanceof OutcomeUnknownError && this.#hasTime(caller)) return;
       if (error instanceof LeaseNotFoundError) entry.session.end('expired');
       else if (old === undefined || error instanceof OutcomeUnknownError) throw error;
     }
@@ -211,31 +217,23 @@ export class NameQueue {
   }
 
   /** Keeps account of how long etcd has been silent. */
-  async #ask<T>(answer: Promise<T>): Promise<T> {
-    this.#owed ??= { since: this.#shared.clock.now(), hosts: [] };
-    const { since } = this.#owed;
-    try {
-      const result = await answer;
-      this.#owed = undefined;
-      return result;
-    } catch (error) {
-      const isSilence = error instanceof OutcomeUnknownError || error instanceof EtcdUnavailableError;
-      this.#owed = isSilence ? { since, hosts: error.hosts.length > 0 ? error.hosts : (this.#owed?.hosts ?? []) } : undefined;
-      throw error;
-    }
+  #heard(error: unknown, askedAt: Instant): void {
+    const isSilence = error instanceof OutcomeUnknownError || error instanceof EtcdUnavailableError;
+    const { since = askedAt, hosts = [] } = this.#owed ?? {};
+    this.#owed = isSilence ? { since, hosts: error.hosts.length > 0 ? error.hosts : hosts } : undefined;
   }
 
   // Who was enqueued once waits on whatever happens; who was not is told after a whole requestTimeoutMs of silence.
   #failed(caller: Waiting<Lock>, error: unknown): void {
     const { logger, requestTimeoutMs } = this.#shared;
-    if (caller.wasEnqueued) logger.warn(`etcd-locker: still waiting for lock ${JSON.stringify(this.name)}: ${String(error)}`);
-    if (this.#owed === undefined) {
-      if (!caller.wasEnqueued) caller.reject(error);
-      return;
-    }
-    for (const one of [...this.#callers]) {
-      if (one.wasEnqueued || (one !== caller && this.#hasTime(one))) continue;
-      one.reject(new EtcdUnavailableError(requestTimeoutMs, this.#owed.hosts));
+    if (caller.wasEnqueued) {
+      logger.warn(`etcd-locker: still waiting for lock ${JSON.stringify(this.name)}: ${String(error)}`);
+    } else if (this.#owed === undefined) {
+      caller.reject(error);
+    } else {
+      for (const one of [...this.#callers]) {
+        if (one === caller || !this.#hasTime(one)) one.reject(new EtcdUnavailableError(requestTimeoutMs, this.#owed.hosts));
+      }
     }
   }
 
