@@ -114,7 +114,7 @@ export class NameQueue {
   async #serve(): Promise<void> {
     this.#isServing = true;
     let failures = 0;
-    for (let [caller] = this.#callers; caller !== undefined; [caller] = this.#callers) {
+    for (let caller = this.#callers[0]; caller !== undefined; caller = this.#callers[0]) {
       const askedAt = this.#shared.clock.now();
       try {
         if (await this.#advance(caller)) return;
@@ -137,7 +137,8 @@ export class NameQueue {
   async #advance(caller: Waiting<Lock>): Promise<boolean> {
     const entry = this.#entry;
     if (entry === undefined) {
-      const session = await this.#shared.sessions.enter(caller.ttlSeconds, this.#timeLeft(caller));
+      const { sessions } = this.#shared;
+      const session = sessions.enterAtOnce(caller.ttlSeconds) ?? (await sessions.enter(caller.ttlSeconds, this.#timeLeft(caller)));
       this.#owed = undefined;
       this.#entry = new Entry(this.#shared, this.range, session, caller.value, this.wake);
     } else if (entry.kind === 'gone' || entry.session.isSealed || entry.session.ttlSeconds !== caller.ttlSeconds) {

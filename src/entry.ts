@@ -96,7 +96,7 @@ export class Entry implements Member {
    * @throws {OutcomeUnknownError} no answer came; `settle` finds out
    */
   async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
-    const { key, session } = this;
+    const { session } = this;
     const { gate } = session;
     let answer;
     try {
@@ -108,10 +108,7 @@ export class Entry implements Member {
     const { succeeded, revision, ranges } = answer;
     if (succeeded) {
       this.#enqueued({ createRevision: revision, modRevision: revision });
-      this.#turn.looked(
-        revision,
-        ranges[0]?.find((kv) => kv.key !== key),
-      );
+      this.#turn.looked(revision, ranges[0]?.[0]);
       return { kind: 'created' };
     }
     const [[sent] = [], [gateNow] = [], ...found] = ranges;

@@ -42,13 +42,14 @@ export const isExact = (key: string): boolean => !key.includes('\uFFFD');
 /** The first of the queue: the holder. */
 export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
 
-/** The last `limit` of the queue, where `before` is given, of those that came before that create revision. */
-export const lastOf = (queue: QueueRange, limit: number, before?: bigint): Range => ({
-  ...queue,
+/** The last of the queue, or of those in it that were created before the revision `before`. */
+export const lastOf = ({ key, rangeEnd }: QueueRange, before?: bigint): Range => ({
+  key,
+  rangeEnd,
   order: 'newest',
-  limit,
+  limit: 1,
   keysOnly: true,
-  ...(before === undefined ? {} : { maxCreateRevision: before - 1n }),
+  maxCreateRevision: before === undefined ? undefined : before - 1n,
 });
 
 export const byCreateRevision = (a: KeyValue, b: KeyValue): number => (a.createRevision < b.createRevision ? -1 : 1);

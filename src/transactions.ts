@@ -15,8 +15,8 @@ interface Place {
 }
 
 /**
- * Answered with the last two of the queue, the entry itself and its predecessor: without one it is admitted, for what is before it at
- * all is before it there. Where a compare fails, with the entry, the gate and what else was asked for.
+ * Answered with the last of the queue as it was just before, the predecessor: without one the entry is admitted. Where a compare fails,
+ * with the entry, the gate and what else was asked for.
  */
 export function creationOf(
   { queue, key }: Place,
@@ -27,7 +27,7 @@ export function creationOf(
   const { leaseId, gateKey, gate } = session;
   return {
     compare: [...compare, { key: gateKey, target: 'mod', op: '=', revision: gate }],
-    then: [...first, { put: { key, value, leaseId } }, { range: lastOf(queue, 2) }],
+    then: [...first, { range: lastOf(queue) }, { put: { key, value, leaseId } }],
     otherwise: [{ range: { key } }, { range: { key: gateKey } }, ...otherwise],
     lane: queue.key,
   };
@@ -36,7 +36,7 @@ export function creationOf(
 /** Answered with the entry itself, and the last of those that were created before it. */
 export const lookOf = ({ queue, key }: Place, token: bigint): Transaction => ({
   compare: [],
-  then: [{ range: { key } }, { range: lastOf(queue, 1, token) }],
+  then: [{ range: { key } }, { range: lastOf(queue, token) }],
   otherwise: [],
   lane: queue.key,
 });

@@ -19,7 +19,7 @@ export interface KeyValue {
 /** A condition on one key, or on every key of [key, rangeEnd); a missing key has revision 0. */
 export interface Compare {
   readonly key: string;
-  readonly rangeEnd?: string;
+  readonly rangeEnd?: string | undefined;
   readonly target: 'create' | 'mod';
   readonly op: '=' | '<';
   readonly revision: bigint;
@@ -28,11 +28,11 @@ export interface Compare {
 /** Reads one key, or [key, rangeEnd) by create revision (`order`) or by key. */
 export interface Range {
   readonly key: string;
-  readonly rangeEnd?: string;
-  readonly order?: 'oldest' | 'newest';
-  readonly limit?: number;
-  readonly maxCreateRevision?: bigint;
-  readonly keysOnly?: boolean;
+  readonly rangeEnd?: string | undefined;
+  readonly order?: 'oldest' | 'newest' | undefined;
+  readonly limit?: number | undefined;
+  readonly maxCreateRevision?: bigint | undefined;
+  readonly keysOnly?: boolean | undefined;
 }
 
 export type Operation =

@@ -89,8 +89,8 @@ describe('keys', () => {
     const queue = queueRange('locks/', 'a');
 
     expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
-    expect(lastOf(queue, 2)).toEqual({ ...queue, order: 'newest', limit: 2, keysOnly: true });
-    expect(lastOf(queue, 1, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
+    expect(lastOf(queue)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true });
+    expect(lastOf(queue, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
   });
 
   test('byCreateRevision() sorts beyond the exact numbers of JavaScript', () => {

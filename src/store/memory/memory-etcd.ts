@@ -113,7 +113,7 @@ export class MemoryEtcd {
   }
 
   #holds({ key, rangeEnd, target, op, revision }: Compare): boolean {
-    const found = this.#range({ key, ...(rangeEnd === undefined ? {} : { rangeEnd }) });
+    const found = this.#range({ key, rangeEnd });
     // What is not there counts as revision 0, a range without a key too.
     const revisions = found.length === 0 ? [0n] : found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
     return revisions.every((one) => (op === '=' ? one === revision : one < revision));
