@@ -1,0 +1,49 @@
+/** The processes that work for one rival. They live through all rounds of a workload; what they open is closed after each. */
+import { inParallel } from './parallel.ts';
+import type { Loop, LoopAnswer, Opening } from './protocol.ts';
+import { workerScript } from './paths.ts';
+import type { NodeRival } from './worker.ts';
+import { WorkerProcess } from './worker-process.ts';
+
+/** A kind of Node worker, or Go's program. */
+export type Runner = { readonly node: NodeRival } | { readonly program: string };
+
+export class Crew implements AsyncDisposable {
+  readonly workers: readonly WorkerProcess[];
+
+  /** The processes start at the first opening. */
+  constructor(runner: Runner, processes: number, nodeFlags: readonly string[] = []) {
+    const command: [string, ...string[]] =
+      'node' in runner ? [process.execPath, ...nodeFlags, workerScript, runner.node] : [runner.program];
+    this.workers = Array.from({ length: processes }, () => new WorkerProcess(command));
+  }
+
+  get first(): WorkerProcess {
+    const [first] = this.workers;
+    if (first === undefined) throw new Error('Cannot work without a process');
+    return first;
+  }
+
+  /** A few at a time: all at once they would take the processor from each other until requests run out of time. */
+  async open(opening: Opening): Promise<void> {
+    await inParallel(this.workers.length, 4, async (index) => this.workers[index]?.ask({ do: 'open', ...opening }));
+  }
+
+  /** All begin at one instant; `names` has the callers of each process. */
+  async loop(names: readonly (readonly string[])[], loop: Omit<Loop, 'names' | 'startAt'>): Promise<LoopAnswer[]> {
+    const startAt = Date.now() + 50 + 5 * this.workers.length;
+    return Promise.all(this.workers.map((worker, index) => worker.ask({ do: 'loop', ...loop, names: names[index] ?? [], startAt })));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.ask({ do: 'stop' })));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.ask({ do: 'close' })));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.end()));
+  }
+}

@@ -1,0 +1,44 @@
+/** How many calls etcd has answered, and what processor time it has used, from its own /metrics. */
+import { ask } from '../support/etcd-http.ts';
+
+export interface ServerCounts {
+  /** By method: calls of a unary one, messages from the client on a stream. */
+  readonly calls: Readonly<Record<string, number>>;
+  readonly cpuMs: number;
+}
+
+const unary = /^grpc_server_handled_total\{.*grpc_method="(\w+)",grpc_service="etcdserverpb\.(?:KV|Lease)",grpc_type="unary"\} (\S+)$/gm;
+const streams =
+  /^grpc_server_msg_received_total\{grpc_method="(\w+)",grpc_service="etcdserverpb\.(?:Watch|Lease)",grpc_type="bidi_stream"\} (\S+)$/gm;
+
+/** Summed over all members. */
+export async function serverCounts(endpoints: readonly string[]): Promise<ServerCounts> {
+  const texts = await Promise.all(endpoints.map(async (endpoint) => (await ask(endpoint, '/metrics', { timeoutMs: 5_000 })).body));
+  const calls: Record<string, number> = {};
+  let cpuMs = 0;
+  for (const text of texts) {
+    for (const [, method = '', count] of [...text.matchAll(unary), ...text.matchAll(streams)]) {
+      calls[method] = (calls[method] ?? 0) + Number(count);
+    }
+    cpuMs += 1_000 * Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1] ?? 0);
+  }
+  return { calls, cpuMs };
+}
+
+/** What has come since `before`; methods that were not called are left out. */
+export function since(before: ServerCounts, after: ServerCounts): ServerCounts {
+  const calls = Object.entries(after.calls)
+    .map(([method, count]) => [method, count - (before.calls[method] ?? 0)] as const)
+    .filter(([, count]) => count > 0);
+  return { calls: Object.fromEntries(calls), cpuMs: after.cpuMs - before.cpuMs };
+}
+
+/** Unary calls, and messages on streams. */
+export function callsAndMessages(calls: Readonly<Record<string, number>>): readonly [calls: number, messages: number] {
+  const messages = (calls['Watch'] ?? 0) + (calls['LeaseKeepAlive'] ?? 0);
+  return [totalCalls(calls) - messages, messages];
+}
+
+export function totalCalls(calls: Readonly<Record<string, number>>): number {
+  return Object.values(calls).reduce((sum, count) => sum + count, 0);
+}

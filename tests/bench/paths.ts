@@ -1,0 +1,11 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What the bench builds: not in the tree, and not in node_modules, which `npm ci` empties. */
+export const cacheDir = join(root, '.cache', 'bench');
+
+export const workerScript = fileURLToPath(new URL('worker.ts', import.meta.url));
+export const documentFile = join(root, 'docs', 'benchmarks.md');
+export const remarksFile = fileURLToPath(new URL('remarks.md', import.meta.url));

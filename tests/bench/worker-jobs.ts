@@ -1,0 +1,150 @@
+/** What a worker process does for its rival. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { inParallel } from './parallel.ts';
+import type { Answers, Loop, Memory, Opening, Turn } from './protocol.ts';
+import type { Client, Held, OpenClient } from './rivals/client.ts';
+
+export class WorkerJobs {
+  readonly #openClient: OpenClient;
+  #clients: Client[] = [];
+  #held: Held[] = [];
+  #stopping = new AbortController();
+  #endWatch: (() => Promise<unknown>) | undefined;
+  #freeAt: number[] = [];
+
+  constructor(openClient: OpenClient) {
+    this.#openClient = openClient;
+  }
+
+  async open({ hosts, clients, ttlSeconds, warmUps }: Opening): Promise<object> {
+    this.#stopping = new AbortController();
+    await inParallel(clients, 50, async (index) => {
+      const client = await this.#openClient(hosts, ttlSeconds);
+      this.#clients[index] = client;
+      for (let time = 0; time < warmUps; time += 1) await (await client.lock(`warm-${process.pid}-${index}`)).release();
+    });
+    return {};
+  }
+
+  async loop(order: Loop): Promise<Answers['loop']> {
+    const { names, startAt, ms, atMost } = order;
+    await sleep(startAt - Date.now());
+    const [startedAt, cpu] = [performance.now(), process.cpuUsage()];
+    let left = atMost;
+    let operations = 0;
+    const turns: Turn[] = [];
+    await Promise.all(
+      names.map(async (name, caller) => {
+        const client = this.#client(caller % this.#clients.length);
+        while (performance.now() - startedAt < ms && left > 0 && !this.#stopping.signal.aborted) {
+          left -= 1;
+          const turn = await this.#once(client, name, order);
+          if (turn === null) return;
+          operations += 1;
+          if (order.withTurns) turns.push(turn);
+        }
+      }),
+    );
+    const { user, system } = process.cpuUsage(cpu);
+    return { operations, ms: performance.now() - startedAt, cpuMs: (user + system) / 1_000, turns };
+  }
+
+  /** null where it was stopped as it waited. */
+  async #once(client: Client, name: string, { what, holdMs, withTurns }: Loop): Promise<Turn | null> {
+    if (what === 'inspect') {
+      await client.inspect?.(name);
+      return { at: 0, until: 0 };
+    }
+    if (what === 'try') {
+      if ((await client.tryLock?.(name)) !== null) throw new Error(`Cannot measure: ${name} should have been held`);
+      return { at: 0, until: 0 };
+    }
+    const { signal } = this.#stopping;
+    try {
+      // Waiters in a long queue are stopped; elsewhere a signal would only cost.
+      const held = await (withTurns ? client.lock(name, signal) : client.lock(name));
+      const at = now();
+      if (holdMs > 0) await sleep(holdMs);
+      const until = now();
+      await held.release();
+      return { at, until };
+    } catch (error) {
+      if (signal.aborted) return null;
+      throw error;
+    }
+  }
+
+  async hold(client: number, name: string): Promise<object> {
+    this.#held.push(await this.#client(client).lock(name));
+    return {};
+  }
+
+  async letGo(): Promise<Answers['letGo']> {
+    const at = now();
+    const held = this.#held;
+    this.#held = [];
+    await inParallel(held.length, 256, async (index) => held[index]?.release());
+    return { at };
+  }
+
+  async watch(name: string): Promise<object> {
+    this.#freeAt = [];
+    this.#endWatch = await this.#client(0).watch?.(name, () => this.#freeAt.push(now()));
+    return {};
+  }
+
+  async put(name: string, times: number, pauseMs: number): Promise<Answers['put']> {
+    const ms: number[] = [];
+    for (let time = 0; time < times; time += 1) {
+      if (pauseMs > 0) await sleep(pauseMs);
+      const sentAt = performance.now();
+      await this.#client(0).put?.(name);
+      ms.push(performance.now() - sentAt);
+    }
+    return { ms };
+  }
+
+  async memory(name: string, count: number, atOnce: number): Promise<Answers['memory']> {
+    const before = await memoryNow();
+    const held = (this.#held = new Array<Held>(count));
+    await inParallel(count, atOnce, async (index) => {
+      held[index] = await this.#client(0).lock(`${name}-${index}`);
+    });
+    return { before, after: await memoryNow() };
+  }
+
+  async stop(): Promise<Answers['stop']> {
+    this.#stopping.abort();
+    await this.#endWatch?.();
+    this.#endWatch = undefined;
+    return { freeAt: this.#freeAt };
+  }
+
+  async close(): Promise<object> {
+    const clients = this.#clients;
+    this.#clients = [];
+    await inParallel(clients.length, 50, async (index) => clients[index]?.close());
+    return {};
+  }
+
+  #client(index: number): Client {
+    const client = this.#clients[index];
+    if (client === undefined) throw new Error(`Cannot work: client ${index} is not open`);
+    return client;
+  }
+}
+
+/** Of the clock that all processes share. */
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** After what can be collected is gone; needs --expose-gc. */
+async function memoryNow(): Promise<Memory> {
+  for (let time = 0; time < 3; time += 1) {
+    await sleep(100);
+    globalThis.gc?.();
+  }
+  const { heapUsed, external, rss } = process.memoryUsage();
+  return { heap: heapUsed + external, rss };
+}
