@@ -152,4 +152,27 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
 
     expect(calls).toEqual({ Txn: 2 });
   });
+
+  test('are an enqueue, a look and a release a turn when two processes take turns, on watches that are kept', async () => {
+    const lockers = [await openLocker(), await openLocker()];
+    const turns = 20;
+    const toldOnWatches = async (): Promise<number> =>
+      Number(/^grpc_server_msg_received_total\{.*grpc_method="Watch".*\} (\S+)$/m.exec(await stage.server.metrics())?.[1] ?? 0);
+    const before = await toldOnWatches();
+
+    const calls = await during(() =>
+      Promise.all(
+        lockers.map(async (locker) => {
+          for (let turn = 0; turn < turns; turn += 1) {
+            const lock = await locker.lock('x');
+            await lock.release();
+          }
+        }),
+      ),
+    );
+
+    // One more for each, where a watch came to stand only after the look.
+    expect(calls['Txn']).toBeLessThanOrEqual(2 * (3 * turns + 3));
+    expect((await toldOnWatches()) - before).toBeLessThanOrEqual(8);
+  });
 });

@@ -14,9 +14,12 @@ import type { Hosts } from './hosts.ts';
 
 interface Watch {
   readonly request: WatchRequest;
-  readonly listener: WatchListener;
+  /** None while it is kept for the next who asks for the same. */
+  listener: WatchListener | undefined;
   /** On the stream of today; ids are never used twice. */
   id: number;
+  /** The revision of its newest event, or that from which it stands; undefined until it does. */
+  seenAt: bigint | undefined;
 }
 
 /** A create that was sent: answers come in the order of the requests, but a failed one bears no id. */
@@ -34,6 +37,8 @@ interface Connection {
 
 /** How long a stream without watches is kept for the next one; it holds the process. */
 const lingerMs = 100;
+/** How many watches without a listener are kept. Callers that take turns on a name have the same predecessor each time. */
+const maxIdle = 32;
 
 export class WatchStream {
   readonly #hosts: Hosts;
@@ -41,6 +46,7 @@ export class WatchStream {
   readonly #pingAfterMs: number;
   readonly #watches = new Set<Watch>();
   readonly #byId = new Map<number, Watch>();
+  readonly #idle = new Map<string, Watch>();
   #connection: Connection | undefined;
   #isConnecting = false;
   #failures = 0;
@@ -55,14 +61,32 @@ export class WatchStream {
   }
 
   add(request: WatchRequest, listener: WatchListener): () => void {
-    const watch: Watch = { request, listener, id: 0 };
-    this.#watches.add(watch);
     clearTimeout(this.#lingering);
+    const watch = this.#resume(request, listener) ?? this.#begin(request, listener);
+    return () => {
+      if (watch.listener === listener) this.#remove(watch);
+    };
+  }
+
+  #begin(request: WatchRequest, listener: WatchListener): Watch {
+    const watch: Watch = { request, listener, id: 0, seenAt: undefined };
+    this.#watches.add(watch);
     if (this.#connection === undefined) void this.#connect();
     else this.#create(this.#connection, watch);
-    return () => {
-      this.#remove(watch);
-    };
+    return watch;
+  }
+
+  /** It has stood all the while, so all that the listener may have missed is what it has seen: up to that revision. */
+  #resume(request: WatchRequest, listener: WatchListener): Watch | undefined {
+    const watch = isKeepable(request) ? this.#idle.get(request.key) : undefined;
+    if (watch === undefined) return undefined;
+    this.#idle.delete(request.key);
+    this.#watches.add(watch);
+    watch.listener = listener;
+    queueMicrotask(() => {
+      if (watch.listener === listener && watch.seenAt !== undefined) listener.created(watch.seenAt);
+    });
+    return watch;
   }
 
   close(): void {
@@ -71,13 +95,34 @@ export class WatchStream {
   }
 
   #remove(watch: Watch): void {
+    watch.listener = undefined;
     if (!this.#watches.delete(watch)) return;
-    if (this.#byId.delete(watch.id)) this.#connection?.stream.write({ cancel_request: { watch_id: String(watch.id) } });
+    this.#keepOrCancel(watch);
     if (this.#watches.size > 0) return;
     clearTimeout(this.#lingering);
     this.#lingering = setTimeout(() => {
       this.#disconnect();
     }, lingerMs);
+  }
+
+  #keepOrCancel(watch: Watch): void {
+    const { key } = watch.request;
+    const isKept = isKeepable(watch.request) && watch.seenAt !== undefined && this.#byId.has(watch.id) && !this.#idle.has(key);
+    if (!isKept) {
+      this.#cancel(watch);
+      return;
+    }
+    this.#idle.set(key, watch);
+    if (this.#idle.size <= maxIdle) return;
+    for (const [oldestKey, oldest] of this.#idle) {
+      this.#idle.delete(oldestKey);
+      this.#cancel(oldest);
+      return;
+    }
+  }
+
+  #cancel(watch: Watch): void {
+    if (this.#byId.delete(watch.id)) this.#connection?.stream.write({ cancel_request: { watch_id: String(watch.id) } });
   }
 
   async #connect(): Promise<void> {
@@ -121,6 +166,7 @@ export class WatchStream {
   }
 
   #create(connection: Connection, watch: Watch): void {
+    watch.seenAt = undefined;
     watch.id = this.#send(connection, watch.request);
     this.#byId.set(watch.id, watch);
   }
@@ -142,7 +188,12 @@ export class WatchStream {
         type: type === 'Delete' ? ('delete' as const) : ('put' as const),
         kv: toKeyValue(kv),
       }));
-      if (events.length > 0) this.#byId.get(Number(answer.watch_id))?.listener.events(events);
+      const watch = this.#byId.get(Number(answer.watch_id));
+      const newest = events.at(-1);
+      if (watch === undefined || newest === undefined) return;
+      // Before the listener hears of it, as that one may let go of the watch in the same turn.
+      watch.seenAt = newest.kv.modRevision;
+      watch.listener?.events(events);
     }
   }
 
@@ -150,8 +201,12 @@ export class WatchStream {
     pending.shift();
     this.#failures = 0;
     const watch = this.#byId.get(Number(watch_id));
-    if (watch === undefined) stream.write({ cancel_request: { watch_id } });
-    else watch.listener.created(BigInt(header.revision));
+    if (watch === undefined) {
+      stream.write({ cancel_request: { watch_id } });
+      return;
+    }
+    watch.seenAt = BigInt(header.revision);
+    watch.listener?.created(watch.seenAt);
   }
 
   #cancelled(connection: Connection, { created, watch_id, cancel_reason }: IWatchResponse): void {
@@ -159,6 +214,11 @@ export class WatchStream {
     const watch = id === undefined ? undefined : this.#byId.get(id);
     // What we have cancelled ourselves, or a ping, is nobody's any more.
     if (watch === undefined) return;
+    if (watch.listener === undefined) {
+      this.#byId.delete(watch.id);
+      this.#idle.delete(watch.request.key);
+      return;
+    }
     if (!/permission denied/.test(cancel_reason)) {
       this.#broken(connection, cancel_reason === '' ? 'the watch was cancelled' : cancel_reason);
       return;
@@ -211,6 +271,10 @@ export class WatchStream {
     const connection = this.#connection;
     this.#connection = undefined;
     this.#byId.clear();
+    this.#idle.clear();
     if (connection !== undefined) endStream(connection.stream);
   }
 }
+
+/** What a waiter asks for: the end of one entry, which leaves nothing to be told to whoever asks for it next. */
+const isKeepable = ({ rangeEnd, deletesOnly }: WatchRequest): boolean => rangeEnd === undefined && deletesOnly === true;
