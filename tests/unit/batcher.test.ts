@@ -143,6 +143,19 @@ describe('Batcher', () => {
     expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
   });
 
+  test('commit() holds nobody back when etcd takes no batch at all', async () => {
+    const etcd = new Etcd((request) => {
+      if (isBatch(request)) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
+    });
+    const batcher = new Batcher(etcd);
+
+    for (let turn = 0; turn < 7; turn += 1) await commitAll(batcher, many(64));
+    etcd.mostUnderWay = 0;
+    await commitAll(batcher, many(64));
+
+    expect(etcd.mostUnderWay).toBe(64);
+  });
+
   test('commit() leaves the outcome unknown for those that must not be sent again, and sends the others', async () => {
     let isLost = true;
     const etcd = new Etcd(() => {

@@ -47,7 +47,8 @@ export class Batcher {
 
   /** Rejects as `Hosts.request` does. */
   commit(commit: Commit): Promise<ITxnResponse> {
-    if (sizeOf(commit.request) > maxOperations) return this.#plain(commit, commit.timeoutMs);
+    const isAlone = this.#maxCommits === 1 || sizeOf(commit.request) > maxOperations;
+    if (isAlone) return this.#plain(commit, commit.timeoutMs);
     const waiting: Waiting = { ...commit, since: performance.now(), bytes: bytesOf(commit.request), answer: deferred() };
     this.#waiting.push(waiting);
     if (!this.#isScheduled && this.#underWay < maxUnderWay) {
