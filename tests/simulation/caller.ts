@@ -1,0 +1,183 @@
+/** One caller in a process: takes locks, tries, holds, sets values, releases, gives up, over and over. */
+import type { Lock } from '../../src/lock.ts';
+import type { LockOptions } from '../../src/options.ts';
+import type { CallKind, Held } from './calls.ts';
+import type { LockerProcess } from './locker-process.ts';
+import type { Prng } from './prng.ts';
+import { CountedSignal } from './signals.ts';
+import type { World } from './world.ts';
+
+/** What the function under `withLock` throws now and then; it must come out as it is. */
+class OwnError extends Error {
+  override readonly name = 'OwnError';
+}
+
+export class Caller {
+  readonly #world: World;
+  readonly #process: LockerProcess;
+  readonly #id: string;
+  readonly #prng: Prng;
+  #isDone = false;
+  #count = 0;
+
+  constructor(world: World, process: LockerProcess, id: string, prng: Prng) {
+    this.#world = world;
+    this.#process = process;
+    this.#id = id;
+    this.#prng = prng;
+  }
+
+  get isDone(): boolean {
+    return this.#isDone;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const { scenario, faults } = this.#world;
+    for (;;) {
+      // Slowly while the world comes to rest: nothing is found there that the time before and after it does not show.
+      const pauseMs = this.#world.isSettled ? 200 : faults.isOver ? 2_500 : scenario.pauseMs;
+      await this.#sleep(this.#prng.skewed(0, pauseMs));
+      if (!this.#process.isOpen || !this.#world.takesCalls) break;
+      await this.#act(this.#prng.pick(scenario.names));
+    }
+    this.#isDone = true;
+  }
+
+  async #act(name: string): Promise<void> {
+    const dice = this.#prng.next();
+    if (dice < 0.08) await this.#inspect(name);
+    else if (dice < 0.2) await this.#withLock(name);
+    else await this.#lock(dice < 0.4 ? 'tryLock' : 'lock', name);
+  }
+
+  async #lock(kind: CallKind, name: string): Promise<void> {
+    const { judge } = this.#world;
+    const [options, signal] = this.#options(kind);
+    const call = judge.begin(this.#process, this.#id, kind, name, options, signal);
+    let lock: Lock | null;
+    try {
+      lock = await (kind === 'lock' ? this.#process.locker.lock(name, options) : this.#process.locker.tryLock(name, options));
+    } catch (error) {
+      judge.failed(call, error);
+      return;
+    }
+    if (lock === null) {
+      judge.refused(call);
+      return;
+    }
+    const held = judge.acquired(call, lock);
+    await this.#hold(held);
+    await this.#release(held);
+  }
+
+  async #withLock(name: string): Promise<void> {
+    const { judge } = this.#world;
+    const [options, signal] = this.#options('withLock');
+    const call = judge.begin(this.#process, this.#id, 'withLock', name, options, signal);
+    const ownError = this.#prng.chance(0.2) ? new OwnError() : undefined;
+    let held: Held | undefined;
+    try {
+      const answer = await this.#process.locker.withLock(name, options, async (lock) => {
+        held = judge.acquired(call, lock);
+        await this.#hold(held);
+        judge.releasing(held);
+        if (ownError !== undefined) throw ownError;
+        return call.id;
+      });
+      if (answer !== call.id) judge.violated('error', `${call.id}: withLock answers ${answer}`);
+    } catch (error) {
+      if (held === undefined) judge.failed(call, error);
+      else if (error !== ownError) judge.violated('error', `${call.id}: withLock rejects with ${String(error)}`);
+    }
+    if (held !== undefined) judge.released(held);
+  }
+
+  async #inspect(name: string): Promise<void> {
+    const { judge, settledMs, scheduler } = this.#world;
+    const startedMs = scheduler.nowMs;
+    try {
+      judge.inspected(this.#id, name, await this.#process.locker.inspect(name));
+    } catch (error) {
+      if (startedMs >= settledMs) judge.violated('error', `${this.#id}: inspect rejects with ${String(error)}`);
+      judge.figures.failed(error);
+    }
+  }
+
+  #options(kind: CallKind): [LockOptions, CountedSignal | undefined] {
+    const { faults, scenario } = this.#world;
+    const prng = this.#prng;
+    const timeoutMs = prng.chance(0.1) ? 0 : prng.skewed(1, 5_000);
+    const abortMs = prng.skewed(0, 4_000);
+    const ttlMs = prng.pick(scenario.ttlsMs);
+    const isTimed = faults.strikes('timeout', prng, kind === 'tryLock' ? 0.5 : 0.2);
+    const isAborted = faults.strikes('abort', prng, 0.2);
+    const signal = isAborted || prng.chance(0.2) ? new CountedSignal() : undefined;
+    if (isAborted) this.#process.machine.after(abortMs, () => signal?.abort());
+    const hasValue = prng.chance(0.9);
+    return [
+      {
+        ttlMs,
+        ...(hasValue ? { value: `${this.#id}:${String(++this.#count)}` } : {}),
+        ...(isTimed ? { timeoutMs } : {}),
+        ...(signal === undefined ? {} : { signal: signal.signal }),
+      },
+      signal,
+    ];
+  }
+
+  async #hold(held: Held): Promise<void> {
+    const { faults, scenario } = this.#world;
+    const prng = this.#prng;
+    const isLong = prng.chance(0.15);
+    const forMs = isLong ? prng.between(0, 12_000) : prng.skewed(0, scenario.holdMs);
+    const partMs = prng.between(0, forMs);
+    const shorter = (ms: number): number =>
+      faults.isOver ? Math.min(100, ms) : Math.min(ms, this.#world.latestMs - this.#world.scheduler.nowMs);
+    await this.#sleep(shorter(partMs));
+    for (let writes = prng.chance(isLong ? 0.8 : 0.25) ? prng.integer(1, 3) : 0; writes > 0; writes -= 1) {
+      const written = this.#setValue(held);
+      const pace = prng.pick(['answered', 'later', 'at once']);
+      if (pace === 'answered') await written;
+      if (pace === 'later') await this.#sleep(prng.skewed(0, 500));
+    }
+    await this.#sleep(shorter(forMs - partMs));
+  }
+
+  async #setValue(held: Held): Promise<void> {
+    const { judge } = this.#world;
+    const { machine } = this.#process;
+    const value = `${held.call.id}=${String(held.values.length)}`;
+    const at = judge.settingValue(held, value);
+    const startedMs = machine.now().monotonicMs;
+    try {
+      await held.lock.setValue(value);
+      judge.valueSet(held, at, startedMs);
+    } catch (error) {
+      judge.valueSet(held, at, startedMs, error as Error);
+    }
+  }
+
+  async #release(held: Held): Promise<void> {
+    const { judge } = this.#world;
+    judge.releasing(held);
+    const isTwice = this.#prng.chance(0.1);
+    const released = Promise.all([held.lock.release(), isTwice ? held.lock.release() : undefined]).then(
+      () => {
+        judge.released(held);
+      },
+      (error: unknown) => {
+        judge.released(held, error as Error);
+      },
+    );
+    if (held.lock.held) judge.violated('release', `${String(held)} is held after its release`);
+    if (this.#prng.chance(0.8)) await released;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return this.#process.machine.sleep(Math.max(0, ms));
+  }
+}

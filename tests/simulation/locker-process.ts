@@ -1,0 +1,92 @@
+/** One process: a machine's clocks, a store behind a bad network, a locker on it, and who calls it. */
+import { createLocker, type Locker } from '../../src/locker.ts';
+import { Caller } from './caller.ts';
+import { CountingClock, Machine } from './machine.ts';
+import { SimulatedStore } from './network.ts';
+import type { Prng } from './prng.ts';
+import { Watcher } from './watcher.ts';
+import type { World } from './world.ts';
+
+export class LockerProcess {
+  readonly id: string;
+  readonly slot: number;
+  readonly machine: Machine;
+  readonly clock: CountingClock;
+  readonly store: SimulatedStore;
+  readonly locker: Locker;
+  readonly #world: World;
+  readonly #callers: readonly Caller[];
+  readonly #watcher: Watcher | undefined;
+  #state: 'open' | 'closing' | 'closed' | 'crashed' = 'open';
+
+  constructor(world: World, slot: number, id: string, prng: Prng) {
+    this.#world = world;
+    this.slot = slot;
+    this.id = id;
+    const { scenario, scheduler } = world;
+    this.machine = new Machine(scheduler, prng.fork('machine'), scenario.drift);
+    this.clock = new CountingClock(this.machine, () => {
+      world.judge.violated('spin', `${id} goes round and round without waiting for anything`);
+    });
+    this.store = new SimulatedStore(world, this.machine, this.clock, prng.fork('network'), id);
+    this.locker = createLocker({
+      store: this.store,
+      ttlMs: scenario.ttlsMs[0],
+      requestTimeoutMs: scenario.requestTimeoutMs,
+      value: id,
+    });
+    this.#callers = Array.from(
+      { length: scenario.callers },
+      (_, at) => new Caller(world, this, `${id}.${String(at + 1)}`, prng.fork(`caller ${String(at)}`)),
+    );
+    this.#watcher = prng.chance(0.4) ? new Watcher(world, this, prng.fork('watcher')) : undefined;
+  }
+
+  /** Whether its callers go on. */
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  get isCrashed(): boolean {
+    return this.#state === 'crashed';
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** Nothing befalls it any more. */
+  get isOver(): boolean {
+    return this.#state !== 'open';
+  }
+
+  /** Whether all its callers have stopped. */
+  get isQuiet(): boolean {
+    return this.isCrashed || this.#callers.every((caller) => caller.isDone);
+  }
+
+  get watcher(): Watcher | undefined {
+    return this.#watcher;
+  }
+
+  start(): void {
+    for (const caller of this.#callers) caller.start();
+    this.#watcher?.start();
+    this.#world.weather.befall(this);
+  }
+
+  crash(): void {
+    this.#state = 'crashed';
+    this.machine.die();
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'closing';
+    this.#world.history.tell(this.id, () => 'closes');
+    const startedMs = this.machine.awakeMs;
+    await this.locker.close();
+    this.#state = 'closed';
+    this.#world.judge.closed(this, this.machine.awakeMs - startedMs);
+  }
+}

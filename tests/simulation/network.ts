@@ -1,0 +1,188 @@
+/**
+ * The store that a locker sees: etcd behind a network that fails.
+ *
+ * It repeats what the real adapter repeats, sends once what that sends once, and says the same when no answer comes.
+ */
+import { EtcdUnavailableError } from '../../src/errors.ts';
+import {
+  type CommitOptions,
+  type Committed,
+  type KeyValue,
+  OutcomeUnknownError,
+  type Renewal,
+  type Store,
+  type Transaction,
+  type WatchListener,
+  type WatchRequest,
+} from '../../src/store/store.ts';
+import type { CountingClock, Machine } from './machine.ts';
+import type { Prng } from './prng.ts';
+import { type Outcome, Wire } from './request.ts';
+import { WatchStream } from './watch-stream.ts';
+import { creationOf, describe, describeAnswer } from './words.ts';
+import type { World } from './world.ts';
+
+interface RequestOptions {
+  readonly timeoutMs: number;
+  readonly once?: boolean;
+}
+
+/** How many members the requests rotate over: it decides how long one try may take. */
+const hostCount = 3;
+const failures = [{ host: '10.0.0.1:2379', reason: 'no answer' }];
+
+export class SimulatedStore implements Store {
+  readonly clock: CountingClock;
+  readonly wire: Wire;
+  readonly watches: WatchStream;
+  readonly #world: World;
+  readonly #machine: Machine;
+  readonly #prng: Prng;
+  readonly #requestTimeoutMs: number;
+  /** It renews at a leader that was frozen and has been replaced. */
+  #isAtFormerLeader = false;
+  /** The leases that the locker has given up. */
+  readonly #ended = new Set<string>();
+
+  constructor(world: World, machine: Machine, clock: CountingClock, prng: Prng, who: string) {
+    this.#world = world;
+    this.#machine = machine;
+    this.clock = clock;
+    this.#prng = prng;
+    this.#requestTimeoutMs = world.scenario.requestTimeoutMs;
+    this.wire = new Wire(world, machine, prng.fork('wire'), who);
+    this.watches = new WatchStream(world, machine, prng.fork('watches'), who);
+  }
+
+  grant(leaseId: string, ttlSeconds: number): Promise<number> {
+    return this.#request(
+      () => `grant ${leaseId}`,
+      () => {
+        this.#world.weather.strike(this.#machine, this.#prng, this.#world.scenario.leaseStrike);
+        this.#world.etcd.grant(leaseId, ttlSeconds);
+        return ttlSeconds;
+      },
+    );
+  }
+
+  async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
+    const { faults, scenario } = this.#world;
+    if (faults.strikes('formerLeader', this.#prng, scenario.intensity)) this.#isAtFormerLeader = true;
+    let isGood = false;
+    try {
+      const renewal = await this.#renew(leaseId, gateKey, timeoutMs, this.#isAtFormerLeader && !faults.isOver);
+      isGood = renewal.renewed;
+      return renewal;
+    } finally {
+      // After a failure the next one goes to the next host.
+      if (!isGood) this.#isAtFormerLeader = false;
+    }
+  }
+
+  async #renew(leaseId: string, gateKey: string, timeoutMs: number, isFormer: boolean): Promise<Renewal> {
+    const { etcd, faults, weather, scenario } = this.#world;
+    const untilMs = this.#machine.now().monotonicMs + timeoutMs;
+    const isUnknown = faults.strikes('unknownLease', this.#prng, scenario.intensity);
+    const renewal = answerOf(
+      await this.wire.send(
+        () => `renew ${leaseId}${isFormer ? ' at a former leader' : ''}`,
+        () => {
+          // A former leader answers from its own memory, and nobody else hears of it.
+          if (isFormer) return { ttl: 1, term: weather.term - 1 };
+          if (isUnknown) return { ttl: 0, term: weather.term };
+          return { ttl: etcd.renew(leaseId) ? 1 : 0, term: weather.term };
+        },
+        timeoutMs,
+      ),
+    );
+    const read = answerOf(
+      await this.wire.send(
+        () => `read gate of ${leaseId}`,
+        () => {
+          weather.strike(this.#machine, this.#prng, this.#world.scenario.leaseStrike);
+          return { gate: this.#read(gateKey), term: weather.term };
+        },
+        Math.max(1, untilMs - this.#machine.now().monotonicMs),
+      ),
+    );
+    return { renewed: isRenewed(renewal, read), gate: read.gate };
+  }
+
+  async leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
+    const { etcd, faults, scenario } = this.#world;
+    const isStale = faults.strikes('staleKeys', this.#prng, 0.05 + scenario.intensity);
+    return this.#request(
+      () => `keys of ${leaseId}`,
+      () => (isStale ? new Set() : etcd.leaseKeys(leaseId)),
+    );
+  }
+
+  revoke(leaseId: string): Promise<void> {
+    this.#ended.add(leaseId);
+    return this.#request(
+      () => `revoke ${leaseId}`,
+      () => {
+        this.#world.etcd.revoke(leaseId);
+      },
+    );
+  }
+
+  async commit(transaction: Transaction, { once = false, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
+    const { etcd, history, judge } = this.#world;
+    const creation = creationOf(transaction);
+    const answer = await this.#request(
+      () => describe(transaction),
+      () => {
+        const committed = etcd.commit(transaction);
+        history.tell('etcd', () => `${describeAnswer(committed)}: ${describe(transaction)}`);
+        return committed;
+      },
+      { once, timeoutMs },
+    );
+    if (creation !== undefined && answer.succeeded && !this.#ended.has(creation.leaseId)) judge.enqueued(creation.value);
+    return answer;
+  }
+
+  watch(request: WatchRequest, listener: WatchListener): () => void {
+    return this.watches.add(request, listener);
+  }
+
+  async close(): Promise<void> {
+    await Promise.resolve();
+  }
+
+  /** Tries again as the adapter does; with `once` never what may have been applied. */
+  async #request<T>(
+    what: () => string,
+    apply: () => T,
+    { timeoutMs, once = false }: RequestOptions = { timeoutMs: this.#requestTimeoutMs },
+  ): Promise<T> {
+    const untilMs = this.#machine.now().monotonicMs + timeoutMs;
+    for (let tries = 0; ; tries += 1) {
+      const leftMs = untilMs - this.#machine.now().monotonicMs;
+      if (leftMs <= 0) throw new EtcdUnavailableError(timeoutMs, failures);
+      const outcome = await this.wire.send(what, apply, Math.min(leftMs, this.#requestTimeoutMs / (hostCount + 1)), once);
+      if (outcome.kind === 'answer') return outcome.value;
+      if (outcome.kind === 'refused') throw outcome.error;
+      if (outcome.kind === 'silence' && once) throw new OutcomeUnknownError(failures);
+      const rounds = Math.floor((tries + 1) / hostCount);
+      const pauseMs = Math.min(25 * 2 ** rounds, 500, untilMs - this.#machine.now().monotonicMs);
+      if (rounds > 0 && pauseMs > 0) await this.#machine.sleep(pauseMs);
+    }
+  }
+
+  #read(key: string): KeyValue | null {
+    const { ranges } = this.#world.etcd.commit({ compare: [], then: [{ range: { key } }], otherwise: [] });
+    return ranges[0]?.[0] ?? null;
+  }
+}
+
+/** The rule of the real adapter: the keepalive and the read that follows must have been answered in one term. */
+function isRenewed(renewal: { readonly ttl: number; readonly term: number }, read: { readonly term: number }): boolean {
+  return renewal.ttl > 0 && renewal.term === read.term;
+}
+
+function answerOf<T>(outcome: Outcome<T>): T {
+  if (outcome.kind === 'answer') return outcome.value;
+  throw new Error(`10.0.0.1:2379: ${outcome.kind}`);
+}

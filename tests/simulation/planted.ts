@@ -1,0 +1,141 @@
+/**
+ * Seven bugs that other lock libraries had, to be planted one after another: does the simulation find them?
+ *
+ * Each is a change to the text of one file, made on a scratch copy. Where the text has changed meanwhile the planting fails, loudly.
+ */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface Planted {
+  readonly name: string;
+  readonly what: string;
+  /** How many seeds it took, from seed 1 on, when this was written down. */
+  readonly foundWithin: number;
+  readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
+}
+
+export const planted: readonly Planted[] = [
+  {
+    name: 'deadline-from-answer',
+    what: 'the deadline counts from the answer instead of the sending',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'src/session.ts',
+        from: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;',
+        to: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000; const answeredAt = clock.now();',
+      },
+      {
+        file: 'src/session.ts',
+        from: "this.#state = { kind: 'open', gateCreated, deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };",
+        to: "this.#state = { kind: 'open', gateCreated, deadline: addMs(answeredAt, this.#ttlMs - this.marginMs) };",
+      },
+      {
+        file: 'src/heartbeat.ts',
+        from: 'return session.renewed(sentAt, await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6));',
+        to: 'const answer = await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6); void sentAt; return session.renewed(clock.now(), answer);',
+      },
+    ],
+  },
+  {
+    name: 'unguarded-release',
+    what: 'the release deletes the key whoever has it',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'src/transactions.ts',
+        from: "compare: [{ key, target: 'create', op: '=', revision: token }],\n  then: [{ delete: { key } }],",
+        to: "compare: [{ key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key } }],",
+      },
+    ],
+  },
+  {
+    name: 'no-own-entry-check',
+    what: 'a waiter that wakes does not look whether its own entry is still there',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'src/entry.ts',
+        from: 'if (own?.createRevision === this.#token) this.#turn.looked(revision, predecessor);',
+        to: 'if (own !== null) this.#turn.looked(revision, predecessor);',
+      },
+    ],
+  },
+  {
+    name: 'wrong-predecessor',
+    what: 'a waiter goes on waiting for the predecessor that it had first, when that one has left and others are before it',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'src/turn.ts',
+        from: 'this.#predecessor = predecessor?.key;',
+        to: 'this.#predecessor ??= predecessor?.key;',
+      },
+    ],
+  },
+  {
+    name: 'no-gate-move',
+    what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
+    foundWithin: 1,
+    edits: [{ file: 'src/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
+  },
+  {
+    name: 'no-term-check',
+    what: 'a renewal counts without the proof that the present leader answered it (in the model of the adapter)',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'tests/simulation/network.ts',
+        from: 'return renewal.ttl > 0 && renewal.term === read.term;',
+        to: 'return renewal.ttl > 0 && read.term > 0;',
+      },
+    ],
+  },
+  {
+    name: 'value-without-revision',
+    what: 'setValue compares that the entry is its own, but not the revision that it read',
+    foundWithin: 1,
+    edits: [
+      {
+        file: 'src/value-writer.ts',
+        from: "compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],",
+        to: "compare: [{ key, target: 'create', op: '=', revision: token }],",
+      },
+    ],
+  },
+];
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+export interface ScratchCopy extends Disposable {
+  /** The simulation on the copy, to be run by node. */
+  readonly script: string;
+}
+
+/** @throws where the text that is to be changed is not there exactly once */
+export function plant({ name, edits }: Planted): ScratchCopy {
+  const folder = mkdtempSync(join(tmpdir(), `etcd-locker-${name}-`));
+  const remove = (): void => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    mkdirSync(join(folder, 'tests'));
+    for (const part of ['src', 'tests/simulation', 'package.json']) cpSync(join(root, part), join(folder, part), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    for (const { file, from, to } of edits) {
+      const path = join(folder, file);
+      const text = readFileSync(path, 'utf8');
+      if (text.split(from).length !== 2) throw new Error(`Cannot plant ${name}: ${file} does not hold this once: ${from}`);
+      writeFileSync(
+        path,
+        text.replace(from, () => to),
+      );
+    }
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return { script: join(folder, 'tests/simulation/simulate.ts'), [Symbol.dispose]: remove };
+}

@@ -1,0 +1,172 @@
+/**
+ * What etcd did, revision by revision: the truth that all else is judged by.
+ *
+ * It follows the queue of each name, knows who was first at any revision, and which entries were ended by somebody else.
+ */
+import { exclusive, isOurs, type Kind, leaseHex, queueRange, type QueueRange } from '../../src/keys.ts';
+import type { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
+import type { KeyValue, WatchEvent } from '../../src/store/store.ts';
+
+export interface Change {
+  readonly revision: bigint;
+  readonly atMs: number;
+  readonly events: readonly WatchEvent[];
+}
+
+/** A name's queue, oldest first, from `revision` on. */
+export interface QueueState {
+  readonly revision: bigint;
+  readonly entries: readonly KeyValue[];
+}
+
+interface Queue {
+  readonly name: string;
+  readonly range: QueueRange;
+  readonly states: QueueState[];
+  /** Since when the first of it is the first. */
+  headSinceMs: number;
+  /** When it was not empty last. */
+  busyAtMs: number;
+}
+
+const prefix = 'locks/';
+const gates = `${prefix}@sessions/`;
+
+export class Record {
+  readonly #etcd: MemoryEtcd;
+  readonly #now: () => number;
+  readonly #queues: readonly Queue[];
+  readonly #changes: Change[] = [];
+  readonly #listeners = new Set<(change: Change) => void>();
+  /** Of each entry that was ended by an outsider: when, as a revision. */
+  readonly #tampered = new Map<bigint, bigint>();
+  readonly #gatesGone = new Set<string>();
+  #isOutsider = false;
+
+  constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
+    this.#etcd = etcd;
+    this.#now = now;
+    this.#queues = names.map((name) => ({
+      name,
+      range: queueRange(prefix, name),
+      states: [{ revision: 0n, entries: [] }],
+      headSinceMs: 0,
+      busyAtMs: -1,
+    }));
+    etcd.watch({ key: ' ', rangeEnd: '~' }, (events) => {
+      this.#take(events);
+    });
+  }
+
+  get revision(): bigint {
+    return this.#etcd.revision;
+  }
+
+  /** Whatever `act` deletes counts as ended by an outsider. */
+  byOutsider(act: () => void): void {
+    this.#isOutsider = true;
+    try {
+      act();
+    } finally {
+      this.#isOutsider = false;
+    }
+  }
+
+  /** The revision at which an outsider ended the entry of that token, if one did. */
+  tamperedAt(token: bigint): bigint | undefined {
+    return this.#tampered.get(token);
+  }
+
+  /** Whether somebody else has deleted the gate of that lease. */
+  isGateGone(leaseId: string): boolean {
+    return this.#gatesGone.has(leaseHex(leaseId));
+  }
+
+  entries(name: string): readonly KeyValue[] {
+    return this.#last(this.#queue(name)).entries;
+  }
+
+  find(name: string, token: bigint): KeyValue | undefined {
+    return this.entries(name).find(({ createRevision }) => createRevision === token);
+  }
+
+  /** Whether the entry of that token holds. Today one is exclusive, and holds when it is the first. */
+  isAdmitted(name: string, token: bigint): boolean {
+    return this.entries(name)[0]?.createRevision === token;
+  }
+
+  kindOf(key: string): Kind & { readonly foreign: boolean } {
+    return { ...exclusive, foreign: !this.#queues.some(({ range }) => key.startsWith(range.key) && isOurs(range, key)) };
+  }
+
+  headSinceMs(name: string): number {
+    return this.#queue(name).headSinceMs;
+  }
+
+  busyAtMs(name: string): number {
+    return this.#queue(name).busyAtMs;
+  }
+
+  /** The queue as it was at `revision`. */
+  stateAt(name: string, revision: bigint): QueueState {
+    const { states } = this.#queue(name);
+    for (let at = states.length - 1; at > 0; at -= 1) {
+      const state = states[at];
+      if (state !== undefined && state.revision <= revision) return state;
+    }
+    return states[0] ?? { revision: 0n, entries: [] };
+  }
+
+  /** Every revision after those that were there by `atMs`. */
+  changesSince(atMs: number): readonly Change[] {
+    let from = this.#changes.length;
+    while (from > 0 && (this.#changes[from - 1]?.atMs ?? 0) > atMs) from -= 1;
+    return this.#changes.slice(from);
+  }
+
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  #take(events: readonly WatchEvent[]): void {
+    const change: Change = { revision: this.#etcd.revision, atMs: this.#now(), events };
+    this.#changes.push(change);
+    for (const { type, kv } of events) {
+      if (this.#isOutsider && type === 'delete' && kv.key.startsWith(gates)) this.#gatesGone.add(kv.key.slice(gates.length));
+    }
+    for (const queue of this.#queues) this.#follow(queue, change);
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  #follow(queue: Queue, { revision, events }: Change): void {
+    const own = events.filter(({ kv }) => kv.key.startsWith(queue.range.key));
+    if (own.length === 0) return;
+    const before = this.#last(queue);
+    let entries = [...before.entries];
+    for (const { type, kv } of own) {
+      const at = entries.findIndex(({ key }) => key === kv.key);
+      const old = entries[at];
+      if (type === 'delete') {
+        if (this.#isOutsider && old !== undefined) this.#tampered.set(old.createRevision, revision);
+        entries = entries.filter(({ key }) => key !== kv.key);
+      } else if (old === undefined) entries.push(kv);
+      else entries[at] = kv;
+    }
+    if (before.entries.length > 0 || entries.length > 0) queue.busyAtMs = this.#now();
+    if (before.entries[0]?.createRevision !== entries[0]?.createRevision) queue.headSinceMs = this.#now();
+    queue.states.push({ revision, entries });
+  }
+
+  #last({ states }: Queue): QueueState {
+    return states[states.length - 1] ?? { revision: 0n, entries: [] };
+  }
+
+  #queue(name: string): Queue {
+    const queue = this.#queues.find((one) => one.name === name);
+    if (queue === undefined) throw new RangeError(`There is no name ${name} in this run`);
+    return queue;
+  }
+}
