@@ -29,6 +29,7 @@ interface RequestOptions {
 
 /** How many members the requests rotate over: it decides how long one try may take. */
 const hostCount = 3;
+const shortestTryMs = 10;
 const failures = [{ host: '10.0.0.1:2379', reason: 'no answer' }];
 
 export class SimulatedStore implements Store {
@@ -160,7 +161,7 @@ export class SimulatedStore implements Store {
     const untilMs = this.#machine.now().monotonicMs + timeoutMs;
     for (let tries = 0; ; tries += 1) {
       const leftMs = untilMs - this.#machine.now().monotonicMs;
-      if (leftMs <= 0) throw new EtcdUnavailableError(timeoutMs, failures);
+      if (leftMs <= (tries > 0 ? shortestTryMs : 0)) throw new EtcdUnavailableError(timeoutMs, failures);
       const outcome = await this.wire.send(what, apply, Math.min(leftMs, this.#requestTimeoutMs / (hostCount + 1)), once);
       if (outcome.kind === 'answer') return outcome.value;
       if (outcome.kind === 'refused') throw outcome.error;

@@ -111,7 +111,7 @@ export class Weather {
       history.tell(id, () => 'wakes');
       machine.wake(wasAsleep);
       // What its timers were to tell comes up to a tick later, as they stood still with it.
-      machine.settledAtMs = scheduler.nowMs + (wasAsleep ? 1_000 : 0);
+      machine.settledAtMs = Math.max(machine.settledAtMs, scheduler.nowMs + (wasAsleep ? 1_000 : 0));
       this.#world.judge.woken(machine);
       // As where a virtual machine was moved: it gets what had arrived, and then nothing for a while.
       if (losesNetwork)
