@@ -1,4 +1,6 @@
 /** What happened in a run, a line for each thing, told only to who asks: a run that fails is run again to be written down. */
+import { leaseHex } from '../../src/keys.ts';
+
 export class History {
   readonly #isOn: boolean;
   readonly #now: () => number;
@@ -20,13 +22,15 @@ export class History {
     this.#lines.push(`${at}  ${who.padEnd(8)} ${this.#shorten(what())}`);
   }
 
-  // Lease ids are random and long; what matters is which is which.
+  /** Lease ids are random and long; what matters is which is which. */
+  nameLease(leaseId: string): void {
+    const name = `S${String(this.#leases.size / 2 + 1)}`;
+    if (this.#leases.has(leaseId)) return;
+    this.#leases.set(leaseId, name);
+    this.#leases.set(leaseHex(leaseId), name);
+  }
+
   #shorten(text: string): string {
-    return text.replaceAll('locks/', '').replaceAll(/[0-9a-f]{12,}/g, (id) => {
-      const hex = /^\d{17,}$/.test(id) && BigInt(id) < 1n << 63n && !this.#leases.has(id) ? BigInt(id).toString(16) : id;
-      const known = this.#leases.get(id) ?? this.#leases.get(hex) ?? `S${this.#leases.size + 1}`;
-      this.#leases.set(hex, known);
-      return known;
-    });
+    return text.replaceAll('locks/', '').replaceAll(/[0-9a-f]{8,}/g, (id) => this.#leases.get(id) ?? id);
   }
 }

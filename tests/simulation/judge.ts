@@ -107,6 +107,9 @@ export class Judge {
     if (held.token > last) this.#lastTokens.set(call.name, held.token);
     if (tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
       this.violated('gone', `${String(held)} was told of its lock after its entry had been deleted`);
+    const leastMs = (1_000 * Math.ceil((call.options.ttlMs ?? 0) / 1_000)) / 3 - 1;
+    if (lock.remainingMs < leastMs)
+      this.violated('short', `${String(held)} has ${lock.remainingMs.toFixed(1)} ms left when it gets its lock`);
     if (lock.value !== call.value) this.violated('value', `${String(held)} has the value '${lock.value}', asked for was '${call.value}'`);
     return held;
   }

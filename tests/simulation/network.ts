@@ -56,6 +56,7 @@ export class SimulatedStore implements Store {
   }
 
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
+    this.#world.history.nameLease(leaseId);
     return this.#request(
       () => `grant ${leaseId}`,
       () => {

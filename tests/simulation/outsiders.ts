@@ -1,5 +1,5 @@
 /** Others at the same etcd: `etcdctl lock` in the queue, operators who delete keys and revoke leases. */
-import { queueRange } from '../../src/keys.ts';
+import { byCreateRevision, queueRange } from '../../src/keys.ts';
 import type { FaultKind } from './faults.ts';
 import type { Prng } from './prng.ts';
 import type { World } from './world.ts';
@@ -81,6 +81,7 @@ export class Outsiders {
 
   #keys(key: string, rangeEnd: string): string[] {
     const { ranges } = this.#world.etcd.commit({ compare: [], then: [{ range: { key, rangeEnd } }], otherwise: [] });
-    return (ranges[0] ?? []).map((kv) => kv.key);
+    // Not in the order of the keys: it hangs on the lease ids, which differ each time.
+    return [...(ranges[0] ?? [])].sort(byCreateRevision).map((kv) => kv.key);
   }
 }

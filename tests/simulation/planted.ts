@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 export interface Planted {
   readonly name: string;
   readonly what: string;
-  /** How many seeds it took, from seed 1 on, when this was written down. */
+  /** So many seeds find it in 19 cases of 20, as docs/simulation.md has it. */
   readonly foundWithin: number;
   readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
 }
@@ -20,7 +20,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
     what: 'the deadline counts from the answer instead of the sending',
-    foundWithin: 1,
+    foundWithin: 600,
     edits: [
       {
         file: 'src/session.ts',
@@ -42,7 +42,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'unguarded-release',
     what: 'the release deletes the key whoever has it',
-    foundWithin: 1,
+    foundWithin: 110,
     edits: [
       {
         file: 'src/transactions.ts',
@@ -54,7 +54,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-own-entry-check',
     what: 'a waiter that wakes does not look whether its own entry is still there',
-    foundWithin: 1,
+    foundWithin: 20,
     edits: [
       {
         file: 'src/entry.ts',
@@ -66,7 +66,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'wrong-predecessor',
     what: 'a waiter goes on waiting for the predecessor that it had first, when that one has left and others are before it',
-    foundWithin: 1,
+    foundWithin: 30,
     edits: [
       {
         file: 'src/turn.ts',
@@ -78,13 +78,13 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
-    foundWithin: 1,
+    foundWithin: 70,
     edits: [{ file: 'src/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
     what: 'a renewal counts without the proof that the present leader answered it (in the model of the adapter)',
-    foundWithin: 1,
+    foundWithin: 110,
     edits: [
       {
         file: 'tests/simulation/network.ts',
@@ -96,7 +96,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'value-without-revision',
     what: 'setValue compares that the entry is its own, but not the revision that it read',
-    foundWithin: 1,
+    foundWithin: 400,
     edits: [
       {
         file: 'src/value-writer.ts',
