@@ -8,14 +8,10 @@ import { deferred } from './deferred.ts';
 import type { ResolvedLockOptions } from './options.ts';
 
 /** What a queue sees of a caller that it can make happy by a `T`. */
-export type Waiting<T> = Pick<
-  Caller<T>,
-  'value' | 'ttlSeconds' | 'wasEnqueued' | 'joinedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'
->;
+export type Waiting<T> = Pick<Caller<T>, 'asked' | 'wasEnqueued' | 'joinedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'>;
 
 export class Caller<T> {
-  readonly value: string;
-  readonly ttlSeconds: number;
+  readonly asked: ResolvedLockOptions;
   /** Once true, only timeout, abort or close end the waiting. */
   wasEnqueued = false;
   readonly joinedAt: Instant;
@@ -25,10 +21,10 @@ export class Caller<T> {
   /** Called once, when it gives up. */
   #onGiveUp: () => void = () => undefined;
 
-  constructor(clock: Clock, { value, ttlSeconds, timeoutMs, signal }: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
+  constructor(clock: Clock, asked: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
+    const { timeoutMs, signal } = asked;
     this.joinedAt = clock.now();
-    this.value = value;
-    this.ttlSeconds = ttlSeconds;
+    this.asked = asked;
     this.#cleanUp.push(clock.hold());
     if (signal !== undefined) {
       const abort = (): void => {

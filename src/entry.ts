@@ -7,11 +7,13 @@
  */
 import { addMs, type Instant, msUntil } from './clock.ts';
 import { type Deferred, deferred } from './deferred.ts';
-import { EtcdUnavailableError, type LossReason } from './errors.ts';
+import type { LossReason } from './errors.ts';
 import { entryKey, type QueueRange } from './keys.ts';
+import type { ResolvedLockOptions as Asked } from './options.ts';
+import { persist } from './persist.ts';
 import type { Context, Member, Session } from './session.ts';
 import { type KeyValue, OutcomeUnknownError } from './store/store.ts';
-import { type Creation, creationOf, deletionOf, lookOf, readingOf } from './transactions.ts';
+import { type Creation, type CreationOutcome, creationOf, deletionOf, lookOf, readingOf } from './transactions.ts';
 import { Turn } from './turn.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
@@ -23,36 +25,34 @@ type State =
   | { readonly kind: 'leaving' }
   | { readonly kind: 'gone' };
 
-/** What became of one sending; `found` holds what `otherwise` read. */
-export type CreationOutcome =
-  | { readonly kind: 'created' }
-  | { readonly kind: 'not-created'; readonly gateMoved: boolean; readonly found: readonly (readonly KeyValue[])[] };
-
 export class Entry implements Member {
   readonly key: string;
   readonly session: Session;
   readonly #context: Context;
   readonly queue: QueueRange;
+  readonly slots: number;
   readonly #number: number;
-  readonly #onChange: () => void;
+  #onChange: () => void;
   #value: string;
   #modified = 0n;
   #writer: ValueWriter | undefined;
-  #lossReason: LossReason | undefined;
-  readonly #turn: Turn;
+  /** None once it is held: there is nothing more to wait for. */
+  #turn: Turn | undefined;
   #left: Deferred<void> | undefined;
   #state: State = { kind: 'new' };
   #token = 0n;
+
   /** The session must have a place taken for it, which the entry gives back. */
-  constructor(context: Context, queue: QueueRange, session: Session, value: string, onChange: () => void) {
+  constructor(context: Context, queue: QueueRange, session: Session, { value, slots }: Asked, onChange: () => void) {
     this.#context = context;
     this.queue = queue;
+    this.slots = slots;
     this.session = session;
-    this.#number = session.takeNumber(queue.key);
-    this.key = entryKey(queue, session.leaseId, this.#number);
+    this.#number = session.numbers.take(queue.key);
+    this.key = entryKey(queue, session.leaseId, this.#number, slots);
     this.#onChange = onChange;
     this.#value = value;
-    this.#turn = new Turn(context, queue, session, onChange);
+    this.#turn = new Turn(context, queue, slots, session, onChange);
     session.members.add(this);
   }
 
@@ -84,11 +84,11 @@ export class Entry implements Member {
 
   /** Whether the last look found it admitted and nothing has happened since that calls for another. */
   get isAdmitted(): boolean {
-    return this.#state.kind === 'queued' && this.#turn.isAdmitted;
+    return this.#state.kind === 'queued' && this.#turn?.isAdmitted === true;
   }
 
   get needsLook(): boolean {
-    return this.#turn.needsLook;
+    return this.#turn?.needsLook === true;
   }
 
   /**
@@ -102,23 +102,30 @@ export class Entry implements Member {
     try {
       answer = await this.#context.store.commit(creationOf(this, session, this.value, creation), { once: true, timeoutMs });
     } catch (error) {
-      if (error instanceof OutcomeUnknownError && this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
+      if (error instanceof OutcomeUnknownError) this.unanswered(gate);
       throw error;
     }
-    const { succeeded, revision, ranges } = answer;
-    if (succeeded) {
-      this.#enqueued({ createRevision: revision, modRevision: revision });
-      this.#turn.looked(revision, ranges[0]?.[0]);
-      return { kind: 'created' };
+    if (answer.succeeded) {
+      this.created(answer.revision, answer.ranges[0] ?? []);
+      return 'created';
     }
-    const [[sent] = [], [gateNow] = [], ...found] = ranges;
+    const [[sent] = [], [gateNow] = []] = answer.ranges;
     if (sent?.leaseId === session.leaseId) {
       this.#enqueued(sent);
-      return { kind: 'created' };
+      return 'created';
     }
-    if (gateNow === undefined) session.end('expired');
-    else session.gateSeen(gateNow.modRevision);
-    return { kind: 'not-created', gateMoved: gateNow?.modRevision !== gate, found };
+    return session.foundGate(gateNow) === gate ? 'not-created' : 'gate-moved';
+  }
+
+  /** Its key was created at `revision`, when `ahead` were before it. */
+  created(revision: bigint, ahead: readonly KeyValue[]): void {
+    this.#enqueued({ createRevision: revision, modRevision: revision });
+    this.#turn?.looked(revision, ahead);
+  }
+
+  /** A write that compared `gate` may create its key, now or later. */
+  unanswered(gate: bigint): void {
+    if (this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
   }
 
   /**
@@ -139,17 +146,17 @@ export class Entry implements Member {
 
   /** Reads who is before it; counts it lost where it is not there any more. */
   async look(): Promise<void> {
-    this.#turn.startLook();
+    this.#turn?.startLook();
     const { revision, ranges } = await this.#context.store.commit(lookOf(this, this.#token));
     if (this.#state.kind !== 'queued') return;
-    const [[own] = [], [predecessor] = []] = ranges;
-    if (own?.createRevision === this.#token) this.#turn.looked(revision, predecessor);
+    const [[own] = [], ahead = []] = ranges;
+    if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);
     else this.#lose('deleted');
   }
 
   /** What is known of the queue does not count any more: `isAdmitted` is false until the next look. */
   forgetLook(): void {
-    this.#turn.forget();
+    this.#turn?.forget();
   }
 
   #enqueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
@@ -161,15 +168,15 @@ export class Entry implements Member {
 
   /** Watches for the turn to come; `onChange` is called when it is time for another look. */
   awaitTurn(): void {
-    this.#turn.await();
+    this.#turn?.await();
   }
 
   tick(now: Instant): void {
-    if (this.#state.kind === 'queued') this.#turn.tick(now);
+    if (this.#state.kind === 'queued') this.#turn?.tick(now);
   }
 
   setValue(value: string): Promise<void> {
-    if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError(this.#lossReason));
+    if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
     this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modified, () => {
       this.#lose('deleted');
     });
@@ -178,8 +185,19 @@ export class Entry implements Member {
 
   /** Makes it somebody's lock; `onLost` is called at most once, and never after `leave`. */
   hold(onLost: (reason: LossReason) => void): void {
-    this.#turn.stop();
+    this.#turn?.stop();
+    this.#turn = undefined;
+    this.#onChange = () => undefined;
     this.#state = { kind: 'held', onLost };
+  }
+
+  /** Ends the hold against the holder's will, who is told first. */
+  expel(reason: LossReason): void {
+    const state = this.#state;
+    if (state.kind !== 'held') return;
+    this.giveUp();
+    state.onLost(reason);
+    this.leave();
   }
 
   async verify(): Promise<void> {
@@ -204,7 +222,7 @@ export class Entry implements Member {
 
   /** Counts it as not held any more; `leave` or `replaced` has to follow. */
   giveUp(): void {
-    this.#turn.stop();
+    this.#turn?.stop();
     this.#writer?.stop();
     if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'leaving' };
   }
@@ -221,20 +239,17 @@ export class Entry implements Member {
   }
 
   async #delete(): Promise<void> {
-    for (let failures = 0; this.kind === 'leaving' && this.session.isOpen; failures += 1) {
-      if (failures > 0) await this.session.pause(Math.min(50 * 2 ** failures, 1_000));
-      try {
-        await this.#context.store.commit(deletionOf(this, this.#token));
-        break;
-      } catch (error) {
-        if (error instanceof EtcdUnavailableError) continue;
-        // The place stays taken: only the end of the lease frees the entry now.
-        this.#left?.reject(error);
-        this.session.sealRefused();
-        return;
-      }
+    try {
+      await persist(
+        this.session,
+        () => this.kind === 'leaving',
+        () => this.#context.store.commit(deletionOf(this, this.#token)),
+      );
+      this.#finish();
+    } catch (error) {
+      // The place stays taken: only the end of the lease frees the entry now.
+      this.#left?.reject(error);
     }
-    this.#finish();
   }
 
   /** Nobody wants it any more: sees to it that it is not in etcd and never will be. */
@@ -245,15 +260,12 @@ export class Entry implements Member {
   }
 
   async #abandon(): Promise<void> {
-    this.#turn.stop();
-    for (let failures = 0; this.kind === 'unsettled'; failures += 1) {
-      if (failures > 0) await this.session.pause(Math.min(50 * 2 ** failures, 1_000));
-      await this.settle(this.#context.requestTimeoutMs).catch((error: unknown) => {
-        if (error instanceof EtcdUnavailableError) return;
-        this.session.sealRefused();
-        throw error;
-      });
-    }
+    this.#turn?.stop();
+    await persist(
+      this.session,
+      () => this.kind === 'unsettled',
+      () => this.settle(this.#context.requestTimeoutMs),
+    );
     if (this.kind === 'new') this.#finish();
     if (this.kind !== 'queued') return;
     this.leave();
@@ -270,19 +282,18 @@ export class Entry implements Member {
 
   #lose(reason: LossReason): void {
     const state = this.#state;
-    this.#finish(reason);
+    this.#finish();
     if (state.kind === 'held') state.onLost(reason);
     this.#onChange();
   }
 
-  #finish(reason?: LossReason): void {
+  #finish(): void {
     if (this.#state.kind === 'gone') return;
     this.#state = { kind: 'gone' };
-    this.#turn.stop();
-    this.#lossReason = reason;
-    this.#writer?.stop(reason);
+    this.#turn?.stop();
+    this.#writer?.stop();
     this.session.members.delete(this);
-    this.session.giveBackNumber(this.queue.key, this.#number);
+    this.session.numbers.giveBack(this.queue.key, this.#number);
     this.session.leave();
     this.#left?.resolve();
   }

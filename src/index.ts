@@ -1,7 +1,8 @@
 /** The public surface of `etcd-locker`. */
 export { createLocker, type Locker } from './locker.ts';
 export type { Lock } from './lock.ts';
-export type { Credentials, LockerOptions, LockOptions, Logger, WatchOptions } from './options.ts';
+export type { MultiLock } from './multi-lock.ts';
+export type { Credentials, ListOptions, LockerOptions, LockOptions, Logger, WatchOptions } from './options.ts';
 export type { Contender, LockDetails, LockState } from './watch.ts';
 export {
   EtcdAuthError,

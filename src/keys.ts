@@ -7,13 +7,14 @@
  */
 import type { KeyValue, Range } from './store/store.ts';
 
-/** How an entry shares its name with others. */
-export interface Kind {
-  readonly mode: 'exclusive' | 'shared';
-  readonly slots: number;
-}
+/** The word of the Web Locks standard for a kind: 'exclusive' where one entry may hold alone, 'shared' where several may together. */
+export type Mode = 'exclusive' | 'shared';
 
-export const exclusive: Kind = { mode: 'exclusive', slots: 1 };
+/** An entry's kind is how many of its kind may hold together: 1 is exclusive, infinitely many shared, what lies between a semaphore. */
+export const exclusive = 1;
+export const shared = Infinity;
+
+export const modeOf = (slots: number): Mode => (slots === exclusive ? 'exclusive' : 'shared');
 
 /** The range that holds a name's whole queue. */
 export interface QueueRange {
@@ -21,20 +22,58 @@ export interface QueueRange {
   readonly rangeEnd: string;
 }
 
+/** The part of a key that stands for the name, without the prefix. */
+export const queuePath = (name: string): string => encodeURIComponent(name);
+
 export function queueRange(prefix: string, name: string): QueueRange {
-  const path = prefix + encodeURIComponent(name);
+  const path = prefix + queuePath(name);
   // '0' is the character after '/', so the range is all keys that begin with the path and a slash.
   return { key: `${path}/`, rangeEnd: `${path}0` };
 }
 
+/** The range of all keys whose names begin with `startsWith`. */
+export function namesRange(prefix: string, startsWith: string): QueueRange {
+  const path = prefix + queuePath(startsWith);
+  // Encoded names have printable ASCII alone, and no key is empty.
+  return { key: path === '' ? '\0' : path, rangeEnd: `${path}\x7f` };
+}
+
+/** The name in whose queue a key is; undefined for a gate and for what is no queue's. */
+export function nameOf(prefix: string, key: string): string | undefined {
+  const slash = key.indexOf('/', prefix.length);
+  if (!key.startsWith(prefix) || slash < 0) return undefined;
+  const path = key.slice(prefix.length, slash);
+  try {
+    const name = decodeURIComponent(path);
+    return name !== '' && queuePath(name) === path ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export const leaseHex = (leaseId: string): string => BigInt(leaseId).toString(16);
 
-export const entryKey = (queue: QueueRange, leaseId: string, n: number): string => `${queue.key}${leaseHex(leaseId)}-${String(n)}`;
+export const entryKey = (queue: QueueRange, leaseId: string, n: number, slots: number): string =>
+  `${queue.key}${leaseHex(leaseId)}-${String(n)}${suffixOf(slots)}`;
+
+function suffixOf(slots: number): string {
+  if (slots === exclusive) return '';
+  return slots === shared ? '-shared' : `-of-${String(slots)}`;
+}
 
 export const gateKey = (prefix: string, leaseId: string): string => `${prefix}@sessions/${leaseHex(leaseId)}`;
 
+const ourForm = /^[0-9a-f]+-\d+(-shared|-of-([1-9]\d{0,15}))?$/;
+
 /** Whether this library wrote the entry; `etcdctl lock`, Go and others write keys of another form. */
-export const isOurs = (queue: QueueRange, key: string): boolean => /^[0-9a-f]+-\d+$/.test(key.slice(queue.key.length));
+export const isOurs = (queue: QueueRange, key: string): boolean => ourForm.test(key.slice(queue.key.length));
+
+/** The kind of an entry; a foreign one counts as exclusive. */
+export function slotsOf(queue: QueueRange, key: string): number {
+  const [, suffix, count] = ourForm.exec(key.slice(queue.key.length)) ?? [];
+  if (count !== undefined) return Number(count);
+  return suffix === undefined ? exclusive : shared;
+}
 
 /** A key in etcd is bytes; one that is no UTF-8 cannot be named, and so not be watched on its own. */
 export const isExact = (key: string): boolean => !key.includes('\uFFFD');
@@ -42,14 +81,16 @@ export const isExact = (key: string): boolean => !key.includes('\uFFFD');
 /** The first of the queue: the holder. */
 export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
 
-/** The last of the queue, or of those in it that were created before the revision `before`. */
-export const lastOf = ({ key, rangeEnd }: QueueRange, before?: bigint): Range => ({
+/**
+ * What an entry of that kind must know of the queue, or of those in it that were created before the revision `token`: the last of them
+ * where it has to be alone, else all their keys.
+ */
+export const aheadOf = ({ key, rangeEnd }: QueueRange, slots: number, token?: bigint): Range => ({
   key,
   rangeEnd,
-  order: 'newest',
-  limit: 1,
+  ...(slots === exclusive ? { order: 'newest', limit: 1 } : undefined),
   keysOnly: true,
-  maxCreateRevision: before === undefined ? undefined : before - 1n,
+  maxCreateRevision: token === undefined ? undefined : token - 1n,
 });
 
 export const byCreateRevision = (a: KeyValue, b: KeyValue): number => (a.createRevision < b.createRevision ? -1 : 1);

@@ -1,15 +1,17 @@
 /** The handle: what a holder sees of its lock. */
-import type { Clock } from './clock.ts';
+import { addMs, type Clock, type Instant, msUntil } from './clock.ts';
 import type { Entry } from './entry.ts';
 import { LockLostError, LockReleasedError, type LossReason } from './errors.ts';
-import type { Kind } from './keys.ts';
+import { type Mode, modeOf } from './keys.ts';
 import { checkValue } from './options.ts';
 import { EntryGoneError } from './value-writer.ts';
 
 /** A lock that is held, until it is released or lost; a lost one never comes back. */
 export interface Lock extends AsyncDisposable {
   readonly name: string;
-  readonly mode: Kind['mode'];
+  readonly mode: Mode;
+  /** How many may hold it together: 1 where it is exclusive, Infinity where it is shared, n for a semaphore. */
+  readonly slots: number;
   /** The key that stands for it in etcd. */
   readonly key: string;
   /** What others read of this holder. */
@@ -70,13 +72,13 @@ export interface Lock extends AsyncDisposable {
 
 export class LockHandle implements Lock {
   readonly name: string;
-  readonly mode = 'exclusive';
   readonly #clock: Clock;
   readonly #entry: Entry;
   readonly #giveBack: () => Promise<void>;
   #controller: AbortController | undefined;
   #lost: LockLostError | undefined;
   #released: Promise<void> | undefined;
+  #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
 
   /** Takes the entry into its hold; `giveBack` is called at most once, and never after a loss. */
   constructor(clock: Clock, name: string, entry: Entry, giveBack: () => Promise<void>, onLost: () => void) {
@@ -88,6 +90,27 @@ export class LockHandle implements Lock {
       this.#lose(reason);
       onLost();
     });
+  }
+
+  get mode(): Mode {
+    return modeOf(this.slots);
+  }
+
+  get slots(): number {
+    return this.#entry.slots;
+  }
+
+  /** From now on it is held for so long at most. */
+  limitHold(maxHoldMs: number): void {
+    const giveUp = (): void => {
+      this.#entry.expel('max-hold');
+    };
+    if (this.held) this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel: this.#clock.setTimer(maxHoldMs, giveUp) };
+  }
+
+  #checkMaxHold(): void {
+    // A timer is late where the process was stopped, and stands still where the machine sleeps.
+    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.#entry.expel('max-hold');
   }
 
   get key(): string {
@@ -109,19 +132,27 @@ export class LockHandle implements Lock {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      this.#entry.session.checkDeadline();
+      this.#readClocks();
       if (this.#lost !== undefined) this.#controller.abort(this.#lost);
     }
     return this.#controller.signal;
   }
 
   get held(): boolean {
-    // The session's clocks first: reading them past the deadline is what makes the entry lost.
-    return this.#entry.session.isOpen && this.#entry.isHeld;
+    this.#readClocks();
+    return this.#entry.isHeld;
+  }
+
+  // Reading them past a deadline is what makes the lock lost.
+  #readClocks(): void {
+    this.#entry.session.checkDeadline();
+    this.#checkMaxHold();
   }
 
   get remainingMs(): number {
-    return this.held ? this.#entry.session.remainingMs : 0;
+    if (!this.held) return 0;
+    const { remainingMs } = this.#entry.session;
+    return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.#clock.now()));
   }
 
   get guard(): [key: string, target: 'Create', op: '==', revision: string] {
@@ -153,6 +184,7 @@ export class LockHandle implements Lock {
 
   async #release(): Promise<void> {
     if (!this.held) return;
+    this.#maxHold?.cancel();
     const letGo = this.#clock.hold();
     try {
       await this.#giveBack();
@@ -166,6 +198,7 @@ export class LockHandle implements Lock {
   }
 
   #lose(reason: LossReason): void {
+    this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
     this.#controller?.abort(this.#lost);
   }

@@ -1,28 +1,9 @@
-/** `createLocker`: puts the parts together. */
-import { NameQueue, type Shared } from './acquire.ts';
-import { Caller } from './caller.ts';
-import { systemClock } from './clock.ts';
-import { deferred } from './deferred.ts';
-import { LockerClosedError, LockTimeoutError } from './errors.ts';
-import { Heartbeat } from './heartbeat.ts';
-import { queueRange } from './keys.ts';
+/** `createLocker`, and what a locker can do. */
 import type { Lock } from './lock.ts';
-import {
-  checkName,
-  type LockerOptions,
-  type LockOptions,
-  type ResolvedLockOptions,
-  type ResolvedOptions,
-  resolveLockerOptions,
-  resolveLockOptions,
-  resolveWatchOptions,
-  type WatchOptions,
-} from './options.ts';
-import type { Context } from './session.ts';
-import { Sessions } from './sessions.ts';
-import { etcdStore } from './store/etcd/etcd-store.ts';
-import { tryAcquire } from './try-acquire.ts';
-import { inspectName, type LockDetails, type LockState, readHolder, StateWatch } from './watch.ts';
+import { LockService } from './lock-service.ts';
+import type { MultiLock } from './multi-lock.ts';
+import { type ListOptions, type LockerOptions, type LockOptions, resolveLockerOptions, type WatchOptions } from './options.ts';
+import type { LockDetails, LockState } from './watch.ts';
 
 /** Takes locks; every member works detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
@@ -50,6 +31,27 @@ export interface Locker extends AsyncDisposable {
    */
   tryLock(this: void, name: string, options?: LockOptions): Promise<Lock | null>;
   /**
+   * Takes the locks on all the names, or none: one after another in one order, so that no two calls can wait for each other.
+   *
+   * `timeoutMs` and `signal` are for all of them together; `maxHoldMs` counts from when all are held.
+   *
+   * @throws what `lock` throws
+   * @throws {LockLostError} one was lost while it waited for the rest; all were released
+   * @example
+   * await using locks = await locker.lockAll(['account/7', 'account/9'])
+   * await transfer({ signal: locks.signal })
+   */
+  lockAll(this: void, names: Iterable<string>, options?: LockOptions): Promise<MultiLock>;
+  /**
+   * Takes all the locks in one step or answers null at once; at most 100 names. With `timeoutMs` it waits that long, as `lockAll` does.
+   *
+   * @throws what `tryLock` throws
+   * @example
+   * await using locks = await locker.tryLockAll(['account/7', 'account/9'])
+   * if (locks === null) return 'busy'
+   */
+  tryLockAll(this: void, names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null>;
+  /**
    * Runs `fn` under the lock and releases it afterwards; an error of `fn` is never hidden by one of the release.
    *
    * @throws what `lock` and `fn` throw
@@ -70,6 +72,14 @@ export interface Locker extends AsyncDisposable {
    * console.log(held ? `master is ${holders[0].value}` : 'no master')
    */
   inspect(this: void, name: string): Promise<LockDetails>;
+  /**
+   * The state of every name that is held, in the order of the keys in etcd, read page by page: each state as of its own revision.
+   *
+   * @throws what `inspect` throws, as it goes on
+   * @example
+   * for await (const { name, holders } of locker.list({ startsWith: 'orders/' })) console.log(name, holders[0]?.value)
+   */
+  list(this: void, options?: ListOptions): AsyncIterableIterator<LockState>;
   /**
    * The state as it is, then again at each change of the holders or their values; ends at `break`, abort or close.
    *
@@ -95,172 +105,5 @@ export interface Locker extends AsyncDisposable {
  * await using locker = createLocker({ hosts: ['10.0.0.1:2379', '10.0.0.2:2379', '10.0.0.3:2379'] })
  */
 export function createLocker(options?: LockerOptions): Locker {
-  return new EtcdLocker(resolveLockerOptions(options));
-}
-
-class EtcdLocker implements Locker {
-  readonly #options: ResolvedOptions;
-  readonly #shared: Shared;
-  readonly #queues = new Map<string, NameQueue>();
-  readonly #watches = new Set<StateWatch>();
-  #closed: Promise<void> | undefined;
-
-  constructor(options: ResolvedOptions) {
-    this.#options = options;
-    const { prefix, requestTimeoutMs, logger, value } = options;
-    const store = options.store ?? etcdStore(options);
-    const context: Context = { store, clock: store.clock ?? systemClock, logger, prefix, requestTimeoutMs, value };
-    const heartbeat = new Heartbeat(context);
-    this.#shared = { ...context, heartbeat, sessions: new Sessions(context, heartbeat) };
-  }
-
-  readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
-    const asked = this.#check(name, options);
-    const { timeoutMs } = asked;
-    const onTimeout = async (): Promise<never> => {
-      throw new LockTimeoutError(name, timeoutMs ?? 0, await this.#holderOf(name));
-    };
-    if (timeoutMs === 0) return (await this.#tryAtOnce(name, asked)) ?? onTimeout();
-    return this.#join(name, new Caller<Lock>(this.#shared.clock, asked, onTimeout));
-  };
-
-  readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
-    const asked = this.#check(name, options);
-    if (asked.timeoutMs === undefined || asked.timeoutMs === 0) return this.#tryAtOnce(name, asked);
-    return this.#join(name, new Caller<Lock | null>(this.#shared.clock, asked, () => null));
-  };
-
-  readonly withLock = async <T>(
-    name: string,
-    ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LockOptions, fn: (lock: Lock) => T | Promise<T>]
-  ): Promise<T> => {
-    const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
-    const lock = await this.lock(name, options);
-    let result: T;
-    try {
-      result = await fn(lock);
-    } catch (error) {
-      await lock.release().catch((cause: unknown) => {
-        this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
-      });
-      throw error;
-    }
-    await lock.release();
-    return result;
-  };
-
-  readonly inspect = async (name: string): Promise<LockDetails> => {
-    checkName(name);
-    this.#throwIfClosed();
-    const letGo = this.#shared.clock.hold();
-    try {
-      return await inspectName(this.#shared, name);
-    } finally {
-      letGo();
-    }
-  };
-
-  readonly watch = (name: string, options?: WatchOptions): AsyncIterableIterator<LockState> => {
-    checkName(name);
-    const { signal } = resolveWatchOptions(options);
-    this.#throwIfClosed();
-    const watch = new StateWatch(this.#shared, name, signal);
-    this.#watches.add(watch);
-    watch.onEnd(() => this.#watches.delete(watch));
-    return watch;
-  };
-
-  readonly close = (): Promise<void> => (this.#closed ??= this.#close());
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  #check(name: string, options: LockOptions | undefined): ResolvedLockOptions {
-    checkName(name);
-    const asked = resolveLockOptions(options, this.#options);
-    this.#throwIfClosed();
-    asked.signal?.throwIfAborted();
-    return asked;
-  }
-
-  #throwIfClosed(): void {
-    if (this.#closed !== undefined) throw new LockerClosedError();
-  }
-
-  #queueOf(name: string): NameQueue {
-    const found = this.#queues.get(name);
-    if (found !== undefined) return found;
-    const queue = new NameQueue(this.#shared, name, () => {
-      if (this.#queues.get(name) === queue) this.#queues.delete(name);
-    });
-    this.#queues.set(name, queue);
-    return queue;
-  }
-
-  #join<T>(name: string, caller: Caller<T | Lock>): Promise<T | Lock> {
-    this.#queueOf(name).join(caller);
-    return caller.promise;
-  }
-
-  async #tryAtOnce(name: string, asked: ResolvedLockOptions): Promise<Lock | null> {
-    if (this.#queues.get(name)?.isTaken === true) return null;
-    const caller = new Caller<Lock | null>(this.#shared.clock, { ...asked, timeoutMs: undefined }, () => null);
-    void this.#serveTry(name, caller);
-    return caller.promise;
-  }
-
-  async #serveTry(name: string, caller: Caller<Lock | null>): Promise<void> {
-    const abortOnClose = (): void => {
-      caller.reject(new LockerClosedError());
-    };
-    this.#tries.add(abortOnClose);
-    try {
-      const isWon = await tryAcquire(this.#shared, queueRange(this.#shared.prefix, name), caller, (entry) => {
-        caller.resolve(this.#queueOf(name).hold(entry));
-      });
-      if (!isWon) caller.resolve(null);
-    } catch (error) {
-      caller.reject(error);
-    } finally {
-      this.#tries.delete(abortOnClose);
-    }
-  }
-
-  readonly #tries = new Set<() => void>();
-
-  // For a message only, so it must not make the caller wait for long, nor fail.
-  async #holderOf(name: string): Promise<string | undefined> {
-    const { clock } = this.#shared;
-    const letGo = clock.hold();
-    const { promise, resolve } = deferred<string | undefined>();
-    const cancel = clock.setTimer(Math.min(500, this.#options.requestTimeoutMs), () => {
-      resolve(undefined);
-    });
-    readHolder(this.#shared, name).then(resolve, () => {
-      resolve(undefined);
-    });
-    return promise.finally(() => {
-      cancel();
-      letGo();
-    });
-  }
-
-  async #close(): Promise<void> {
-    const { clock, sessions, store } = this.#shared;
-    const reason = new LockerClosedError();
-    for (const queue of [...this.#queues.values()]) queue.close(reason);
-    for (const abort of [...this.#tries]) abort();
-    for (const watch of [...this.#watches]) watch.end();
-    const letGo = clock.hold();
-    await new Promise<void>((resolve) => {
-      const cancel = clock.setTimer(this.#options.requestTimeoutMs, resolve);
-      void sessions.close().finally(() => {
-        cancel();
-        resolve();
-      });
-    });
-    letGo();
-    if (store !== this.#options.store) await store.close();
-  }
+  return new LockService(resolveLockerOptions(options));
 }

@@ -1,6 +1,8 @@
 /** The options: what they mean, and their defaults. */
 import { hostname } from 'node:os';
+import { InvalidOptionsError } from './errors.ts';
 import { hostList, toUrl } from './host-url.ts';
+import { exclusive, type Mode, shared } from './keys.ts';
 import { maxNameBytes, parse } from './schema.ts';
 import type { Store } from './store/store.ts';
 
@@ -61,6 +63,26 @@ export interface LockOptions {
   readonly timeoutMs?: number | undefined;
   /** Cancels the waiting, not the holding. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * With 'shared' any number of shared holders hold together; exclusive and shared exclude each other. Not beside `slots`.
+   * @default 'exclusive'
+   */
+  readonly mode?: Mode | undefined;
+  /** A semaphore: at most so many hold together. All who use the name must give the same number; who gives another waits. */
+  readonly slots?: number | undefined;
+  /** After so many milliseconds the lock is given up: its signal aborts with reason 'max-hold', and others may have it. */
+  readonly maxHoldMs?: number | undefined;
+  /**
+   * With false the lock has a lease of its own that is renewed as it is acquired and never after: it ends by itself after `ttlMs`.
+   * @default true
+   */
+  readonly renew?: boolean | undefined;
+}
+
+/** What `list` takes. */
+export interface ListOptions {
+  /** Only names that begin with it. */
+  readonly startsWith?: string | undefined;
 }
 
 export interface WatchOptions {
@@ -89,8 +111,13 @@ export interface ResolvedOptions {
 export interface ResolvedLockOptions {
   readonly value: string;
   readonly ttlSeconds: number;
+  /** The kind of the entry. */
+  readonly slots: number;
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
+  readonly maxHoldMs: number | undefined;
+  /** With `renew: false`, what stands for the lease of its own. */
+  readonly lease: object | undefined;
 }
 
 const silent = (): void => undefined;
@@ -134,9 +161,17 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
   return {
     value: options.value ?? defaults.value,
     ttlSeconds: options.ttlMs === undefined ? defaults.ttlSeconds : Math.ceil(options.ttlMs / 1000),
+    slots: options.slots ?? (options.mode === 'shared' ? shared : exclusive),
     timeoutMs: options.timeoutMs,
     signal: options.signal,
+    maxHoldMs: options.maxHoldMs,
+    lease: options.renew === false ? {} : undefined,
   };
+}
+
+export function resolveListOptions(input: unknown): { readonly startsWith: string } {
+  const { startsWith = '' } = input === undefined ? {} : parse('list locks', ({ list }) => list, input);
+  return { startsWith };
 }
 
 export function resolveWatchOptions(input: unknown): WatchOptions {
@@ -153,4 +188,17 @@ export function checkName(name: unknown): asserts name is string {
 /** @throws {InvalidOptionsError} when it is no well-formed string of at most 64 KiB */
 export function checkValue(input: unknown): asserts input is string {
   parse('set value', (schemas) => schemas.value, input, 'value');
+}
+
+/**
+ * The distinct names, in the order in which they were first given.
+ * @throws {InvalidOptionsError} one is not what it must be, or they are more than `most`
+ */
+export function checkNames(names: unknown, what: string, most = Infinity): readonly string[] {
+  const isList = typeof names === 'object' && names !== null && Symbol.iterator in names;
+  const list = parse(what, (schemas) => schemas.names, isList ? [...(names as Iterable<unknown>)] : names, 'names');
+  const distinct = [...new Set(list)];
+  if (distinct.length <= most) return distinct;
+  const expected = `expected at most ${String(most)} distinct names, as one transaction of etcd takes no more, got ${String(distinct.length)}`;
+  throw new InvalidOptionsError(what, [{ path: 'names', message: expected }]);
 }

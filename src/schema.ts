@@ -137,20 +137,41 @@ function build(z: Zod) {
         refuse(['hosts'], 'expected https hosts, as credentials are given, got http');
     });
 
-  const lock = z.strictObject(
-    {
-      value: z.optional(value),
-      ttlMs: z.optional(ttlMs),
-      timeoutMs: z.optional(
-        z
-          .number(expected('a number of milliseconds'))
-          .min(0, expected('at least 0 ms'))
-          .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
-      ),
-      signal: z.optional(signal),
-    },
-    expected('an object of options'),
-  );
+  const lock = z
+    .strictObject(
+      {
+        value: z.optional(value),
+        ttlMs: z.optional(ttlMs),
+        timeoutMs: z.optional(
+          z
+            .number(expected('a number of milliseconds'))
+            .min(0, expected('at least 0 ms'))
+            .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
+        ),
+        signal: z.optional(signal),
+        mode: z.optional(z.enum(['exclusive', 'shared'], expected("'exclusive' or 'shared'"))),
+        slots: z.optional(
+          z
+            .number(expected('a whole number'))
+            .min(1, expected('at least 1'))
+            .refine((input) => Number.isSafeInteger(input), expected('a whole number')),
+        ),
+        maxHoldMs: z.optional(
+          z
+            .number(expected('a number of milliseconds'))
+            .gt(0, expected('more than 0 ms'))
+            .max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)),
+        ),
+        renew: z.optional(z.boolean(expected('true or false'))),
+      },
+      expected('an object of options'),
+    )
+    .superRefine(({ mode, slots }, context) => {
+      if (mode === undefined || slots === undefined) return;
+      context.addIssue({ code: 'custom', path: ['slots'], message: 'expected nothing beside mode, which says how many may hold together' });
+    });
+
+  const list = z.strictObject({ startsWith: z.optional(text('a string')) }, expected('an object of options'));
 
   const watch = z.strictObject({ signal: z.optional(signal) }, expected('an object of options'));
 
@@ -158,7 +179,9 @@ function build(z: Zod) {
     .min(1, { error: 'expected a name, got an empty string' })
     .refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` });
 
-  return { locker, lock, watch, name, value };
+  const names = z.array(name, expected('an iterable of names')).min(1, { error: 'expected at least one name' });
+
+  return { locker, lock, list, watch, name, names, value };
 }
 
 /** @throws {InvalidOptionsError} `input` is not what `schema` asks for */

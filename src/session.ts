@@ -8,10 +8,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { addMs, type Clock, type Instant, msUntil, within } from './clock.ts';
+import { EntryNumbers } from './entry-numbers.ts';
 import { EtcdUnavailableError, type LossReason } from './errors.ts';
 import { gateKey } from './keys.ts';
-import type { Logger } from './options.ts';
-import { LeaseNotFoundError, type Renewal, type Store } from './store/store.ts';
+import type { Logger, ResolvedLockOptions } from './options.ts';
+import { type KeyValue, LeaseNotFoundError, type Renewal, type Store } from './store/store.ts';
 
 /** What every part of one locker goes by. */
 export interface Context {
@@ -23,6 +24,9 @@ export interface Context {
   /** The value of the gates: who runs this session, for people. */
   readonly value: string;
 }
+
+/** What a caller wants its lease to be. */
+export type LeaseWanted = Pick<ResolvedLockOptions, 'ttlSeconds' | 'lease'>;
 
 /** What a session tells the entries that live in it. */
 export interface Member {
@@ -50,7 +54,10 @@ export class Session {
   readonly leaseId = newLeaseId();
   readonly gateKey: string;
   readonly ttlSeconds: number;
+  /** Whose lease it is alone; undefined where all share it. */
+  readonly owner: object | undefined;
   readonly members = new Set<Member>();
+  readonly numbers = new EntryNumbers();
   /** Since when nothing needs it; undefined while something does. */
   idleSince: Instant | undefined;
   readonly #context: Context;
@@ -60,17 +67,16 @@ export class Session {
   #gate = 0n;
   #moving: Promise<void> | undefined;
   #places = 0;
-  /** By queue, a bit for each number that is borne there. */
-  readonly #numbers = new Map<string, number>();
-  #lastNumber = 32;
   readonly #pauses = new Set<() => void>();
   #sealed = false;
+  #isRenewed = true;
   #refused = false;
   #granted = false;
 
-  constructor(context: Context, ttlSeconds: number, onEnd: (session: Session) => void) {
+  constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, onEnd: (session: Session) => void) {
     this.#context = context;
     this.ttlSeconds = ttlSeconds;
+    this.owner = lease;
     this.#ttlMs = ttlSeconds * 1000;
     this.gateKey = gateKey(context.prefix, this.leaseId);
     this.#onEnd = onEnd;
@@ -103,6 +109,15 @@ export class Session {
     return !this.isOpen && this.#state.kind === 'ended';
   }
 
+  suits({ ttlSeconds, lease }: LeaseWanted): boolean {
+    return this.ttlSeconds === ttlSeconds && this.owner === lease;
+  }
+
+  /** Whether the deadline is nearly as far ahead as it can be. */
+  get isFresh(): boolean {
+    return this.isOpen && this.remainingMs >= 0.9 * (this.#ttlMs - this.marginMs);
+  }
+
   /** Whether the deadline is so far ahead that a lock may be given out. */
   get isWellAhead(): boolean {
     return this.isOpen && this.remainingMs >= this.#ttlMs / 3;
@@ -126,31 +141,9 @@ export class Session {
     return this.#sealed;
   }
 
-  /** Whether it is to be renewed: always, but for one that was refused a delete and in which nothing is held. */
+  /** Whether it is to be renewed: always, but for one that is to end by itself, or was refused a delete while nothing is held in it. */
   get wantsRenewal(): boolean {
-    return this.isOpen && (!this.#refused || [...this.members].some((member) => member.isHeld));
-  }
-
-  /**
-   * The lowest number that no entry of this session bears in a queue now. Numbers are used again, as etcd keeps a deleted key in
-   * its index until the next compaction and every read of the queue passes it: a hot name with a new key for each turn gets slower
-   * with each. An old key's late requests find another revision than the one that they compare.
-   */
-  takeNumber(queue: string): number {
-    const taken = this.#numbers.get(queue) ?? 0;
-    const lowest = ~taken & (taken + 1);
-    // So many at once are tries that race for one name; those beyond the bits that there are get a number of their own.
-    if (lowest === 0) return ++this.#lastNumber;
-    this.#numbers.set(queue, taken | lowest);
-    return 32 - Math.clz32(lowest);
-  }
-
-  /** To be called once the entry of that number is not in etcd and cannot come there any more. */
-  giveBackNumber(queue: string, n: number): void {
-    if (n > 32) return;
-    const taken = (this.#numbers.get(queue) ?? 0) & ~(1 << (n - 1));
-    if (taken === 0) this.#numbers.delete(queue);
-    else this.#numbers.set(queue, taken);
+    return this.isOpen && this.#isRenewed && (!this.#refused || [...this.members].some((member) => member.isHeld));
   }
 
   /** Waits, but not beyond the session's end. */
@@ -166,15 +159,22 @@ export class Session {
     });
   }
 
-  /** Takes a place for an entry; it is given back by `leave` once no trace of the entry can be in etcd. */
-  enter(): void {
-    this.#places += 1;
+  /** Takes places for entries; each is given back by `leave` once no trace of the entry can be in etcd. */
+  enter(places = 1): void {
+    this.#places += places;
     this.idleSince = undefined;
   }
 
   leave(): void {
     this.#places -= 1;
-    if (this.#places === 0) this.idleSince = this.#context.clock.now();
+    if (this.#places > 0) return;
+    this.idleSince = this.#context.clock.now();
+    if (this.owner !== undefined) this.end('expired');
+  }
+
+  /** From now on it is not renewed any more: it ends by itself at its deadline. */
+  endRenewal(): void {
+    this.#isRenewed = false;
   }
 
   /**
@@ -215,6 +215,13 @@ export class Session {
     const next = addMs(sentAt, this.#ttlMs - this.marginMs);
     if (next.monotonicMs > deadline.monotonicMs) this.#state = { kind: 'open', gateCreated, deadline: next };
     return true;
+  }
+
+  /** Takes in the gate as a linearizable answer has it, tells its mod revision; without it the session is over. */
+  foundGate(gate: KeyValue | undefined): bigint | undefined {
+    if (gate === undefined) this.end('expired');
+    else this.gateSeen(gate.modRevision);
+    return gate?.modRevision;
   }
 
   /** Takes in a mod revision of the gate that an answer bore. */

@@ -2,7 +2,7 @@
 import { addMs, longestTimerMs, msUntil, within } from './clock.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from './errors.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type Context, Session } from './session.ts';
+import { type Context, type LeaseWanted, Session } from './session.ts';
 import { LeaseNotFoundError } from './store/store.ts';
 
 /** A put under auth costs etcd time for every key of the lease, and a revoke deletes them all at once. */
@@ -21,28 +21,28 @@ export class Sessions {
   }
 
   /**
-   * A session with a place taken in it, to be given back by `leave`.
+   * A session with places taken in it, each to be given back by `leave`.
    * @throws {EtcdUnavailableError} none could be opened in time
    * @throws {LockerClosedError} the locker was closed
    */
-  async enter(ttlSeconds: number, timeoutMs: number): Promise<Session> {
+  async enter(wanted: LeaseWanted, timeoutMs: number, places = 1): Promise<Session> {
     const { clock, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     let hosts: readonly HostFailure[] = [];
     for (;;) {
       if (this.#closed) throw new LockerClosedError();
-      const found = this.#find(ttlSeconds);
-      const session = found ?? this.#open(ttlSeconds);
-      session.enter();
+      const found = this.#find(wanted, places);
+      const session = found ?? this.#open(wanted);
+      session.enter(places);
       const opened = this.#opened.get(session) ?? Promise.resolve();
       // The first attempt has a limit of its own, and who joined it some time later hears of its end before his own is over.
       const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
         if (!session.isOpen) await within(clock, Math.max(0, limitMs), opened);
         if (session.isOpen && !session.isSealed) return session;
-        session.leave();
+        this.#leave(session, places);
       } catch (error) {
-        session.leave();
+        this.#leave(session, places);
         // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
         if (error instanceof LeaseNotFoundError) continue;
         // Somebody else's attempt may have failed in the middle of our time.
@@ -54,22 +54,38 @@ export class Sessions {
   }
 
   /** As `enter`, but only where it can be had at once and is well ahead of its deadline. */
-  enterAtOnce(ttlSeconds: number): Session | undefined {
-    const session = this.#find(ttlSeconds);
+  enterAtOnce(wanted: LeaseWanted): Session | undefined {
+    const session = this.#find(wanted, 1);
     if (session?.isWellAhead !== true) return undefined;
     session.enter();
     return session;
   }
 
-  #find(ttlSeconds: number): Session | undefined {
+  /** Renews the lease of its own, and never again. */
+  async renewLast(lease: object): Promise<void> {
+    const owned = [...this.#opened.keys()].filter(({ owner }) => owner === lease);
+    await Promise.all(owned.map((session) => this.#heartbeat.beat(session)));
+    this.endRenewal(lease);
+  }
+
+  /** The lease of its own, once every lock that it is for has been acquired, is not renewed any more. */
+  endRenewal(lease: object): void {
+    for (const session of this.#opened.keys()) if (session.owner === lease) session.endRenewal();
+  }
+
+  #leave(session: Session, places: number): void {
+    for (let place = 0; place < places; place += 1) session.leave();
+  }
+
+  #find(wanted: LeaseWanted, places: number): Session | undefined {
     for (const session of this.#opened.keys()) {
-      if (session.ttlSeconds === ttlSeconds && session.places < maxPlaces && !session.hasEnded && !session.isSealed) return session;
+      if (session.suits(wanted) && session.places + places <= maxPlaces && !session.hasEnded && !session.isSealed) return session;
     }
     return undefined;
   }
 
-  #open(ttlSeconds: number): Session {
-    const session = new Session(this.#context, ttlSeconds, (ended) => {
+  #open(wanted: LeaseWanted): Session {
+    const session = new Session(this.#context, wanted, (ended) => {
       this.#opened.delete(ended);
       this.#heartbeat.remove(ended);
       if (ended.wasGranted) this.#revoke(ended);

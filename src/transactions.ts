@@ -1,57 +1,98 @@
-/** The transactions on a single entry, as they go over the wire: what each compares, does and reads. */
-import { lastOf, type QueueRange } from './keys.ts';
+/** The transactions on single entries, as they go over the wire: what each compares, does and reads. */
+import { aheadOf, exclusive, type QueueRange } from './keys.ts';
 import type { Compare, Operation, Transaction } from './store/store.ts';
 
-/** What a write that creates an entry compares and does besides; `otherwise` is read where a compare fails. */
+/** What a write that creates an entry compares and does besides. */
 export interface Creation {
   readonly compare: readonly Compare[];
   readonly first?: readonly Operation[];
-  readonly otherwise?: readonly Operation[];
 }
+
+/** What became of one sending of it: where the gate had moved, it may be sent again. */
+export type CreationOutcome = 'created' | 'gate-moved' | 'not-created';
 
 interface Place {
   readonly queue: QueueRange;
   readonly key: string;
+  readonly slots: number;
 }
 
+interface Fence {
+  readonly leaseId: string;
+  readonly gateKey: string;
+  readonly gate: bigint;
+}
+
+const isAt = (key: string, target: 'create' | 'mod', revision: bigint): Compare => ({ key, target, op: '=', revision });
+
+// The other kinds read all keys of a queue, too much to be put together with others.
+const laneOf = ({ queue, slots }: Place): Pick<Transaction, 'lane'> => (slots === exclusive ? { lane: queue.key } : {});
+
 /**
- * Answered with the last of the queue as it was just before, the predecessor: without one the entry is admitted. Where a compare fails,
- * with the entry, the gate and what else was asked for.
+ * Answered with those of the queue that were there just before, as far as the entry's kind has to know. Where a compare fails, with the
+ * entry and the gate.
  */
-export function creationOf(
-  { queue, key }: Place,
-  session: { readonly leaseId: string; readonly gateKey: string; readonly gate: bigint },
-  value: string,
-  { compare, first = [], otherwise = [] }: Creation,
-): Transaction {
-  const { leaseId, gateKey, gate } = session;
+export function creationOf(place: Place, { leaseId, gateKey, gate }: Fence, value: string, { compare, first = [] }: Creation): Transaction {
+  const { queue, key, slots } = place;
   return {
-    compare: [...compare, { key: gateKey, target: 'mod', op: '=', revision: gate }],
-    then: [...first, { range: lastOf(queue) }, { put: { key, value, leaseId } }],
-    otherwise: [{ range: { key } }, { range: { key: gateKey } }, ...otherwise],
-    lane: queue.key,
+    compare: [...compare, isAt(gateKey, 'mod', gate)],
+    then: [...first, { range: aheadOf(queue, slots) }, { put: { key, value, leaseId } }],
+    otherwise: [{ range: { key } }, { range: { key: gateKey } }],
+    ...laneOf(place),
   };
 }
 
-/** Answered with the entry itself, and the last of those that were created before it. */
-export const lookOf = ({ queue, key }: Place, token: bigint): Transaction => ({
+/** Creates all the entries or none; answered with the gate where a compare fails. */
+export function creationOfAll(
+  places: readonly Place[],
+  { leaseId, gateKey, gate }: Fence,
+  value: string,
+  compare: readonly Compare[],
+): Transaction {
+  const [alone] = places;
+  return {
+    compare: [...compare, isAt(gateKey, 'mod', gate)],
+    then: places.map(({ key }) => ({ put: { key, value, leaseId } })),
+    otherwise: [{ range: { key: gateKey } }],
+    ...(alone !== undefined && places.length === 1 ? laneOf(alone) : {}),
+  };
+}
+
+/** Answered with the entry itself, and those that were created before it, as far as its kind has to know. */
+export const lookOf = (place: Place, token: bigint): Transaction => ({
   compare: [],
-  then: [{ range: { key } }, { range: lastOf(queue, token) }],
+  then: [{ range: { key: place.key } }, { range: aheadOf(place.queue, place.slots, token) }],
   otherwise: [],
-  lane: queue.key,
+  ...laneOf(place),
 });
 
-export const readingOf = ({ queue, key }: Place): Transaction => ({
+/** Answered with those that are in each queue, as far as an entry of that kind has to know. */
+export const queuesOf = (places: readonly Place[]): Transaction => ({
   compare: [],
-  then: [{ range: { key } }],
+  then: places.map(({ queue, slots }) => ({ range: aheadOf(queue, slots) })),
   otherwise: [],
-  lane: queue.key,
+});
+
+export const readingOf = (place: Place): Transaction => ({
+  compare: [],
+  then: [{ range: { key: place.key } }],
+  otherwise: [],
+  ...laneOf(place),
 });
 
 /** Deletes the entry that was created at `token`, and never another. */
-export const deletionOf = ({ queue, key }: Place, token: bigint): Transaction => ({
-  compare: [{ key, target: 'create', op: '=', revision: token }],
-  then: [{ delete: { key } }],
+export const deletionOf = (place: Place, token: bigint): Transaction => ({
+  compare: [isAt(place.key, 'create', token)],
+  then: [{ delete: { key: place.key } }],
   otherwise: [],
-  lane: queue.key,
+  ...laneOf(place),
 });
+
+/** The creation of an entry that takes the place of another one, which was created at `token`. */
+export const successionOf = ({ key, token }: Pick<Place, 'key'> & { readonly token: bigint }): Creation => ({
+  compare: [isAt(key, 'create', token)],
+  first: [{ delete: { key } }],
+});
+
+/** The creation of an entry whose key is new. */
+export const enqueueOf = ({ key }: Pick<Place, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });

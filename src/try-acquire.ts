@@ -1,99 +1,147 @@
 /**
- * The try that never joins a queue: one transaction that creates the entry only where the name has none at all.
+ * The try that never joins a queue: one transaction that creates the entries only where each of them is admitted at once.
  *
- * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd.
+ * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd. Where others of
+ * the kind may hold too, the queue is read first, and the step is "nobody has come since". For several names it is all of them or none.
  */
-import type { Shared } from './acquire.ts';
+import { obstacleOf } from './admission.ts';
 import type { Waiting } from './caller.ts';
 import { addMs, type Instant, msUntil, within } from './clock.ts';
 import { Entry } from './entry.ts';
 import { EtcdUnavailableError, type HostFailure } from './errors.ts';
-import { headOf, type QueueRange } from './keys.ts';
-import { LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
+import { exclusive, type QueueRange } from './keys.ts';
+import type { Shared } from './place.ts';
+import type { Session } from './session.ts';
+import { type Compare, LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
+import { creationOfAll, queuesOf } from './transactions.ts';
 
-type Attempt = Pick<Waiting<never>, 'value' | 'ttlSeconds' | 'isWaiting'>;
+type Attempt = Pick<Waiting<never>, 'asked' | 'isWaiting'>;
+
+/** How often somebody may come between the reading of the queues and the creation, before the entries are enqueued as any other. */
+const maxConflicts = 3;
 
 /**
- * Gives `onWon` an entry that etcd has admitted, in the very turn in which that is known; resolves with false where another entry
- * is there, or once `caller` waits no more.
+ * Gives `onWon` an entry for each queue, all of them admitted, in the very turn in which that is known; resolves with false where
+ * somebody is in the way, or once `caller` waits no more.
  * @throws {EtcdUnavailableError} nobody answered in time
  */
-export function tryAcquire(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void): Promise<boolean> {
-  return new Try(shared, range, caller, onWon).run();
+export function tryAcquire(
+  shared: Shared,
+  queues: readonly QueueRange[],
+  caller: Attempt,
+  onWon: (entries: readonly Entry[]) => void,
+): Promise<boolean> {
+  return new Try(shared, queues, caller, onWon).run();
 }
 
 class Try {
   readonly #shared: Shared;
-  readonly #range: QueueRange;
+  readonly #queues: readonly QueueRange[];
   readonly #caller: Attempt;
-  readonly #onWon: (entry: Entry) => void;
+  readonly #onWon: (entries: readonly Entry[]) => void;
   readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
+  #conflicts = 0;
 
-  constructor(shared: Shared, range: QueueRange, caller: Attempt, onWon: (entry: Entry) => void) {
+  constructor(shared: Shared, queues: readonly QueueRange[], caller: Attempt, onWon: (entries: readonly Entry[]) => void) {
     this.#shared = shared;
-    this.#range = range;
+    this.#queues = queues;
     this.#caller = caller;
     this.#onWon = onWon;
     this.#until = addMs(shared.clock.now(), shared.requestTimeoutMs);
   }
 
   async run(): Promise<boolean> {
-    const { sessions } = this.#shared;
     while (this.#caller.isWaiting) {
-      const session = await sessions.enter(this.#caller.ttlSeconds, this.#timeLeft());
-      const entry = new Entry(this.#shared, this.#range, session, this.#caller.value, () => undefined);
+      const { asked } = this.#caller;
+      const session = await this.#shared.sessions.enter(asked, this.#timeLeft(), this.#queues.length);
+      const entries = this.#queues.map((queue) => new Entry(this.#shared, queue, session, asked, () => undefined));
       try {
-        const outcome = await this.#with(entry);
+        const outcome = await this.#with(session, entries);
         if (outcome !== 'gone') return outcome === 'won';
       } finally {
-        if (!entry.isHeld) entry.abandon();
+        for (const entry of entries) if (!entry.isHeld) entry.abandon();
       }
     }
     return false;
   }
 
-  async #with(entry: Entry): Promise<'won' | 'taken' | 'gone'> {
+  async #with(session: Session, entries: readonly Entry[]): Promise<'won' | 'taken' | 'gone'> {
     const { clock, heartbeat } = this.#shared;
+    const are = (kind: Entry['kind']): boolean => entries.every((entry) => entry.kind === kind);
     while (this.#caller.isWaiting) {
-      const { kind, session } = entry;
-      if (kind === 'new') {
-        if (await this.#create(entry)) return 'taken';
-      } else if (kind === 'unsettled') {
-        await this.#settle(entry);
-      } else if (kind !== 'queued' || session.isSealed) {
+      if (are('new')) {
+        if (await this.#create(session, entries)) return 'taken';
+      } else if (entries.some(({ kind }) => kind === 'unsettled')) {
+        await this.#settle(entries);
+      } else if (!are('queued') || session.isSealed) {
         return 'gone';
-      } else if (entry.needsLook) {
-        await entry.look();
+      } else if (entries.some(({ needsLook }) => needsLook)) {
+        await Promise.all(entries.map((entry) => entry.look()));
       } else if (!session.isWellAhead) {
-        entry.forgetLook();
+        for (const entry of entries) entry.forgetLook();
         await within(clock, this.#timeLeft(), heartbeat.beat(session));
       } else {
-        if (!entry.isAdmitted) return 'taken';
-        this.#onWon(entry);
+        if (!entries.every(({ isAdmitted }) => isAdmitted)) return 'taken';
+        this.#onWon(entries);
         return 'won';
       }
     }
     return 'gone';
   }
 
-  /** Whether another entry is there. */
-  async #create(entry: Entry): Promise<boolean> {
-    const empty = { ...this.#range, target: 'create', op: '=', revision: 0n } as const;
+  /** Whether somebody is in the way. */
+  async #create(session: Session, entries: readonly Entry[]): Promise<boolean> {
+    const { store } = this.#shared;
+    const { value, slots } = this.#caller.asked;
+    const isAlone = slots === exclusive;
+    // In the same turn, if it can be: who calls first is first.
+    const compare = isAlone ? this.#onAll('=', 0n) : await this.#compareAfterLook(entries);
+    if (compare === undefined) return true;
+    const { gate } = session;
     try {
-      const outcome = await entry.create({ compare: [empty], otherwise: [{ range: headOf(this.#range) }] }, this.#timeLeft());
-      return outcome.kind === 'not-created' && outcome.found[0]?.[0] !== undefined;
+      const { succeeded, revision, ranges } = await store.commit(creationOfAll(entries, session, value, compare), {
+        once: true,
+        timeoutMs: this.#timeLeft(),
+      });
+      if (succeeded) {
+        for (const entry of entries) entry.created(revision, []);
+        // What was compared says that each is admitted; without it only a look can tell.
+        if (compare.length === 0) for (const entry of entries) entry.forgetLook();
+        return false;
+      }
+      if (session.foundGate(ranges[0]?.[0]) !== gate) return false;
+      this.#conflicts += 1;
+      return isAlone;
     } catch (error) {
-      if (error instanceof LeaseNotFoundError) entry.session.end('expired');
-      else if (error instanceof OutcomeUnknownError) this.#hosts = error.hosts;
+      if (error instanceof LeaseNotFoundError) session.end('expired');
+      else if (error instanceof OutcomeUnknownError) this.#unanswered(error, entries, gate);
       else throw error;
       return false;
     }
   }
 
-  async #settle(entry: Entry): Promise<void> {
+  /** What must still be true as the entries are created; undefined where somebody is in the way already. */
+  async #compareAfterLook(entries: readonly Entry[]): Promise<readonly Compare[] | undefined> {
+    const { slots } = this.#caller.asked;
+    const { revision, ranges } = await this.#shared.store.commit(queuesOf(entries), { timeoutMs: this.#timeLeft() });
+    const isFree = this.#queues.every((queue, index) => obstacleOf(queue, slots, ranges[index] ?? []) === undefined);
+    if (!isFree) return undefined;
+    return this.#conflicts < maxConflicts ? this.#onAll('<', revision + 1n) : [];
+  }
+
+  #onAll(op: Compare['op'], revision: bigint): readonly Compare[] {
+    return this.#queues.map(({ key, rangeEnd }) => ({ key, rangeEnd, target: 'create', op, revision }));
+  }
+
+  #unanswered({ hosts }: OutcomeUnknownError, entries: readonly Entry[], gate: bigint): void {
+    this.#hosts = hosts;
+    for (const entry of entries) entry.unanswered(gate);
+  }
+
+  async #settle(entries: readonly Entry[]): Promise<void> {
     try {
-      await entry.settle(this.#timeLeft());
+      await Promise.all(entries.map((entry) => entry.settle(this.#timeLeft())));
     } catch (error) {
       if (!(error instanceof EtcdUnavailableError) || error.hosts.length > 0) throw error;
       throw this.#unavailable();

@@ -6,7 +6,7 @@
  */
 import { addMs, type Instant, msUntil } from './clock.ts';
 import { deferred } from './deferred.ts';
-import { EtcdUnavailableError, type HostFailure, type LossReason } from './errors.ts';
+import { EtcdUnavailableError, type HostFailure } from './errors.ts';
 import type { QueueRange } from './keys.ts';
 import type { Context, Session } from './session.ts';
 import { OutcomeUnknownError } from './store/store.ts';
@@ -25,14 +25,12 @@ interface WrittenEntry {
   readonly token: bigint;
 }
 
-/** The entry that was written to is gone: lost for a reason, or given up by its own holder. */
+/** The entry that was written to is gone: lost, or given up by its own holder. */
 export class EntryGoneError extends Error {
   override readonly name = 'EntryGoneError';
-  readonly reason: LossReason | undefined;
 
-  constructor(reason: LossReason | undefined) {
+  constructor() {
     super('The entry is gone');
-    this.reason = reason;
   }
 }
 
@@ -70,8 +68,8 @@ export class ValueWriter {
   }
 
   /** Nothing more is sent, and what waits is told so. */
-  stop(reason?: LossReason): void {
-    for (const write of this.#writes.splice(0)) write.reject(new EntryGoneError(reason));
+  stop(): void {
+    for (const write of this.#writes.splice(0)) write.reject(new EntryGoneError());
   }
 
   write(value: string): Promise<void> {

@@ -5,15 +5,17 @@
  * so no change can fall between the two: events up to the revision read are in it already, later ones are applied. After a break
  * the same again. Nothing is ever asked for from a past revision.
  */
+import { inTurns } from './admission.ts';
 import { deferred } from './deferred.ts';
-import { byCreateRevision, exclusive, headOf, isOurs, type Kind, queueRange, type QueueRange } from './keys.ts';
+import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf } from './keys.ts';
 import type { Context } from './session.ts';
 import type { KeyValue, WatchEvent } from './store/store.ts';
 
 /** One entry of a name's queue. */
 export interface Contender {
   readonly key: string;
-  readonly mode: Kind['mode'];
+  readonly mode: Mode;
+  /** How many of its kind may hold together: 1 where it is exclusive, Infinity where it is shared. */
   readonly slots: number;
   readonly value: string;
   readonly fencingToken: bigint;
@@ -52,20 +54,23 @@ export async function inspectName({ store, prefix }: Context, name: string): Pro
   return describe(name, range, ranges[0] ?? [], revision);
 }
 
-function describe(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
-  const [holder, ...waiters] = [...entries].sort(byCreateRevision).map((kv) => toContender(range, kv));
-  const holders = holder === undefined ? [] : [holder];
-  return { name, held: holders.length > 0, holders, waiting: waiters.length, waiters, revision };
+export function describe(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
+  const { holders, waiters } = inTurns(range, entries);
+  const toContenders = (kvs: readonly KeyValue[]): Contender[] => kvs.map((kv) => toContender(range, kv));
+  return {
+    name,
+    held: holders.length > 0,
+    holders: toContenders(holders),
+    waiting: waiters.length,
+    waiters: toContenders(waiters),
+    revision,
+  };
 }
 
-const toContender = (range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender => ({
-  key,
-  ...exclusive,
-  value,
-  fencingToken: createRevision,
-  leaseId,
-  foreign: !isOurs(range, key),
-});
+function toContender(range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender {
+  const slots = slotsOf(range, key);
+  return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
+}
 
 /** The states of one name as an iterator that never holds more than the newest of them. */
 export class StateWatch implements AsyncIterableIterator<LockState> {

@@ -46,8 +46,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/transactions.ts',
-        from: "compare: [{ key, target: 'create', op: '=', revision: token }],\n  then: [{ delete: { key } }],",
-        to: "compare: [{ key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key } }],",
+        from: "compare: [isAt(place.key, 'create', token)],\n  then: [{ delete: { key: place.key } }],",
+        to: "compare: [{ key: place.key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key: place.key } }],",
       },
     ],
   },
@@ -58,8 +58,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry.ts',
-        from: 'if (own?.createRevision === this.#token) this.#turn.looked(revision, predecessor);',
-        to: 'if (own !== null) this.#turn.looked(revision, predecessor);',
+        from: 'if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);',
+        to: 'if (own !== null) this.#turn?.looked(revision, ahead);',
       },
     ],
   },
@@ -70,8 +70,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/turn.ts',
-        from: 'this.#predecessor = predecessor?.key;',
-        to: 'this.#predecessor ??= predecessor?.key;',
+        from: 'this.#obstacle = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
+        to: 'const found = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
       },
     ],
   },

@@ -3,7 +3,7 @@
  *
  * It follows the queue of each name, knows who was first at any revision, and which entries were ended by somebody else.
  */
-import { exclusive, isOurs, type Kind, leaseHex, queueRange, type QueueRange } from '../../src/keys.ts';
+import { leaseHex, type Mode, queueRange, type QueueRange } from '../../src/keys.ts';
 import type { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
 import type { KeyValue, WatchEvent } from '../../src/store/store.ts';
 
@@ -90,13 +90,21 @@ export class Record {
     return this.entries(name).find(({ createRevision }) => createRevision === token);
   }
 
-  /** Whether the entry of that token holds. Today one is exclusive, and holds when it is the first. */
+  /** Whether the entry of that token holds, by the rule of the design: all before it are of its kind, and fewer than its slots. */
   isAdmitted(name: string, token: bigint): boolean {
-    return this.entries(name)[0]?.createRevision === token;
+    const entries = this.entries(name);
+    const index = entries.findIndex(({ createRevision }) => createRevision === token);
+    const [own] = entries.slice(index);
+    if (index < 0 || own === undefined) return false;
+    const { slots } = this.kindOf(own.key);
+    return index < slots && entries.slice(0, index).every(({ key }) => this.kindOf(key).slots === slots);
   }
 
-  kindOf(key: string): Kind & { readonly foreign: boolean } {
-    return { ...exclusive, foreign: !this.#queues.some(({ range }) => key.startsWith(range.key) && isOurs(range, key)) };
+  kindOf(key: string): { readonly mode: Mode; readonly slots: number; readonly foreign: boolean } {
+    const suffix = key.slice(key.lastIndexOf('/') + 1);
+    const [, kind] = /^[0-9a-f]+-\d+(-shared|-of-\d+)?$/.exec(suffix) ?? [];
+    const slots = kind === undefined ? 1 : kind === '-shared' ? Infinity : Number(kind.slice('-of-'.length));
+    return { mode: slots === 1 ? 'exclusive' : 'shared', slots, foreign: !/^[0-9a-f]+-\d/.test(suffix) };
   }
 
   headSinceMs(name: string): number {

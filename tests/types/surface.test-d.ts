@@ -43,10 +43,8 @@ describe('the public types', () => {
       createLocker({ ttlMs: '15s' });
       // @ts-expect-error an unknown option
       void locker.lock('a', { timeout: 5 });
-      // @ts-expect-error an option that does not work yet
-      void locker.lock('a', { mode: 'shared' });
-      // @ts-expect-error an option that does not work yet
-      void locker.lock('a', { slots: 2 });
+      // @ts-expect-error an unknown mode
+      void locker.lock('a', { mode: 'read' });
       // @ts-expect-error a name is a string
       void locker.lock(42);
       // @ts-expect-error an unknown option

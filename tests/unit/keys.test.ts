@@ -1,6 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { byCreateRevision, entryKey, gateKey, headOf, isExact, isOurs, lastOf, leaseHex, queueRange } from '../../src/keys.ts';
+import {
+  aheadOf,
+  byCreateRevision,
+  entryKey,
+  gateKey,
+  headOf,
+  isExact,
+  isOurs,
+  leaseHex,
+  modeOf,
+  nameOf,
+  namesRange,
+  queueRange,
+  slotsOf,
+} from '../../src/keys.ts';
 
 const names = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }),
@@ -13,6 +27,7 @@ const names = fc.oneof(
 const prefixes = fc.constantFrom('', 'locks/', 'a', '/');
 const leases = fc.bigInt({ min: 1n, max: 2n ** 63n - 1n }).map(String);
 const numbers = fc.integer({ min: 1, max: 1_000_000 });
+const kinds = fc.oneof(fc.constantFrom(1, Infinity), fc.integer({ min: 2, max: Number.MAX_SAFE_INTEGER }));
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 const isWithin = (key: string, { key: from, rangeEnd }: { key: string; rangeEnd: string }): boolean =>
@@ -22,7 +37,9 @@ describe('keys', () => {
   test('queueRange() gives the layout that etcdctl lock and Go have', () => {
     expect(queueRange('locks/', 'orders')).toEqual({ key: 'locks/orders/', rangeEnd: 'locks/orders0' });
     expect(queueRange('locks/', 'a/ä@%')).toEqual({ key: 'locks/a%2F%C3%A4%40%25/', rangeEnd: 'locks/a%2F%C3%A4%40%250' });
-    expect(entryKey(queueRange('locks/', 'orders'), '9223372036854775807', 12)).toBe('locks/orders/7fffffffffffffff-12');
+    expect(entryKey(queueRange('locks/', 'orders'), '9223372036854775807', 12, 1)).toBe('locks/orders/7fffffffffffffff-12');
+    expect(entryKey(queueRange('locks/', 'orders'), '255', 1, Infinity)).toBe('locks/orders/ff-1-shared');
+    expect(entryKey(queueRange('locks/', 'orders'), '255', 1, 3)).toBe('locks/orders/ff-1-of-3');
     expect(gateKey('locks/', '255')).toBe('locks/@sessions/ff');
     expect(leaseHex('255')).toBe('ff');
   });
@@ -40,16 +57,34 @@ describe('keys', () => {
     fc.assert(
       fc.property(names, (name) => {
         const { key } = queueRange('locks/', name);
-        expect(decodeURIComponent(key.slice('locks/'.length, -1))).toBe(name);
+        expect(nameOf('locks/', `${key}ff-1`)).toBe(name);
+      }),
+    );
+  });
+
+  test.each(['locks/@sessions/ff', 'locks/a', 'locks/a b/ff', 'locks/%e4/ff', 'locks/%/ff', 'locks//ff', 'other/a/ff'])(
+    '%j is in no queue',
+    (key) => {
+      expect(nameOf('locks/', key)).toBeUndefined();
+    },
+  );
+
+  test('namesRange() holds the entries of all names that begin so, and of no others', () => {
+    fc.assert(
+      fc.property(prefixes, names, names, leases, (prefix, start, name, leaseId) => {
+        const key = entryKey(queueRange(prefix, name), leaseId, 1, 1);
+        expect(isWithin(key, namesRange(prefix, start))).toBe(name.startsWith(start));
+        expect(isWithin(key, namesRange(prefix, ''))).toBe(true);
+        expect(isWithin(entryKey(queueRange(prefix, start + name), leaseId, 1, 1), namesRange(prefix, start))).toBe(true);
       }),
     );
   });
 
   test('an entry lies in the range of its own name and of no other', () => {
     fc.assert(
-      fc.property(prefixes, names, names, leases, numbers, (prefix, one, other, leaseId, n) => {
+      fc.property(prefixes, names, names, leases, numbers, kinds, (prefix, one, other, leaseId, n, slots) => {
         fc.pre(one !== other);
-        const key = entryKey(queueRange(prefix, one), leaseId, n);
+        const key = entryKey(queueRange(prefix, one), leaseId, n, slots);
         expect(isWithin(key, queueRange(prefix, one))).toBe(true);
         expect(isWithin(key, queueRange(prefix, other))).toBe(false);
       }),
@@ -64,33 +99,41 @@ describe('keys', () => {
     );
   });
 
-  test('isOurs() knows the entries of this library', () => {
+  test('isOurs() and slotsOf() know the entries of this library', () => {
     fc.assert(
-      fc.property(names, leases, numbers, (name, leaseId, n) => {
+      fc.property(names, leases, numbers, kinds, (name, leaseId, n, slots) => {
         const queue = queueRange('locks/', name);
-        expect(isOurs(queue, entryKey(queue, leaseId, n))).toBe(true);
+        expect(isOurs(queue, entryKey(queue, leaseId, n, slots))).toBe(true);
+        expect(slotsOf(queue, entryKey(queue, leaseId, n, slots))).toBe(slots);
+        expect(modeOf(slots)).toBe(slots === 1 ? 'exclusive' : 'shared');
         expect(isOurs(queue, `${queue.key}${leaseHex(leaseId)}`)).toBe(false);
       }),
     );
   });
 
-  test.each(['694d8e8f', '694d-', '-1', 'x-1', '694D-1', '694d-1-2', '694d-1/x', ''])('isOurs() calls %j foreign', (suffix) => {
-    const queue = queueRange('locks/', 'a');
+  test.each(['694d8e8f', '694d-', '-1', 'x-1', '694D-1', '694d-1-2', '694d-1/x', '694d-1-of-0', '694d-1-of-', '694d-1-share', ''])(
+    'isOurs() calls %j foreign, and it counts as exclusive',
+    (suffix) => {
+      const queue = queueRange('locks/', 'a');
 
-    expect(isOurs(queue, queue.key + suffix)).toBe(false);
-  });
+      expect(isOurs(queue, queue.key + suffix)).toBe(false);
+      expect(slotsOf(queue, queue.key + suffix)).toBe(1);
+    },
+  );
 
   test('isExact() is false for a key that was no UTF-8', () => {
     expect(isExact('locks/a/ä😀')).toBe(true);
     expect(isExact(Buffer.from([0x6c, 0xff]).toString())).toBe(false);
   });
 
-  test('headOf() and lastOf() ask for no more than a decision needs', () => {
+  test('headOf() and aheadOf() ask for no more than a decision needs', () => {
     const queue = queueRange('locks/', 'a');
 
     expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
-    expect(lastOf(queue)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true });
-    expect(lastOf(queue, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
+    expect(aheadOf(queue, 1)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true });
+    expect(aheadOf(queue, 1, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
+    expect(aheadOf(queue, 2, 7n)).toEqual({ ...queue, keysOnly: true, maxCreateRevision: 6n });
+    expect(aheadOf(queue, Infinity)).toEqual({ ...queue, keysOnly: true });
   });
 
   test('byCreateRevision() sorts beyond the exact numbers of JavaScript', () => {

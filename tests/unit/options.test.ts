@@ -146,10 +146,14 @@ describe('createLocker()', () => {
 describe('lock() and its kin', () => {
   const badCalls: readonly (readonly [what: string, options: unknown, path: string])[] = [
     ['an unknown option', { timeout: 5 }, 'timeout'],
-    ['mode, which does not work yet', { mode: 'shared' }, 'mode'],
-    ['slots, which does not work yet', { slots: 2 }, 'slots'],
-    ['renew, which does not work yet', { renew: false }, 'renew'],
-    ['maxHoldMs, which does not work yet', { maxHoldMs: 5_000 }, 'maxHoldMs'],
+    ['an unknown mode', { mode: 'read' }, 'mode'],
+    ['no slots at all', { slots: 0 }, 'slots'],
+    ['half a slot', { slots: 1.5 }, 'slots'],
+    ['slots without end', { slots: Infinity }, 'slots'],
+    ['slots beside mode', { slots: 2, mode: 'exclusive' }, 'slots'],
+    ['a renew that is neither', { renew: 1 }, 'renew'],
+    ['no time to hold', { maxHoldMs: 0 }, 'maxHoldMs'],
+    ['a maxHoldMs beyond timers', { maxHoldMs: 2 ** 31 }, 'maxHoldMs'],
     ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
@@ -167,6 +171,8 @@ describe('lock() and its kin', () => {
       await errorOf(locker.lock('a', given)),
       await errorOf(locker.tryLock('a', given)),
       await errorOf(locker.withLock('a', given, () => 1)),
+      await errorOf(locker.lockAll(['a'], given)),
+      await errorOf(locker.tryLockAll(['a'], given)),
     ];
 
     for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path }] });

@@ -1,0 +1,94 @@
+/** The lines of callers of one locker, one for each name that somebody of this process wants or has. */
+import { NameQueue } from './acquire.ts';
+import { Caller } from './caller.ts';
+import { deferred } from './deferred.ts';
+import { LockTimeoutError } from './errors.ts';
+import { queueRange } from './keys.ts';
+import type { LockHandle } from './lock.ts';
+import type { ResolvedLockOptions } from './options.ts';
+import type { Shared } from './place.ts';
+import { tryAcquire } from './try-acquire.ts';
+import { readHolder } from './watch.ts';
+
+export class Lines {
+  readonly #shared: Shared;
+  readonly #queues = new Map<string, NameQueue>();
+  readonly #tries = new Set<Caller<LockHandle[] | null>>();
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  /**
+   * Waits its turn; the caller's time is `asked.timeoutMs`, of `totalMs` that an error tells.
+   * @throws {LockTimeoutError} the time is up
+   */
+  async lock(name: string, asked: ResolvedLockOptions, totalMs = asked.timeoutMs): Promise<LockHandle> {
+    const onTimeout = async (): Promise<never> => {
+      throw new LockTimeoutError(name, totalMs ?? 0, await this.#holderOf(name));
+    };
+    if (asked.timeoutMs === 0) return (await this.tryLock([name], asked))?.[0] ?? onTimeout();
+    const caller = new Caller<LockHandle>(this.#shared.clock, asked, onTimeout);
+    this.#queueOf(name).join(caller);
+    return caller.promise;
+  }
+
+  /** All the locks at once, or null. */
+  async tryLock(names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
+    if (names.some((name) => this.#queues.get(name)?.isTaken(asked.slots) === true)) return null;
+    const caller = new Caller<LockHandle[] | null>(this.#shared.clock, { ...asked, timeoutMs: undefined }, () => null);
+    void this.#try(names, caller);
+    return caller.promise;
+  }
+
+  async #try(names: readonly string[], caller: Caller<LockHandle[] | null>): Promise<void> {
+    const { asked } = caller;
+    const queues = names.map((name) => queueRange(this.#shared.prefix, name));
+    this.#tries.add(caller);
+    try {
+      const isWon = await tryAcquire(this.#shared, queues, caller, (entries) => {
+        // In the order of the names.
+        caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
+        if (asked.lease !== undefined) this.#shared.sessions.endRenewal(asked.lease);
+      });
+      if (!isWon) caller.resolve(null);
+    } catch (error) {
+      caller.reject(error);
+    } finally {
+      this.#tries.delete(caller);
+    }
+  }
+
+  #queueOf(name: string): NameQueue {
+    const found = this.#queues.get(name);
+    if (found !== undefined) return found;
+    const queue = new NameQueue(this.#shared, name, () => {
+      if (this.#queues.get(name) === queue) this.#queues.delete(name);
+    });
+    this.#queues.set(name, queue);
+    return queue;
+  }
+
+  // For a message only, so it must not make the caller wait for long, nor fail.
+  async #holderOf(name: string): Promise<string | undefined> {
+    const { clock, requestTimeoutMs } = this.#shared;
+    const letGo = clock.hold();
+    const { promise, resolve } = deferred<string | undefined>();
+    const cancel = clock.setTimer(Math.min(500, requestTimeoutMs), () => {
+      resolve(undefined);
+    });
+    readHolder(this.#shared, name).then(resolve, () => {
+      resolve(undefined);
+    });
+    return promise.finally(() => {
+      cancel();
+      letGo();
+    });
+  }
+
+  /** Rejects whoever waits. */
+  close(reason: unknown): void {
+    for (const queue of [...this.#queues.values()]) queue.close(reason);
+    for (const caller of [...this.#tries]) caller.reject(reason);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Several names one after another, in the order of their keys: whoever holds one waits only for later ones, so no two wait for each other.
+ */
+import { addMs, msUntil } from './clock.ts';
+import { queuePath } from './keys.ts';
+import type { Lines } from './lines.ts';
+import type { LockHandle } from './lock.ts';
+import { type MultiLock, MultiLockHandle, releaseAll } from './multi-lock.ts';
+import type { ResolvedLockOptions } from './options.ts';
+import type { Shared } from './place.ts';
+
+/**
+ * @throws {LockLostError} one was lost while it waited for the rest
+ * @throws {LockTimeoutError} the time for all of them is up
+ */
+export async function lockAll(shared: Shared, lines: Lines, names: readonly string[], asked: ResolvedLockOptions): Promise<MultiLock> {
+  const { clock, sessions, logger } = shared;
+  const { timeoutMs, maxHoldMs, lease } = asked;
+  const until = timeoutMs === undefined ? undefined : addMs(clock.now(), timeoutMs);
+  const held = new Map<string, LockHandle>();
+  try {
+    for (const name of [...names].sort(byKey)) {
+      const locks = [...held.values()];
+      const signals = [asked.signal, ...locks.map(({ signal }) => signal)].filter((signal) => signal !== undefined);
+      const signal = AbortSignal.any(signals);
+      signal.throwIfAborted();
+      const left = until === undefined ? undefined : Math.max(0, msUntil(until, clock.now()));
+      // The time to hold begins when all are held.
+      held.set(name, await lines.lock(name, { ...asked, signal, timeoutMs: left, maxHoldMs: undefined }, timeoutMs));
+    }
+    if (lease !== undefined) await sessions.renewLast(lease);
+    for (const lock of held.values()) lock.throwIfLost();
+  } catch (error) {
+    await releaseAll([...held.values()]).catch((cause: unknown) => {
+      logger.warn(`etcd-locker: ${String(cause)}`);
+    });
+    throw error;
+  }
+  const inOrder = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);
+  if (maxHoldMs !== undefined) for (const lock of inOrder) lock.limitHold(maxHoldMs);
+  return new MultiLockHandle(inOrder);
+}
+
+const byKey = (a: string, b: string): number => (queuePath(a) < queuePath(b) ? -1 : 1);
