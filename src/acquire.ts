@@ -44,9 +44,21 @@ export class NameQueue implements Line {
     return this.#callers.length > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
   }
 
-  /** Those of this process who wait, in their order. */
-  get waiting(): readonly Waiting<LockHandle>[] {
-    return [...this.#places.map(({ caller }) => caller), ...this.#callers].filter((caller) => caller !== undefined);
+  /** Those of this process who wait, in their order, with the key of the entry where they have one. */
+  get standing(): readonly { readonly caller: Waiting<LockHandle>; readonly key: string | undefined }[] {
+    return [
+      ...this.#places.flatMap(({ caller, key }) => (caller === undefined ? [] : [{ caller, key }])),
+      ...this.#callers.map((caller) => ({ caller, key: undefined })),
+    ];
+  }
+
+  get #waiting(): readonly Waiting<LockHandle>[] {
+    return this.standing.map(({ caller }) => caller);
+  }
+
+  /** Somebody of this process has deleted every entry of the name. */
+  robbed(): void {
+    for (const entry of this.#holders) entry.lose('deleted');
   }
 
   join(caller: Waiting<LockHandle>): void {
@@ -164,7 +176,7 @@ export class NameQueue implements Line {
       caller.reject(error);
     } else {
       const { hosts } = this.#owed;
-      for (const one of this.waiting) {
+      for (const one of this.#waiting) {
         if (one === caller || this.timeLeft(one) <= 1) one.reject(new EtcdUnavailableError(requestTimeoutMs, hosts));
       }
     }
@@ -180,7 +192,7 @@ export class NameQueue implements Line {
 
   /** Rejects whoever waits. */
   close(reason: unknown): void {
-    for (const caller of this.waiting) caller.reject(reason);
+    for (const caller of this.#waiting) caller.reject(reason);
   }
 }
 

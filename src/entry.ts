@@ -151,7 +151,7 @@ export class Entry implements Member {
     if (this.#state.kind !== 'queued') return;
     const [[own] = [], ahead = []] = ranges;
     if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);
-    else this.#lose('deleted');
+    else this.lose('deleted');
   }
 
   /** What is known of the queue does not count any more: `isAdmitted` is false until the next look. */
@@ -178,7 +178,7 @@ export class Entry implements Member {
   setValue(value: string): Promise<void> {
     if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
     this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modified, () => {
-      this.#lose('deleted');
+      this.lose('deleted');
     });
     return this.#writer.write(value);
   }
@@ -202,7 +202,7 @@ export class Entry implements Member {
 
   async verify(): Promise<void> {
     const own = await this.#read(this.#context.requestTimeoutMs);
-    if (this.isSettled && own?.createRevision !== this.#token) this.#lose('deleted');
+    if (this.isSettled && own?.createRevision !== this.#token) this.lose('deleted');
   }
 
   async #read(timeoutMs: number): Promise<KeyValue | undefined> {
@@ -272,15 +272,11 @@ export class Entry implements Member {
     await this.left;
   }
 
-  sessionLost(reason: LossReason): void {
-    this.#lose(reason);
-  }
-
   sessionSealed(): void {
     this.#onChange();
   }
 
-  #lose(reason: LossReason): void {
+  lose(reason: LossReason): void {
     const state = this.#state;
     this.#finish();
     if (state.kind === 'held') state.onLost(reason);

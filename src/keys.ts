@@ -22,8 +22,30 @@ export interface QueueRange {
   readonly rangeEnd: string;
 }
 
-/** The part of a key that stands for the name, without the prefix. */
-export const queuePath = (name: string): string => encodeURIComponent(name);
+/**
+ * The part of a key that stands for the name, without the prefix.
+ *
+ * A name is well-formed and not empty, but for those of the Web Locks standard, which may be any string: the empty one and lone surrogates
+ * get forms that no encoding has.
+ */
+export function queuePath(name: string): string {
+  if (name === '') return emptyName;
+  if (name.isWellFormed()) return encodeURIComponent(name);
+  const parts = name.split(/(\p{Surrogate})/u);
+  return parts
+    .map((part) => (part.isWellFormed() ? encodeURIComponent(part) : `%u${part.charCodeAt(0).toString(16).toUpperCase()}`))
+    .join('');
+}
+
+const emptyName = '@empty';
+
+function decodePath(path: string): string {
+  if (path === emptyName) return '';
+  const parts = path.split(/(%u[0-9A-F]{4})/);
+  return parts
+    .map((part) => (part.startsWith('%u') ? String.fromCharCode(parseInt(part.slice(2), 16)) : decodeURIComponent(part)))
+    .join('');
+}
 
 export function queueRange(prefix: string, name: string): QueueRange {
   const path = prefix + queuePath(name);
@@ -33,7 +55,7 @@ export function queueRange(prefix: string, name: string): QueueRange {
 
 /** The range of all keys whose names begin with `startsWith`. */
 export function namesRange(prefix: string, startsWith: string): QueueRange {
-  const path = prefix + queuePath(startsWith);
+  const path = startsWith === '' ? prefix : prefix + queuePath(startsWith);
   // Encoded names have printable ASCII alone, and no key is empty.
   return { key: path === '' ? '\0' : path, rangeEnd: `${path}\x7f` };
 }
@@ -44,8 +66,8 @@ export function nameOf(prefix: string, key: string): string | undefined {
   if (!key.startsWith(prefix) || slash < 0) return undefined;
   const path = key.slice(prefix.length, slash);
   try {
-    const name = decodeURIComponent(path);
-    return name !== '' && queuePath(name) === path ? name : undefined;
+    const name = decodePath(path);
+    return queuePath(name) === path ? name : undefined;
   } catch {
     return undefined;
   }

@@ -2,12 +2,13 @@
 import { NameQueue } from './acquire.ts';
 import { Caller } from './caller.ts';
 import { deferred } from './deferred.ts';
+import type { Entry } from './entry.ts';
 import { LockTimeoutError } from './errors.ts';
 import { queueRange } from './keys.ts';
 import type { LockHandle } from './lock.ts';
 import type { ResolvedLockOptions } from './options.ts';
 import type { Shared } from './place.ts';
-import { tryAcquire } from './try-acquire.ts';
+import { type Manners, tryAcquire } from './try-acquire.ts';
 import { readHolder } from './watch.ts';
 
 export class Lines {
@@ -36,26 +37,46 @@ export class Lines {
   /** All the locks at once, or null. */
   async tryLock(names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
     if (names.some((name) => this.#queues.get(name)?.isTaken(asked.slots) === true)) return null;
+    return this.#tryAs('polite', names, asked);
+  }
+
+  /** Takes the lock from whoever has it, before all who wait: their entries are deleted in the step that creates this one. */
+  async steal(name: string, asked: ResolvedLockOptions): Promise<LockHandle> {
+    const [lock] = (await this.#tryAs('steal', [name], asked)) ?? [];
+    if (lock === undefined) throw new TypeError('Cannot steal: the try has ended without a lock');
+    return lock;
+  }
+
+  #tryAs(manners: Manners, names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
     const caller = new Caller<LockHandle[] | null>(this.#shared.clock, { ...asked, timeoutMs: undefined }, () => null);
-    void this.#try(names, caller);
+    void this.#try(manners, names, caller);
     return caller.promise;
   }
 
-  async #try(names: readonly string[], caller: Caller<LockHandle[] | null>): Promise<void> {
+  async #try(manners: Manners, names: readonly string[], caller: Caller<LockHandle[] | null>): Promise<void> {
     const { asked } = caller;
     const queues = names.map((name) => queueRange(this.#shared.prefix, name));
     this.#tries.add(caller);
     try {
-      const isWon = await tryAcquire(this.#shared, queues, caller, (entries) => {
+      const onWon = (entries: readonly Entry[]): void => {
+        if (manners === 'steal') for (const name of names) this.#queues.get(name)?.robbed();
         // In the order of the names.
         caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
         if (asked.lease !== undefined) this.#shared.sessions.endRenewal(asked.lease);
-      });
+      };
+      const isWon = await tryAcquire(this.#shared, queues, caller, onWon, manners);
       if (!isWon) caller.resolve(null);
     } catch (error) {
       caller.reject(error);
     } finally {
       this.#tries.delete(caller);
+    }
+  }
+
+  /** Who waits in this process, in the order of each name; without a key who has no entry yet. */
+  *waiting(): Generator<{ readonly name: string; readonly asked: ResolvedLockOptions; readonly key: string | undefined }> {
+    for (const queue of this.#queues.values()) {
+      for (const { caller, key } of queue.standing) yield { name: queue.name, asked: caller.asked, key };
     }
   }
 

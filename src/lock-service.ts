@@ -2,6 +2,7 @@
 import { systemClock } from './clock.ts';
 import { LockerClosedError, LockTimeoutError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { type Internals, internals } from './internals.ts';
 import { Lines } from './lines.ts';
 import { listStates } from './list.ts';
 import { lockAll } from './lock-all.ts';
@@ -121,6 +122,10 @@ export class LockService implements Locker {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  get [internals](): Internals {
+    return { shared: this.#shared, lines: this.#lines, ask: (options) => ({ ...this.#check(undefined), ...options }) };
   }
 
   async #wait(name: string, asked: ResolvedLockOptions): Promise<Lock> {

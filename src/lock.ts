@@ -4,6 +4,7 @@ import type { Entry } from './entry.ts';
 import { LockLostError, LockReleasedError, type LossReason } from './errors.ts';
 import { type Mode, modeOf } from './keys.ts';
 import { checkValue } from './options.ts';
+import type { Store } from './store/store.ts';
 import { EntryGoneError } from './value-writer.ts';
 
 /** A lock that is held, until it is released or lost; a lost one never comes back. */
@@ -98,6 +99,18 @@ export class LockHandle implements Lock {
 
   get slots(): number {
     return this.#entry.slots;
+  }
+
+  /** From now on a deletion by others is noticed as it happens, not with the next beat; the answer ends it. */
+  watchDeletion(store: Store): () => void {
+    const verify = (): void => {
+      // Whatever fails here, the beat will notice.
+      this.#entry.verify().catch(() => undefined);
+    };
+    const created = (revision: bigint): void => {
+      if (revision > this.fencingToken) verify();
+    };
+    return store.watch({ key: this.key, deletesOnly: true }, { created, events: verify });
   }
 
   /** From now on it is held for so long at most. */

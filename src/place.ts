@@ -68,6 +68,10 @@ export class Place {
     return this.#caller;
   }
 
+  get key(): string | undefined {
+    return this.#entry?.key;
+  }
+
   /** Whether its entry is in etcd's queue or has been, or it has come to nothing. */
   get hasStood(): boolean {
     return this.#isEnqueued;

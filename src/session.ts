@@ -37,8 +37,8 @@ export interface Member {
   readonly isSettled: boolean;
   /** Reads it linearizably and counts it lost where it is gone or not ours. */
   verify(): Promise<void>;
-  /** The lease may be over: the entry is gone or will be. */
-  sessionLost(reason: LossReason): void;
+  /** The entry is gone or will be. */
+  lose(reason: LossReason): void;
   /** The session takes no new entry; a waiter had better go to another one. */
   sessionSealed(): void;
   /** Time for a slow look, where one is due. */
@@ -286,7 +286,7 @@ export class Session {
     this.#sealed = true;
     this.#onEnd(this);
     for (const done of [...this.#pauses]) done();
-    for (const member of [...this.members]) member.sessionLost(reason);
+    for (const member of [...this.members]) member.lose(reason);
   }
 }
 

@@ -47,16 +47,22 @@ export function creationOfAll(
   places: readonly Place[],
   { leaseId, gateKey, gate }: Fence,
   value: string,
-  compare: readonly Compare[],
+  { compare, first = [] }: Creation,
 ): Transaction {
   const [alone] = places;
   return {
     compare: [...compare, isAt(gateKey, 'mod', gate)],
-    then: places.map(({ key }) => ({ put: { key, value, leaseId } })),
+    then: [...first, ...places.map(({ key }) => ({ put: { key, value, leaseId } }))],
     otherwise: [{ range: { key: gateKey } }],
     ...(alone !== undefined && places.length === 1 ? laneOf(alone) : {}),
   };
 }
+
+/** Deletes all of the entry's queue but its own key, which etcd does not let one transaction delete and put. */
+export const clearingOf = ({ queue, key }: Place): Operation[] => [
+  { delete: { key: queue.key, rangeEnd: key } },
+  { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
+];
 
 /** Answered with the entry itself, and those that were created before it, as far as its kind has to know. */
 export const lookOf = (place: Place, token: bigint): Transaction => ({

@@ -13,12 +13,15 @@ import { exclusive, type QueueRange } from './keys.ts';
 import type { Shared } from './place.ts';
 import type { Session } from './session.ts';
 import { type Compare, LeaseNotFoundError, OutcomeUnknownError } from './store/store.ts';
-import { creationOfAll, queuesOf } from './transactions.ts';
+import { clearingOf, type Creation, creationOfAll, queuesOf } from './transactions.ts';
 
 type Attempt = Pick<Waiting<never>, 'asked' | 'isWaiting'>;
 
 /** How often somebody may come between the reading of the queues and the creation, before the entries are enqueued as any other. */
 const maxConflicts = 3;
+
+/** How a try goes about those who are there: it gives up, or deletes their entries in the step that creates its own. */
+export type Manners = 'polite' | 'steal';
 
 /**
  * Gives `onWon` an entry for each queue, all of them admitted, in the very turn in which that is known; resolves with false where
@@ -30,8 +33,9 @@ export function tryAcquire(
   queues: readonly QueueRange[],
   caller: Attempt,
   onWon: (entries: readonly Entry[]) => void,
+  manners: Manners = 'polite',
 ): Promise<boolean> {
-  return new Try(shared, queues, caller, onWon).run();
+  return new Try(shared, queues, caller, onWon, manners).run();
 }
 
 class Try {
@@ -39,11 +43,19 @@ class Try {
   readonly #queues: readonly QueueRange[];
   readonly #caller: Attempt;
   readonly #onWon: (entries: readonly Entry[]) => void;
+  readonly #steals: boolean;
   readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
   #conflicts = 0;
 
-  constructor(shared: Shared, queues: readonly QueueRange[], caller: Attempt, onWon: (entries: readonly Entry[]) => void) {
+  constructor(
+    shared: Shared,
+    queues: readonly QueueRange[],
+    caller: Attempt,
+    onWon: (entries: readonly Entry[]) => void,
+    manners: Manners,
+  ) {
+    this.#steals = manners === 'steal';
     this.#shared = shared;
     this.#queues = queues;
     this.#caller = caller;
@@ -93,26 +105,25 @@ class Try {
   /** Whether somebody is in the way. */
   async #create(session: Session, entries: readonly Entry[]): Promise<boolean> {
     const { store } = this.#shared;
-    const { value, slots } = this.#caller.asked;
-    const isAlone = slots === exclusive;
+    const { value } = this.#caller.asked;
     // In the same turn, if it can be: who calls first is first.
-    const compare = isAlone ? this.#onAll('=', 0n) : await this.#compareAfterLook(entries);
-    if (compare === undefined) return true;
+    const creation = this.#atOnce(entries) ?? (await this.#afterLook(entries));
+    if (creation === undefined) return true;
     const { gate } = session;
     try {
-      const { succeeded, revision, ranges } = await store.commit(creationOfAll(entries, session, value, compare), {
+      const { succeeded, revision, ranges } = await store.commit(creationOfAll(entries, session, value, creation), {
         once: true,
         timeoutMs: this.#timeLeft(),
       });
       if (succeeded) {
         for (const entry of entries) entry.created(revision, []);
-        // What was compared says that each is admitted; without it only a look can tell.
-        if (compare.length === 0) for (const entry of entries) entry.forgetLook();
+        // What was compared or deleted says that each is admitted; without it only a look can tell.
+        if (creation.compare.length === 0 && !this.#steals) for (const entry of entries) entry.forgetLook();
         return false;
       }
       if (session.foundGate(ranges[0]?.[0]) !== gate) return false;
       this.#conflicts += 1;
-      return isAlone;
+      return this.#caller.asked.slots === exclusive;
     } catch (error) {
       if (error instanceof LeaseNotFoundError) session.end('expired');
       else if (error instanceof OutcomeUnknownError) this.#unanswered(error, entries, gate);
@@ -121,13 +132,19 @@ class Try {
     }
   }
 
-  /** What must still be true as the entries are created; undefined where somebody is in the way already. */
-  async #compareAfterLook(entries: readonly Entry[]): Promise<readonly Compare[] | undefined> {
+  /** The creation where nothing has to be read before. */
+  #atOnce(entries: readonly Entry[]): Creation | undefined {
+    if (this.#steals) return { compare: [], first: entries.flatMap(clearingOf) };
+    return this.#caller.asked.slots === exclusive ? { compare: this.#onAll('=', 0n) } : undefined;
+  }
+
+  /** The creation where others of the kind may be there, but nobody new since they were read; undefined where somebody is in the way. */
+  async #afterLook(entries: readonly Entry[]): Promise<Creation | undefined> {
     const { slots } = this.#caller.asked;
     const { revision, ranges } = await this.#shared.store.commit(queuesOf(entries), { timeoutMs: this.#timeLeft() });
     const isFree = this.#queues.every((queue, index) => obstacleOf(queue, slots, ranges[index] ?? []) === undefined);
     if (!isFree) return undefined;
-    return this.#conflicts < maxConflicts ? this.#onAll('<', revision + 1n) : [];
+    return { compare: this.#conflicts < maxConflicts ? this.#onAll('<', revision + 1n) : [] };
   }
 
   #onAll(op: Compare['op'], revision: bigint): readonly Compare[] {

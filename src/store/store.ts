@@ -37,7 +37,8 @@ export interface Range {
 
 export type Operation =
   | { readonly put: { readonly key: string; readonly value: string; readonly leaseId: string } }
-  | { readonly delete: { readonly key: string } }
+  /** One key, or all of [key, rangeEnd). */
+  | { readonly delete: { readonly key: string; readonly rangeEnd?: string | undefined } }
   | { readonly range: Range };
 
 /** If every compare holds, `then`, else `otherwise`; atomic and linearizable. */

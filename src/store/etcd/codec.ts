@@ -1,5 +1,14 @@
 /** Between the port's words and etcd's: keys and values are bytes there, revisions decimal strings. */
-import type { ICompare, IKeyValue, IRangeRequest, IRequestOp, ITxnRequest, ITxnResponse, IWatchCreateRequest } from 'etcd3';
+import type {
+  ICompare,
+  IDeleteRangeRequest,
+  IKeyValue,
+  IRangeRequest,
+  IRequestOp,
+  ITxnRequest,
+  ITxnResponse,
+  IWatchCreateRequest,
+} from 'etcd3';
 import type { Committed, Compare, KeyValue, Operation, Range, Transaction, WatchRequest } from '../store.ts';
 
 // These run for every commit, so each makes one object and fills it.
@@ -32,9 +41,13 @@ function toRange({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly }: R
 // Quicker as a number, as long as that is exact.
 const toInt64 = (revision: bigint): string | number => (revision <= Number.MAX_SAFE_INTEGER ? Number(revision) : String(revision));
 
+function toDelete({ key, rangeEnd }: { key: string; rangeEnd?: string | undefined }): IDeleteRangeRequest {
+  return rangeEnd === undefined ? { key: Buffer.from(key) } : { key: Buffer.from(key), range_end: Buffer.from(rangeEnd) };
+}
+
 function toOperation(operation: Operation): IRequestOp {
   if ('range' in operation) return { request_range: toRange(operation.range) };
-  if ('delete' in operation) return { request_delete_range: { key: Buffer.from(operation.delete.key) } };
+  if ('delete' in operation) return { request_delete_range: toDelete(operation.delete) };
   const { key, value, leaseId } = operation.put;
   return { request_put: { key: Buffer.from(key), value: Buffer.from(value), lease: leaseId } };
 }

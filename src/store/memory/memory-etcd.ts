@@ -127,11 +127,11 @@ export class MemoryEtcd {
     for (const operation of operations) {
       if ('range' in operation) ranges.push(this.#range(operation.range));
       else if ('put' in operation) events.push({ type: 'put', kv: this.#put(operation.put, revision) });
-      else if (this.#delete(operation.delete.key)) {
-        events.push({
-          type: 'delete',
-          kv: { key: operation.delete.key, value: '', createRevision: 0n, modRevision: revision, leaseId: '0' },
-        });
+      else {
+        for (const { key } of this.#range(operation.delete)) {
+          this.#delete(key);
+          events.push({ type: 'delete', kv: { key, value: '', createRevision: 0n, modRevision: revision, leaseId: '0' } });
+        }
       }
     }
     if (events.length > 0) {
@@ -150,10 +150,10 @@ export class MemoryEtcd {
     return kv;
   }
 
-  #delete(key: string): boolean {
+  #delete(key: string): void {
     const before = this.#kvs.get(key);
     if (before !== undefined) this.#leases.get(before.leaseId)?.keys.delete(key);
-    return this.#kvs.delete(key);
+    this.#kvs.delete(key);
   }
 
   #range({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly = false }: Range): readonly KeyValue[] {

@@ -1,0 +1,21 @@
+/** What other entries of this package may do with a locker beyond its public surface: names of any form, stealing, who waits here. */
+import type { Lines } from './lines.ts';
+import type { Locker } from './locker.ts';
+import type { ResolvedLockOptions } from './options.ts';
+import type { Shared } from './place.ts';
+
+export interface Internals {
+  readonly shared: Shared;
+  readonly lines: Lines;
+  /**
+   * What is asked for, on the locker's own terms.
+   * @throws {LockerClosedError} the locker was closed
+   */
+  ask(options: Pick<ResolvedLockOptions, 'slots' | 'signal' | 'value'>): ResolvedLockOptions;
+}
+
+// Registered, as the locker and who asks may come from two copies of this package.
+export const internals = Symbol.for('etcd-locker.internals');
+
+/** undefined where it is no locker of this package. */
+export const internalsOf = (locker: Locker): Internals | undefined => (locker as Partial<{ readonly [internals]: Internals }>)[internals];
