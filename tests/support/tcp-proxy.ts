@@ -8,6 +8,8 @@ import { freePorts } from './ports.ts';
 
 export interface TcpProxy extends AsyncDisposable {
   readonly endpoint: string;
+  /** How many clients are connected at this moment. */
+  readonly connections: number;
   /** Nothing passes in either direction; connections stay, and new ones are accepted. */
   hang(): void;
   /** What the client sends still arrives and takes effect; it just never hears of it. */
@@ -49,6 +51,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   };
   return {
     endpoint: `127.0.0.1:${String(port)}`,
+    get connections() {
+      return links.size;
+    },
     hang: () => {
       set({ requestsPass: false, answersPass: false });
     },

@@ -14,7 +14,7 @@ export type FailureKind =
   | 'refused'
   /** etcd said no, but at the moment in which its space runs out it says so of what it has applied. */
   | 'no-space'
-  /** Refused for an outdated token: nothing was applied, and a new client will do better. */
+  /** Refused for an outdated token: nothing was applied, and a new token will do better. */
   | 'stale-token'
   /** It may be applied or not, now or later. */
   | 'unknown';
@@ -54,8 +54,14 @@ const unsent = [
   /waiting for (LB pick|name resolution)/i,
 ];
 
+/** What a refusal for an outdated token is called between here and etcd3. */
+export const outdatedToken = 'etcdserver: the auth token is outdated';
+
+export const isStaleToken = (details: string): boolean =>
+  /invalid auth token|revision of auth store is old|user name is empty/.test(details) || details === outdatedToken;
+
 function kindOf(code: number, details: string): FailureKind {
-  if (/revision of auth store is old|user name is empty/.test(details)) return 'stale-token';
+  if (isStaleToken(details)) return 'stale-token';
   if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
   const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
   if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
@@ -87,6 +93,7 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
   const isAuth =
     code === status.permissionDenied ||
     code === status.unauthenticated ||
-    /authentication (failed|is not enabled)|user name (is empty|not found)|revision of auth store is old/.test(details);
+    /authentication (failed|is not enabled)|user name (is empty|not found)/.test(details) ||
+    isStaleToken(details);
   return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details);
 }

@@ -7,6 +7,7 @@
 import type { CallOptions, ChannelOptions, InterceptingCall, Interceptor } from '@grpc/grpc-js';
 import type { Etcd3, IOptions, IRequestOp } from 'etcd3';
 import type { EtcdOptions } from '../../options.ts';
+import { Authentication } from './authentication.ts';
 import { CallFailure, isDenied, noAnswer, toFailure } from './failures.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
@@ -21,6 +22,8 @@ let driver: ReturnType<typeof loadDriver> | undefined;
 interface Connected {
   readonly client: Etcd3;
   readonly grpc: Awaited<ReturnType<typeof loadDriver>>['grpc'];
+  /** Where there is a user to authenticate. */
+  readonly authentication: Authentication | undefined;
 }
 
 const noEvent = () => ({ dispose: () => undefined });
@@ -72,28 +75,40 @@ export class Host {
    * @throws {CallFailure} within `timeoutMs`
    */
   async call<T>(timeoutMs: number, request: (client: Etcd3, options: CallOptions) => Promise<T>): Promise<T> {
-    let call: InterceptingCall | undefined;
-    let isOver = false;
     const deadline = Date.now() + timeoutMs;
-    const connected = this.#connect();
+    let isOver = false;
     try {
       // grpc-js tells at its deadline how far the call came; our own timer is there for what comes before the call.
       return await within(timeoutMs + 50, async () => {
-        const { client, grpc } = await connected;
-        const track: Interceptor = (options, next) => {
-          // etcd3 sends a call again after it has renewed the token.
-          if (call !== undefined) this.#underWay.delete(call);
-          call = new grpc.InterceptingCall(next(options));
-          if (isOver) call.cancelWithStatus(grpc.status.CANCELLED, 'nobody waits any more');
-          else this.#underWay.add(call);
-          return call;
+        const connected = await this.#connect();
+        const send = async (...interceptors: Interceptor[]): Promise<T> => {
+          if (isOver) throw noAnswer(timeoutMs); // nobody waits any more, so it is not sent
+          return this.#send(connected, deadline, request, interceptors);
         };
-        return request(client, { deadline, interceptors: [track] });
+        return connected.authentication?.run(send) ?? send();
       });
     } catch (error) {
-      throw this.#failed(error, connected);
+      throw toFailure(error);
     } finally {
       isOver = true;
+    }
+  }
+
+  async #send<T>(
+    { client, grpc }: Omit<Connected, 'authentication'>,
+    deadline: number,
+    request: (client: Etcd3, options: CallOptions) => Promise<T>,
+    interceptors: readonly Interceptor[],
+  ): Promise<T> {
+    let call: InterceptingCall | undefined;
+    const track: Interceptor = (options, next) => {
+      call = new grpc.InterceptingCall(next(options));
+      this.#underWay.add(call);
+      return call;
+    };
+    try {
+      return await request(client, { deadline, interceptors: [track, ...interceptors] });
+    } finally {
       if (call !== undefined) this.#underWay.delete(call);
     }
   }
@@ -107,8 +122,8 @@ export class Host {
     open: (client: Etcd3, options: CallOptions) => Promise<Stream<Request, Answer>>,
   ): Promise<Stream<Request, Answer>> {
     let isLate = false;
-    const connected = this.#connect();
-    const opening = connected.then(({ client, grpc }) => {
+    const opening = this.#connect().then(async ({ client, grpc, authentication }) => {
+      const withToken = await authentication?.interceptor();
       const requireLeader: Interceptor = (options, next) =>
         new grpc.InterceptingCall(next(options), {
           start: (metadata, listener, start) => {
@@ -116,7 +131,7 @@ export class Host {
             start(metadata, listener);
           },
         });
-      return open(client, { interceptors: [requireLeader] });
+      return open(client, { interceptors: withToken === undefined ? [requireLeader] : [requireLeader, withToken] });
     });
     opening.then(
       (stream) => {
@@ -135,7 +150,7 @@ export class Host {
       return stream;
     } catch (error) {
       isLate = true;
-      throw this.#failed(error, connected);
+      throw toFailure(error);
     }
   }
 
@@ -163,18 +178,6 @@ export class Host {
       }
     };
     return !(await mayRead({ request_txn: { compare: [], success: [read], failure: [] } })) || mayRead(read);
-  }
-
-  #failed(error: unknown, used: Promise<Connected>): CallFailure {
-    const failure = toFailure(error);
-    // Another client, as the token of that one is outdated and etcd3 does not notice; unless somebody was faster.
-    if (failure.kind === 'stale-token' && this.#client === used) {
-      this.#client = undefined;
-      void used.then(({ client }) => {
-        client.close();
-      });
-    }
-    return failure;
   }
 
   async close(): Promise<void> {
@@ -208,12 +211,20 @@ export class Host {
       hosts: this.#url,
       faultHandling: { host: noPolicy, global: noPolicy() },
       grpcOptions: channel,
-      ...(auth === undefined ? {} : { auth: { ...auth, callOptions: () => ({ deadline: Date.now() + this.#authTimeoutMs }) } }),
       ...(credentials === undefined
         ? {}
         : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
     });
-    return { client, grpc };
+    const authentication = auth && new Authentication(grpc, () => this.#authenticate({ client, grpc }, auth));
+    return { client, grpc, authentication };
+  }
+
+  async #authenticate(
+    connected: Omit<Connected, 'authentication'>,
+    { username, password }: NonNullable<EtcdOptions['auth']>,
+  ): Promise<string> {
+    const ask = (client: Etcd3, options: CallOptions) => client.auth.authenticate({ name: username, password }, options);
+    return (await this.#send(connected, Date.now() + this.#authTimeoutMs, ask, [])).token;
   }
 }
 

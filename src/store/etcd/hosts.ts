@@ -11,7 +11,7 @@ import { type CallFailure, status, toFailure, toRefusal } from './failures.ts';
 import { Host } from './host.ts';
 
 const shortestTryMs = 10;
-/** How often a request gets a new client for its token, before etcd's refusal counts. */
+/** How often a request goes again with a new token, before etcd's refusal counts. */
 const maxStaleTokens = 3;
 
 export interface RequestOptions {
