@@ -132,14 +132,18 @@ export class EtcdUnavailableError extends LockerError {
   }
 }
 
-/** The credentials are wrong, or the role may not read and write under the prefix. */
+/** The credentials are wrong, certificates included, or the role may not read and write under the prefix. */
 export class EtcdAuthError extends LockerError {
   override readonly name = 'EtcdAuthError';
   readonly code = 'ETCD_AUTH';
   readonly prefix: string;
 
-  constructor(prefix: string, reason: string) {
-    super(`Cannot use etcd: ${reason}; the role must be allowed to read and write under the prefix ${JSON.stringify(prefix)}`);
+  constructor(
+    prefix: string,
+    reason: string,
+    remedy = `the role must be allowed to read and write under the prefix ${JSON.stringify(prefix)}`,
+  ) {
+    super(`Cannot use etcd: ${reason}; ${remedy}`);
     this.prefix = prefix;
   }
 }

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import type * as z from 'zod';
 import { longestTimerMs } from './clock.ts';
+import { credentialIssues } from './credentials.ts';
 import { InvalidOptionsError, type OptionIssue } from './errors.ts';
 import { hostList, isHost, isSecure } from './host-url.ts';
 import type { Store } from './store/store.ts';
@@ -11,14 +12,14 @@ type Zod = typeof z;
 const maxValueBytes = 64 * 1024;
 export const maxNameBytes = 1024;
 
-// A password that somebody put into a host's URL must not come back in an error.
-const withoutUserInfo = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@');
+// A password or token that somebody put into a host's URL must not come back in an error.
+const withoutSecrets = (text: string): string => text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@').replace(/[?#].*/s, '?…');
 
 const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
 const describe = (input: unknown): string => {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);
-  if (typeof input === 'string') return JSON.stringify(shortened(withoutUserInfo(input)));
+  if (typeof input === 'string') return JSON.stringify(shortened(withoutSecrets(input)));
   return Array.isArray(input) ? 'an array' : `a value of type ${typeof input}`;
 };
 
@@ -124,6 +125,8 @@ function build(z: Zod) {
           if (options[name] !== undefined) refuse([name], 'expected nothing beside store, which takes the place of etcd');
         }
       }
+      for (const { path, message } of options.credentials === undefined ? [] : credentialIssues(options.credentials))
+        refuse(['credentials', path], message);
       const { privateKey, certChain } = options.credentials ?? {};
       if ((privateKey === undefined) !== (certChain === undefined)) {
         refuse(

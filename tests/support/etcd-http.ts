@@ -5,6 +5,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Identity } from './certificates.ts';
 
 export interface HttpAnswer {
   readonly status: number;
@@ -15,17 +16,24 @@ export interface HttpQuestion {
   readonly post?: unknown;
   /** @default 1_000 */
   readonly timeoutMs?: number;
+  /** Who asks, where the server wants to know; without a scheme the endpoint is asked by TLS then. Nobody checks the server. */
+  readonly tls?: Partial<Identity> | undefined;
 }
 
 /** Asks `endpoint` ('host:port', or with a scheme) for `path`; rejects when nothing answers in time. */
 export function ask(endpoint: string, path: string, question: HttpQuestion = {}): Promise<HttpAnswer> {
-  const { post, timeoutMs = 1_000 } = question;
-  const url = new URL(path, endpoint.includes('://') ? endpoint : `http://${endpoint}`);
+  const { post, timeoutMs = 1_000, tls } = question;
+  const url = new URL(path, endpoint.includes('://') ? endpoint : `${tls === undefined ? 'http' : 'https'}://${endpoint}`);
   const { request } = url.protocol === 'https:' ? https : http;
   return new Promise((resolve, reject) => {
     const outgoing = request(
       url,
-      { method: post === undefined ? 'GET' : 'POST', agent: false, signal: AbortSignal.timeout(timeoutMs) },
+      {
+        method: post === undefined ? 'GET' : 'POST',
+        agent: false,
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(tls === undefined ? {} : { cert: tls.certificate, key: tls.privateKey, rejectUnauthorized: false }),
+      },
       (response) => {
         let body = '';
         response.setEncoding('utf8');
@@ -52,9 +60,9 @@ export async function serverVersion(endpoint: string): Promise<string> {
 }
 
 /** A member is healthy when it can read through the quorum, so there is a leader too. */
-export async function isHealthy(endpoint: string): Promise<boolean> {
+export async function isHealthy(endpoint: string, tls?: Partial<Identity>): Promise<boolean> {
   try {
-    return (await ask(endpoint, '/health')).status === 200;
+    return (await ask(endpoint, '/health', { tls })).status === 200;
   } catch {
     return false;
   }
@@ -67,12 +75,13 @@ export interface HealthWait {
   readonly stillWorthIt?: () => void;
   /** Whether the server that answers is the one that is meant. */
   readonly isTheOne?: () => Promise<boolean>;
+  readonly tls?: Partial<Identity> | undefined;
 }
 
 export async function waitUntilHealthy(endpoint: string, options: HealthWait = {}): Promise<void> {
-  const { timeoutMs = 30_000, stillWorthIt, isTheOne } = options;
+  const { timeoutMs = 30_000, stillWorthIt, isTheOne, tls } = options;
   const giveUpAt = performance.now() + timeoutMs;
-  while (!(await isHealthy(endpoint)) || (await isTheOne?.()) === false) {
+  while (!(await isHealthy(endpoint, tls)) || (await isTheOne?.()) === false) {
     stillWorthIt?.();
     if (performance.now() > giveUpAt) {
       throw new Error(`etcd at ${endpoint} is not healthy after ${String(timeoutMs)} ms`);

@@ -5,6 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import type { Identity } from './certificates.ts';
 import { ask, waitUntilHealthy } from './etcd-http.ts';
 import { forgetPid, rememberPid } from './leftovers.ts';
 
@@ -16,6 +17,8 @@ export interface MemberPlan {
   readonly dataDir: string;
   /** All flags that are not about this member's own name, ports and data. */
   readonly args: readonly string[];
+  /** With which its health is asked; undefined where it speaks plainly with its clients. */
+  readonly tls?: Partial<Identity> | undefined;
 }
 
 /** The server could not have a port that was free a moment ago: worth another try on other ports. */
@@ -103,18 +106,19 @@ export class EtcdMember {
       },
       // If the port is another server's, that one answers before ours has given up.
       isTheOne: () => this.#answersItself(),
+      tls: this.#plan.tls,
     });
   }
 
   /** etcd shows its command line, and no other has this folder in it. */
   async #answersItself(): Promise<boolean> {
-    const { status, body } = await ask(this.endpoint, '/debug/vars').catch(() => ({ status: 0, body: '' }));
+    const { status, body } = await ask(this.endpoint, '/debug/vars', { tls: this.#plan.tls }).catch(() => ({ status: 0, body: '' }));
     return status === 200 && body.includes(this.dataDir);
   }
 
   async #spawn(): Promise<ChildProcess> {
-    const { etcd, name, dataDir, args } = this.#plan;
-    const client = `http://${this.endpoint}`;
+    const { etcd, name, dataDir, args, tls } = this.#plan;
+    const client = `${tls === undefined ? 'http' : 'https'}://${this.endpoint}`;
     const flags = [
       ...['--name', name, '--data-dir', join(dataDir, 'data')],
       ...['--listen-client-urls', client, '--advertise-client-urls', client],

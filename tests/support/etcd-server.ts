@@ -1,9 +1,10 @@
 /** Servers of one's own for a test or the demo: on free ports, in a fresh folder, gone afterwards. */
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Identity } from './certificates.ts';
 import { knowsNoFsync } from './etcd-binary.ts';
 import { startContainer } from './etcd-docker.ts';
 import { ask, memberStatus, waitUntilHealthy } from './etcd-http.ts';
@@ -21,6 +22,14 @@ export interface EtcdOptions {
   readonly heartbeatMs?: number;
   /** etcd lets no lease be shorter than one and a half of it. @default 1_000, as etcd has it */
   readonly electionMs?: number;
+  /** With its clients it speaks by TLS; only for servers that are processes of ours. */
+  readonly tls?: ServerTls;
+}
+
+export interface ServerTls {
+  readonly server: Identity;
+  /** Clients must have a certificate of this authority; `client` is such a one. */
+  readonly mutual?: { readonly authority: Buffer; readonly client: Identity };
 }
 
 export interface EtcdServerOptions extends EtcdOptions {
@@ -53,7 +62,7 @@ type BinarySource = Extract<EtcdSource, { kind: 'binary' }>;
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   const source = await findEtcd();
   if (source.kind === 'binary') return startMembers(source, 1, options);
-  for (const name of ['args', 'port', 'heartbeatMs', 'electionMs'] as const) {
+  for (const name of ['args', 'port', 'heartbeatMs', 'electionMs', 'tls'] as const) {
     if (options[name] !== undefined) throw new Error(`Cannot start etcd with ${name}: ${describeEtcd(source)} is no process of ours`);
   }
   if (source.kind === 'endpoints') {
@@ -78,7 +87,7 @@ async function startMembers(source: BinarySource, size: number, options: EtcdSer
   for (let attempt = 1; ; attempt++) {
     const folder = mkdtempSync(join(tmpdir(), 'etcd-'));
     rememberFolder(folder);
-    const members = await planMembers(source.etcd, size, folder, flags, options.port);
+    const members = await planMembers(source.etcd, size, folder, [...flags, ...tlsFlags(folder, options.tls)], options);
     const stop = async (): Promise<void> => {
       await Promise.all(members.map((member) => member.kill()));
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
@@ -86,7 +95,7 @@ async function startMembers(source: BinarySource, size: number, options: EtcdSer
     };
     try {
       await Promise.all(members.map((member) => member.start()));
-      return ownServer(source, members, stop);
+      return ownServer(source, members, stop, asker(options.tls));
     } catch (error) {
       await stop();
       if (!(error instanceof PortTakenError) || options.port !== undefined || attempt === 5) throw error;
@@ -110,7 +119,7 @@ async function planMembers(
   size: number,
   folder: string,
   flags: readonly string[],
-  port: number | undefined,
+  { port, tls }: EtcdServerOptions,
 ): Promise<EtcdMember[]> {
   const ports = await freePorts(2 * size);
   const plans = Array.from({ length: size }, (_, index) => {
@@ -122,15 +131,38 @@ async function planMembers(
   });
   const all = plans.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${String(peerPort)}`).join(',');
   const args = ['--initial-cluster', all, '--initial-cluster-token', folder, ...flags];
-  return plans.map((plan) => new EtcdMember({ ...plan, args }));
+  return plans.map((plan) => new EtcdMember({ ...plan, args, tls: asker(tls) }));
 }
 
-function ownServer(source: BinarySource, members: readonly EtcdMember[], stop: () => Promise<void>): EtcdCluster {
+/** Who the tests' own questions come from; undefined where they are asked plainly. */
+const asker = (tls: ServerTls | undefined): Partial<Identity> | undefined => tls && { ...tls.mutual?.client };
+
+/** The files go with the folder. */
+function tlsFlags(folder: string, tls: ServerTls | undefined): string[] {
+  if (tls === undefined) return [];
+  const file = (name: string, content: Buffer): string => {
+    const path = join(folder, name);
+    writeFileSync(path, content, { mode: 0o600 });
+    return path;
+  };
+  const { server, mutual } = tls;
+  return [
+    ...['--cert-file', file('server.crt', server.certificate), '--key-file', file('server.key', server.privateKey)],
+    ...(mutual === undefined ? [] : ['--client-cert-auth', '--trusted-ca-file', file('clients.crt', mutual.authority)]),
+  ];
+}
+
+function ownServer(
+  source: BinarySource,
+  members: readonly EtcdMember[],
+  stop: () => Promise<void>,
+  tls: Partial<Identity> | undefined,
+): EtcdCluster {
   const endpoints = members.map(({ endpoint }) => endpoint);
-  return { ...foreignServer(source, endpoints, stop), members, leader: () => findLeader(members) };
+  return { ...foreignServer(source, endpoints, stop, tls), members, leader: () => findLeader(members) };
 }
 
-function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: () => Promise<void>): EtcdServer {
+function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: () => Promise<void>, tls?: Partial<Identity>): EtcdServer {
   const [endpoint] = endpoints;
   if (endpoint === undefined) throw new Error('Cannot use an etcd without an endpoint');
   let stopping: Promise<void> | undefined;
@@ -141,7 +173,7 @@ function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: (
     version: source.version,
     source: describeEtcd(source),
     members: [],
-    metrics: async () => (await ask(endpoint, '/metrics', { timeoutMs: 5_000 })).body,
+    metrics: async () => (await ask(endpoint, '/metrics', { timeoutMs: 5_000, tls })).body,
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,
   };

@@ -52,6 +52,64 @@ describe('toFailure()', () => {
   });
 });
 
+const tls = (last: string): string => `14 UNAVAILABLE: No connection established. Last error: ${last}. Resolution note: `;
+const alert = (number: number, name: string): string =>
+  tls(
+    `40AD:error:0A000412:SSL routines:ssl3_read_bytes:${name}:../rec_layer_s3.c:918:SSL alert number ${String(number)}\n (2026-11-25T14:59:08Z)`,
+  );
+
+describe('toFailure() of TLS that did not come about', () => {
+  test.each([
+    [tls('Error: certificate has expired'), /has expired$/],
+    [tls('Error: certificate is not yet valid'), /clock$/],
+    [
+      tls('Error: unable to verify the first certificate; if the root CA is installed locally, try running'),
+      /credentials\.rootCertificate/,
+    ],
+    [tls('Error: unable to get local issuer certificate'), /credentials\.rootCertificate/],
+    [tls('Error: self-signed certificate in certificate chain'), /credentials\.rootCertificate/],
+    [tls('Error: self signed certificate'), /credentials\.rootCertificate/],
+    [tls('Error: certificate signature failure'), /refused: certificate signature failure$/],
+    [tls('Error: EE certificate key too weak'), /refused: EE certificate key too weak$/],
+    [
+      tls(
+        "Error [ERR_TLS_CERT_ALTNAME_INVALID]: Hostname/IP does not match certificate's altnames: Host: a. is not in the cert's altnames: DNS:b",
+      ),
+      /other names than in hosts \(Host: a\. is not in the cert's altnames: DNS:b\): .*ssl_target_name_override/,
+    ],
+    [alert(42, 'alert bad certificate'), /credentials\.privateKey and credentials\.certChain$/],
+    [alert(45, 'alert certificate expired'), /credentials\.certChain has expired$/],
+    [alert(48, 'alert unknown ca'), /authority that the server does not know$/],
+    [alert(116, 'tlsv13 alert certificate required'), /credentials\.privateKey and credentials\.certChain$/],
+  ])('%j says what to mend, and is not to be tried again', (message, words) => {
+    const failure = toFailure(new Error(message));
+
+    expect(failure.kind).toBe('untrusted');
+    expect(failure.details).toMatch(words);
+    expect(failure.details).not.toMatch(/[\n;]|Resolution|OpenSSL|SSL routines/);
+  });
+
+  test.each([
+    [tls('Error: Client network socket disconnected before secure TLS connection was established'), /http:\/\/$/],
+    [tls('Error: 1:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:..'), /http:\/\/$/],
+    [tls('Failed to connect (2026-11-25T14:58:45.605Z)'), /https:\/\/ or set credentials$/],
+  ])('%j says what it may be, but a server that ends looks the same', (message, words) => {
+    const failure = toFailure(new Error(message));
+
+    expect(failure.kind).not.toMatch(/untrusted|refused/);
+    expect(failure.details).toMatch(words);
+  });
+
+  test.each([
+    tls('Error: connect ECONNREFUSED 127.0.0.1:1'),
+    alert(80, 'alert internal error'),
+    '14 UNAVAILABLE: certificate has expired',
+    '14 UNAVAILABLE: No connection established. Last error: null. Resolution note: ',
+  ])('%j has nothing to do with certificates', (message) => {
+    expect(toFailure(new Error(message)).kind).not.toBe('untrusted');
+  });
+});
+
 describe('toRefusal()', () => {
   test.each([
     [5, 'etcdserver: requested lease not found', LeaseNotFoundError],

@@ -1,13 +1,20 @@
 import { createLocker, InvalidOptionsError, type LockerOptions, type OptionIssue } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { createPrivateKey } from 'node:crypto';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options.ts';
+import { makeAuthority } from '../support/certificates.ts';
 import { openBench } from '../support/fixtures-faults.ts';
 import { errorOf } from '../support/fixtures-holding.ts';
 
 const store = memoryStore({ clock: new ManualClock() });
-const pem = Buffer.from('a key');
+const authority = makeAuthority('test CA');
+const pem = authority.certificate;
+const { certificate: certChain, privateKey } = authority.issue({ commonName: 'locker' });
+const others = authority.issue({ commonName: 'another' });
+const encrypted = createPrivateKey(privateKey).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'hunter2' });
+const credentials = { rootCertificate: pem, privateKey, certChain };
 
 function issuesOf(options: unknown): readonly OptionIssue[] {
   try {
@@ -59,9 +66,25 @@ const bad: readonly (readonly [what: string, options: unknown, path: string, exp
   ['auth without password', { auth: { username: 'u' } }, 'auth.password', /^expected a string$/],
   ['auth without a user name', { auth: { username: '', password: 'p' } }, 'auth.username', /empty string$/],
   ['auth with more', { auth: { username: 'u', password: 'p', token: 't' } }, 'auth.token', /^unknown option$/],
-  ['a private key without its chain', { credentials: { rootCertificate: pem, privateKey: pem } }, 'credentials.certChain', /together/],
-  ['a chain without its private key', { credentials: { rootCertificate: pem, certChain: pem } }, 'credentials.privateKey', /together/],
+  ['a private key without its chain', { credentials: { rootCertificate: pem, privateKey } }, 'credentials.certChain', /together/],
+  ['a chain without its private key', { credentials: { rootCertificate: pem, certChain } }, 'credentials.privateKey', /together/],
   ['a certificate as text', { credentials: { rootCertificate: 'PEM' } }, 'credentials.rootCertificate', /^expected a Buffer$/],
+  ['no certificate', { credentials: { rootCertificate: privateKey } }, 'credentials.rootCertificate', /certificates in PEM$/],
+  [
+    'a second certificate that is broken',
+    { credentials: { rootCertificate: Buffer.concat([pem, Buffer.from(pem.toString().replace(/^MI/m, '!!'))]) } },
+    'credentials.rootCertificate',
+    /certificates in PEM$/,
+  ],
+  [
+    'a chain that is none',
+    { credentials: { ...credentials, certChain: Buffer.from('x') } },
+    'credentials.certChain',
+    /in PEM, its own first$/,
+  ],
+  ['a key that is none', { credentials: { ...credentials, privateKey: pem } }, 'credentials.privateKey', /^expected a private key in PEM/],
+  ['an encrypted key', { credentials: { ...credentials, privateKey: Buffer.from(encrypted) } }, 'credentials.privateKey', /not encrypted$/],
+  ["another's key", { credentials: { ...credentials, privateKey: others.privateKey } }, 'credentials.privateKey', /got another$/],
   ['a logger that lacks a method', { logger: { warn: () => undefined } }, 'logger', /^expected an object with debug, info, warn and error/],
 ];
 
@@ -92,8 +115,15 @@ describe('createLocker()', () => {
     { hosts: `https://root:hunter2${'x'.repeat(80)}@a:1` },
     { hosts: 'https://root:hunter2/and@more@a:1' },
     { credentials: { rootCertificate: 'hunter2' } },
-    { credentials: { rootCertificate: pem, privateKey: 'hunter2', certChain: pem } },
+    { credentials: { ...credentials, privateKey: 'hunter2' } },
     { credentials: 'hunter2' },
+    { credentials: { rootCertificate: Buffer.from('hunter2') } },
+    { credentials: { ...credentials, privateKey: Buffer.from('hunter2'), certChain: Buffer.from('hunter2') } },
+    { hosts: 'https://a:1?token=hunter2' },
+    { hosts: ['a:1#hunter2'] },
+    { hosts: [['https://root:hunter2@a']] },
+    { hosts: { 'https://root:hunter2@a': 1 } },
+    { prefix: 1, value: 2, hosts: ['etcd://root:hunter2@a', 'root:hunter2@b:x'] },
   ])('createLocker() puts no secret into its error when it is given %j', (options) => {
     try {
       createLocker(options as unknown as LockerOptions);
@@ -134,7 +164,9 @@ describe('createLocker()', () => {
     { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50 },
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
-    { credentials: { rootCertificate: pem, privateKey: pem, certChain: pem }, logger: console },
+    { credentials, logger: console },
+    // What a bundle may have between its certificates.
+    { credentials: { rootCertificate: Buffer.concat([Buffer.from('# the old one\r\n'), pem, Buffer.from('\n# the new one\n'), pem]) } },
     { store: memoryStore(), prefix: 'other/' },
   ])('createLocker() takes what is at the edge of its limits: %#', async (options) => {
     const locker = createLocker(options);

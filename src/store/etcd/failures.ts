@@ -4,12 +4,15 @@
  * etcd3 drops the status code of a unary call, but its message still begins with it. Only a refusal that etcd itself worded, or a
  * failure before the first byte, proves that nothing was applied; all else is unknown.
  */
-import { EtcdAuthError, EtcdRefusedError } from '../../errors.ts';
+import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
 import { LeaseNotFoundError } from '../store.ts';
+import { tlsProblem } from './tls-problems.ts';
 
 export type FailureKind =
   /** It never left this process, or was turned away for the moment: safe to send again. */
   | 'unsent'
+  /** One side does not take the other's certificate: it never left this process, and will not the next time either. */
+  | 'untrusted'
   /** etcd said no: nothing was applied. */
   | 'refused'
   /** etcd said no, but at the moment in which its space runs out it says so of what it has applied. */
@@ -27,9 +30,10 @@ export class CallFailure extends Error {
 
   constructor(code: number, details: string, cause?: unknown) {
     super(details, { cause });
+    const tls = tlsProblem(details);
     this.code = code;
-    this.details = details;
-    this.kind = kindOf(code, details);
+    this.details = tls?.words ?? details;
+    this.kind = tls?.isCertain === true ? 'untrusted' : kindOf(code, details);
   }
 }
 
@@ -86,6 +90,12 @@ export const noAnswer = (timeoutMs: number): CallFailure =>
 export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === status.unauthenticated;
 
 export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;
+
+/** No host and this process take each other's certificates. */
+export function toMistrust(hosts: readonly HostFailure[], prefix: string): Error {
+  const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
+  return new EtcdAuthError(prefix, `no TLS with ${list}`, 'the option credentials and the certificates of the servers must fit together');
+}
 
 /** What a refusal is called above the port. */
 export function toRefusal({ code, details }: CallFailure, prefix: string): Error {

@@ -7,7 +7,7 @@
 import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options.ts';
 import { OutcomeUnknownError } from '../store.ts';
-import { type CallFailure, status, toFailure, toRefusal } from './failures.ts';
+import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './failures.ts';
 import { Host } from './host.ts';
 
 const shortestTryMs = 10;
@@ -59,6 +59,7 @@ export class Hosts {
    *
    * @param attempt is told how many tries went before it
    * @throws {EtcdUnavailableError} nobody answered in time
+   * @throws {EtcdAuthError} at once, where no host and this process take each other's certificates
    * @throws {OutcomeUnknownError} with `once`
    */
   async request<T>(
@@ -67,6 +68,7 @@ export class Hosts {
   ): Promise<T> {
     const until = performance.now() + timeoutMs;
     const reasons = new Map<string, string>();
+    const untrusted = new Set<Host>();
     let staleTokens = 0;
     const failures = (): HostFailure[] => [...reasons].map(([host, reason]) => ({ host, reason }));
     for (let tries = 0; ; tries += 1) {
@@ -78,7 +80,8 @@ export class Hosts {
         return await attempt(host, Math.min(this.tryMs, left), tries);
       } catch (error) {
         const failure = toFailure(error);
-        if (failure.code !== status.deadlineExceeded || !reasons.has(host.address)) reasons.set(host.address, failure.details);
+        if (!saysNothing(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
+        if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
         if (failure.kind !== 'stale-token') this.failed(host);
@@ -115,3 +118,6 @@ export class Hosts {
     await Promise.all(this.#hosts.map((host) => host.close()));
   }
 }
+
+/** Of a connection that is not tried again yet grpc-js tells no reason. */
+const saysNothing = ({ code, details }: CallFailure): boolean => code === status.deadlineExceeded || /Last error: null/.test(details);
