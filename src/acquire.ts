@@ -56,16 +56,16 @@ export class NameQueue implements Line {
     return this.standing.map(({ caller }) => caller);
   }
 
-  /** Somebody of this process has deleted every entry of the name. */
-  robbed(): void {
-    for (const entry of this.#holders) entry.lose('deleted');
+  /** Somebody of this process has deleted every entry of the name that was created before `token`. */
+  robbed(token: bigint): void {
+    for (const entry of this.#holders) if (entry.token < token) entry.lose('deleted');
   }
 
   join(caller: Waiting<LockHandle>): void {
     caller.onGiveUp(() => {
       const index = this.#callers.indexOf(caller);
       if (index >= 0) this.#callers.splice(index, 1);
-      else this.#places.find((place) => place.caller === caller)?.vacate();
+      else this.#vacate(caller);
       this.#seat();
     });
     this.#callers.push(caller);
@@ -103,7 +103,7 @@ export class NameQueue implements Line {
 
   #placeFor(caller: Waiting<LockHandle>): Place {
     this.#next();
-    const place = new Place(this.#shared, this, caller, this.#places.at(-1));
+    const place = new Place(this.#shared, this, caller);
     this.#places = [...this.#places, place];
     return place;
   }
@@ -116,8 +116,7 @@ export class NameQueue implements Line {
   #release(entry: Entry): Promise<void> {
     this.#holders = without(this.#holders, entry);
     const next = this.#callers[0];
-    // A place that does not stand yet must come first.
-    const mayFollow = next !== undefined && this.#hasRoom(next.asked.slots) && this.#places.at(-1)?.hasStood !== false;
+    const mayFollow = next !== undefined && this.#hasRoom(next.asked.slots) && !this.#wouldOvertake(this.#places, next.asked.slots);
     const session = mayFollow ? this.#shared.sessions.enterAtOnce(next.asked) : undefined;
     if (next === undefined || session === undefined) {
       entry.leave();
@@ -130,10 +129,36 @@ export class NameQueue implements Line {
   }
 
   // Only the last place: whoever inherits another one would overtake those who have the later ones.
-  heirOf(place: Place): Waiting<LockHandle> | undefined {
+  passOn(place: Place): void {
     const [next] = this.#callers;
-    if (next === undefined || next.asked.slots !== place.slots || this.#places.at(-1) !== place) return undefined;
-    return this.#next();
+    if (next === undefined || next.asked.slots !== place.slots || this.#places.at(-1) !== place) return;
+    this.#next();
+    place.inherit(next);
+    // Who was behind the heir may be in front now.
+    this.#seat();
+  }
+
+  #vacate(caller: Waiting<LockHandle>): void {
+    const place = this.#places.find((one) => one.caller === caller);
+    if (place?.isToStand === true) this.#wakeOthers(place);
+    place?.vacate();
+  }
+
+  // Of one kind it does not matter who comes first: all that have a place may hold together.
+  #wouldOvertake(before: readonly Place[], slots: number): boolean {
+    return before.some((place) => place.slots !== slots && place.isToStand);
+  }
+
+  mustWait(place: Place): boolean {
+    return this.#wouldOvertake(this.#places.slice(0, this.#places.indexOf(place)), place.slots);
+  }
+
+  stands(place: Place): void {
+    this.#wakeOthers(place);
+  }
+
+  #wakeOthers({ slots }: Place): void {
+    for (const place of this.#places) if (place.slots !== slots && place.isToStand) place.wake();
   }
 
   /** Takes the first out of the line. */

@@ -168,7 +168,7 @@ export class Entry implements Member {
 
   /** Watches for the turn to come; `onChange` is called when it is time for another look. */
   awaitTurn(): void {
-    this.#turn?.await();
+    this.#turn?.watch();
   }
 
   tick(now: Instant): void {
@@ -189,15 +189,6 @@ export class Entry implements Member {
     this.#turn = undefined;
     this.#onChange = () => undefined;
     this.#state = { kind: 'held', onLost };
-  }
-
-  /** Ends the hold against the holder's will, who is told first. */
-  expel(reason: LossReason): void {
-    const state = this.#state;
-    if (state.kind !== 'held') return;
-    this.giveUp();
-    state.onLost(reason);
-    this.leave();
   }
 
   async verify(): Promise<void> {

@@ -59,7 +59,7 @@ export class Lines {
     this.#tries.add(caller);
     try {
       const onWon = (entries: readonly Entry[]): void => {
-        if (manners === 'steal') for (const name of names) this.#queues.get(name)?.robbed();
+        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.robbed(token));
         // In the order of the names.
         caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
         if (asked.lease !== undefined) this.#shared.sessions.endRenewal(asked.lease);

@@ -18,24 +18,33 @@ export async function lockAll(shared: Shared, lines: Lines, names: readonly stri
   const { timeoutMs, maxHoldMs, lease } = asked;
   const until = timeoutMs === undefined ? undefined : addMs(clock.now(), timeoutMs);
   const held = new Map<string, LockHandle>();
+  const waiting = new AbortController();
+  const abort = (): void => {
+    waiting.abort(asked.signal?.reason);
+  };
+  asked.signal?.addEventListener('abort', abort, { once: true });
   try {
     for (const name of [...names].sort(byKey)) {
-      const locks = [...held.values()];
-      const signals = [asked.signal, ...locks.map(({ signal }) => signal)].filter((signal) => signal !== undefined);
-      const signal = AbortSignal.any(signals);
-      signal.throwIfAborted();
+      waiting.signal.throwIfAborted();
       const left = until === undefined ? undefined : Math.max(0, msUntil(until, clock.now()));
       // The time to hold begins when all are held.
-      held.set(name, await lines.lock(name, { ...asked, signal, timeoutMs: left, maxHoldMs: undefined }, timeoutMs));
+      const lock = await lines.lock(name, { ...asked, signal: waiting.signal, timeoutMs: left, maxHoldMs: undefined }, timeoutMs);
+      held.set(name, lock);
+      lock.onLost((error) => {
+        waiting.abort(error);
+      });
     }
-    if (lease !== undefined) await sessions.renewLast(lease);
     for (const lock of held.values()) lock.throwIfLost();
   } catch (error) {
-    await releaseAll([...held.values()]).catch((cause: unknown) => {
+    // Not awaited: in an outage the caller would hear of it only when the leases are over.
+    releaseAll([...held.values()]).catch((cause: unknown) => {
       logger.warn(`etcd-locker: ${String(cause)}`);
     });
     throw error;
+  } finally {
+    asked.signal?.removeEventListener('abort', abort);
   }
+  if (lease !== undefined) sessions.endRenewal(lease);
   const inOrder = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);
   if (maxHoldMs !== undefined) for (const lock of inOrder) lock.limitHold(maxHoldMs);
   return new MultiLockHandle(inOrder);

@@ -80,6 +80,7 @@ export class LockHandle implements Lock {
   #lost: LockLostError | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
+  #onLost: (error: LockLostError) => void = () => undefined;
 
   /** Takes the entry into its hold; `giveBack` is called at most once, and never after a loss. */
   constructor(clock: Clock, name: string, entry: Entry, giveBack: () => Promise<void>, onLost: () => void) {
@@ -116,14 +117,29 @@ export class LockHandle implements Lock {
   /** From now on it is held for so long at most. */
   limitHold(maxHoldMs: number): void {
     const giveUp = (): void => {
-      this.#entry.expel('max-hold');
+      this.forfeit('max-hold');
     };
     if (this.held) this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel: this.#clock.setTimer(maxHoldMs, giveUp) };
   }
 
+  /** Gives the lock back as a release does, but counts it as lost. */
+  forfeit(reason: LossReason): void {
+    if (!this.#entry.isHeld) return;
+    const letGo = this.#clock.hold();
+    // Where etcd refuses, the lease frees it.
+    void this.#giveBack().then(letGo, letGo);
+    this.#lose(reason);
+  }
+
+  /** Calls `callback` when it is lost, or at once where it was. */
+  onLost(callback: (error: LockLostError) => void): void {
+    if (this.#lost === undefined) this.#onLost = callback;
+    else callback(this.#lost);
+  }
+
   #checkMaxHold(): void {
     // A timer is late where the process was stopped, and stands still where the machine sleeps.
-    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.#entry.expel('max-hold');
+    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.forfeit('max-hold');
   }
 
   get key(): string {
@@ -214,5 +230,6 @@ export class LockHandle implements Lock {
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
     this.#controller?.abort(this.#lost);
+    this.#onLost(this.#lost);
   }
 }

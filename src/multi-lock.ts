@@ -1,7 +1,8 @@
 /** Several locks that are held together: all of them, or none. */
-import type { Lock } from './lock.ts';
+import type { LockLostError } from './errors.ts';
+import type { Lock, LockHandle } from './lock.ts';
 
-/** Locks on several names, lost as soon as one of them is lost. */
+/** Locks on several names, lost as soon as one of them is lost: then the others are given back, and count as lost too. */
 export interface MultiLock extends AsyncDisposable {
   /** One for each distinct name, in the order in which the names were first given. */
   readonly locks: readonly Lock[];
@@ -33,31 +34,52 @@ export interface MultiLock extends AsyncDisposable {
 
 export class MultiLockHandle implements MultiLock {
   readonly locks: readonly Lock[];
-  #signal: AbortSignal | undefined;
+  readonly #locks: readonly LockHandle[];
+  #controller: AbortController | undefined;
+  #lost: LockLostError | undefined;
   #released: Promise<void> | undefined;
 
-  constructor(locks: readonly Lock[]) {
+  constructor(locks: readonly LockHandle[]) {
+    this.#locks = [...locks];
     this.locks = Object.freeze([...locks]);
+    for (const lock of locks) {
+      lock.onLost((error) => {
+        this.#lose(error);
+      });
+    }
+  }
+
+  #lose(error: LockLostError): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    for (const lock of this.#locks) lock.forfeit(error.reason);
+    this.#controller?.abort(error);
   }
 
   get signal(): AbortSignal {
-    return (this.#signal ??= AbortSignal.any(this.locks.map(({ signal }) => signal)));
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (!this.held && this.#lost !== undefined) this.#controller.abort(this.#lost);
+    }
+    return this.#controller.signal;
   }
 
   get held(): boolean {
-    return this.locks.every(({ held }) => held);
+    return this.#locks.every(({ held }) => held);
   }
 
   get remainingMs(): number {
-    return Math.min(...this.locks.map(({ remainingMs }) => remainingMs));
+    return Math.min(...this.#locks.map(({ remainingMs }) => remainingMs));
   }
 
   throwIfLost(): void {
-    for (const lock of this.locks) lock.throwIfLost();
+    if (this.held) return;
+    if (this.#lost !== undefined) throw this.#lost;
+    for (const lock of this.#locks) lock.throwIfLost();
   }
 
   release(): Promise<void> {
-    return (this.#released ??= releaseAll(this.locks));
+    return (this.#released ??= releaseAll(this.#locks));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -6,7 +6,6 @@
  */
 import type { Waiting } from './caller.ts';
 import type { Clock, Instant } from './clock.ts';
-import { type Deferred, deferred } from './deferred.ts';
 import { Entry } from './entry.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { QueueRange } from './keys.ts';
@@ -25,8 +24,12 @@ export interface Shared extends Context {
 /** What a place sees of the line of callers that it stands for. */
 export interface Line {
   readonly range: QueueRange;
-  /** Who takes a place whose caller has given up. */
-  heirOf(place: Place): Waiting<LockHandle> | undefined;
+  /** The caller has given up: gives the place to the next in line, if that one can use it. */
+  passOn(place: Place): void;
+  /** Whether others were there first who do not stand in etcd's queue yet. */
+  mustWait(place: Place): boolean;
+  /** Its entry is in etcd's queue. */
+  stands(place: Place): void;
   /** It has its lock; the caller may release in the same turn. */
   admitted(place: Place, entry: Entry, caller: Waiting<LockHandle>): void;
   /** It ended without a lock. */
@@ -43,25 +46,20 @@ export class Place {
   readonly slots: number;
   readonly #shared: Shared;
   readonly #line: Line;
-  /** One that was taken before and must stand in etcd's queue first. */
-  readonly #after: Place | undefined;
   #caller: Waiting<LockHandle> | undefined;
   #entry: Entry | undefined;
   /** An entry that is to be deleted by the creation of this one. */
   #replaces: Entry | undefined;
   /** Renewed for a caller who wants the whole TTL from now on. */
   #renewed: Entry | undefined;
-  #isEnqueued = false;
-  #enqueued: Deferred<void> | undefined;
   #isWoken = false;
   #wake: () => void = () => undefined;
 
-  constructor(shared: Shared, line: Line, caller: Waiting<LockHandle>, after: Place | undefined) {
+  constructor(shared: Shared, line: Line, caller: Waiting<LockHandle>) {
     this.slots = caller.asked.slots;
     this.#shared = shared;
     this.#line = line;
     this.#caller = caller;
-    this.#after = after?.hasStood === false && after.slots !== this.slots ? after : undefined;
   }
 
   get caller(): Waiting<LockHandle> | undefined {
@@ -72,15 +70,20 @@ export class Place {
     return this.#entry?.key;
   }
 
-  /** Whether its entry is in etcd's queue or has been, or it has come to nothing. */
-  get hasStood(): boolean {
-    return this.#isEnqueued;
+  /** Whether its caller has not been in etcd's queue yet. */
+  get isToStand(): boolean {
+    return this.#caller?.wasEnqueued === false;
   }
 
-  /** The caller waits no more; the place goes to the next in line, if that one can use it. */
+  /** The caller waits no more. */
   vacate(): void {
     this.#caller = undefined;
     this.wake();
+  }
+
+  /** Another caller has it from now on. */
+  inherit(caller: Waiting<LockHandle>): void {
+    this.#caller = caller;
   }
 
   /** Begins with an entry that takes the place of `old` in one step. */
@@ -111,19 +114,19 @@ export class Place {
       }
     }
     this.#drop();
-    this.#stood();
     this.#line.ended(this);
   }
 
   #whom(): Waiting<LockHandle> | undefined {
-    return (this.#caller ??= this.#line.heirOf(this));
+    if (this.#caller === undefined) this.#line.passOn(this);
+    return this.#caller;
   }
 
   /** One step towards the lock; tells whether it was the last. */
   async #advance(caller: Waiting<LockHandle>): Promise<boolean> {
     const entry = this.#entry;
-    if (this.#after?.hasStood === false) {
-      await this.#after.standing();
+    if (!caller.wasEnqueued && this.#line.mustWait(this)) {
+      await this.#sleep(this.#shared.clock);
     } else if (entry === undefined) {
       const { sessions } = this.#shared;
       const session = sessions.enterAtOnce(caller.asked) ?? (await sessions.enter(caller.asked, this.#line.timeLeft(caller)));
@@ -144,8 +147,10 @@ export class Place {
 
   async #awaitTurn(entry: Entry, caller: Waiting<LockHandle>): Promise<boolean> {
     const { asked } = caller;
-    caller.wasEnqueued = true;
-    this.#stood();
+    if (!caller.wasEnqueued) {
+      caller.wasEnqueued = true;
+      this.#line.stands(this);
+    }
     if (!entry.bears(asked.value)) {
       await entry.setValue(asked.value);
     } else if (entry.needsLook) {
@@ -204,17 +209,6 @@ export class Place {
 
   #newEntry(session: Session, { asked }: Waiting<LockHandle>): Entry {
     return new Entry(this.#shared, this.#line.range, session, asked, this.wake);
-  }
-
-  /** Resolves when `hasStood`. */
-  standing(): Promise<void> {
-    if (this.#isEnqueued) return Promise.resolve();
-    return (this.#enqueued ??= deferred()).promise;
-  }
-
-  #stood(): void {
-    this.#isEnqueued = true;
-    this.#enqueued?.resolve();
   }
 
   /** Until something happens, or at most `delayMs`. */

@@ -61,13 +61,6 @@ export class Sessions {
     return session;
   }
 
-  /** Renews the lease of its own, and never again. */
-  async renewLast(lease: object): Promise<void> {
-    const owned = [...this.#opened.keys()].filter(({ owner }) => owner === lease);
-    await Promise.all(owned.map((session) => this.#heartbeat.beat(session)));
-    this.endRenewal(lease);
-  }
-
   /** The lease of its own, once every lock that it is for has been acquired, is not renewed any more. */
   endRenewal(lease: object): void {
     for (const session of this.#opened.keys()) if (session.owner === lease) session.endRenewal();

@@ -91,7 +91,9 @@ export const deletionOf = (place: Place, token: bigint): Transaction => ({
   compare: [isAt(place.key, 'create', token)],
   then: [{ delete: { key: place.key } }],
   otherwise: [],
-  ...laneOf(place),
+  // Of several entries of one name each compares and deletes its own.
+  lane: place.queue.key,
+  sharesLane: true,
 });
 
 /** The creation of an entry that takes the place of another one, which was created at `token`. */

@@ -73,7 +73,7 @@ export class Turn {
   }
 
   /** Watches what the last look found in the way. */
-  await(): void {
+  watch(): void {
     if (this.#obstacle === undefined) return;
     const request = this.#watchFor(this.#obstacle);
     if (request.key === this.#watched?.key) return;

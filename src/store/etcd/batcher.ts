@@ -20,6 +20,7 @@ export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;
 export interface Commit extends RequestOptions {
   readonly request: ITxnRequest;
   readonly lane: string;
+  readonly sharesLane?: boolean | undefined;
   readonly timeoutMs: number;
 }
 
@@ -74,20 +75,23 @@ export class Batcher {
 
   /** The next batch: in order, but a second commit on a lane waits for the next one. */
   #take(): Waiting[] {
-    const lanes = new Set<string>();
+    /** Whether another may join. */
+    const lanes = new Map<string, boolean>();
     const batch: Waiting[] = [];
     const rest: Waiting[] = [];
     let bytes = 0;
     for (const commit of this.#waiting) {
       const fits = batch.length === 0 || (batch.length < this.#maxCommits && bytes + commit.bytes <= maxBytes);
-      if (fits && !lanes.has(commit.lane)) {
+      const { lane, sharesLane = false } = commit;
+      const isIn = fits && (!lanes.has(lane) || (sharesLane && lanes.get(lane) === true));
+      if (isIn) {
         batch.push(commit);
         bytes += commit.bytes;
       } else {
         rest.push(commit);
       }
-      // Also of one that was left behind: what comes after it on its lane must not overtake it.
-      lanes.add(commit.lane);
+      // What comes after one that was left behind must not overtake it.
+      lanes.set(lane, isIn && sharesLane);
     }
     this.#waiting = rest;
     return batch;

@@ -88,8 +88,8 @@ class EtcdStore implements Store {
 
   async commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const request = toTransaction(transaction);
-    const { lane } = transaction;
-    if (lane !== undefined) return toCommitted(await this.#batcher.commit({ request, lane, once, timeoutMs }));
+    const { lane, sharesLane } = transaction;
+    if (lane !== undefined) return toCommitted(await this.#batcher.commit({ request, lane, sharesLane, once, timeoutMs }));
     return toCommitted(
       await this.#hosts.request((host, tryMs) => host.call(tryMs, ({ kv }, options) => kv.txn(request, options)), { once, timeoutMs }),
     );
