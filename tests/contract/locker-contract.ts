@@ -11,6 +11,11 @@ import { manyContract } from './suites/many.ts';
 import { nameContract } from './suites/names.ts';
 import { orderContract } from './suites/order.ts';
 import { tryLockContract } from './suites/try-lock.ts';
+import { kindContract } from './suites/kinds.ts';
+import { limitContract } from './suites/limits.ts';
+import { listContract } from './suites/list.ts';
+import { lockAllContract } from './suites/lock-all.ts';
+import { tryKindContract } from './suites/try-kinds.ts';
 import { watchContract } from './suites/watch.ts';
 
 export function lockerContract(name: string, open: OpenFixture): void {
@@ -26,5 +31,10 @@ export function lockerContract(name: string, open: OpenFixture): void {
     lossContract(open);
     nameContract(open);
     manyContract(open);
+    tryKindContract(open);
+    lockAllContract(open);
+    listContract(open);
+    limitContract(open);
+    kindContract(open);
   });
 }

@@ -3,11 +3,15 @@ import type { Lock, Locker } from 'etcd-locker';
 import { expect } from 'vitest';
 
 /** Asserts that `lock`, and nobody else, holds its name, as `observer` sees it. */
-export async function expectHolder(observer: Pick<Locker, 'inspect'>, lock: Lock): Promise<void> {
-  const { key, value, fencingToken, leaseId, name } = lock;
-  const { holders } = await observer.inspect(name);
-  expect(holders).toEqual([{ key, value, fencingToken, leaseId, mode: 'exclusive', slots: 1, foreign: false }]);
-  expect(lock.held).toBe(true);
+export const expectHolder = (observer: Pick<Locker, 'inspect'>, lock: Lock): Promise<void> => expectHolders(observer, lock);
+
+/** Asserts that `locks`, in their order, and nobody else, hold the name, as `observer` sees it. */
+export async function expectHolders(observer: Pick<Locker, 'inspect'>, ...locks: readonly [Lock, ...Lock[]]): Promise<void> {
+  const { holders } = await observer.inspect(locks[0].name);
+  expect(holders).toEqual(
+    locks.map(({ key, value, fencingToken, leaseId, mode, slots }) => ({ key, value, fencingToken, leaseId, mode, slots, foreign: false })),
+  );
+  for (const lock of locks) expect(lock.held).toBe(true);
 }
 
 export async function expectFree(observer: Pick<Locker, 'inspect'>, name: string): Promise<void> {
