@@ -5,9 +5,9 @@
  * `npm test` builds before it runs this.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -16,7 +16,10 @@ import { findOtherNode } from '../support/other-nodes.ts';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const consumers = fileURLToPath(new URL('consumers/', import.meta.url));
-const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+  dependencies: Record<string, string>;
+};
 const other = await findOtherNode();
 const nodes = [{ version: process.version, file: process.execPath }, ...(other === null ? [] : [other])];
 
@@ -47,7 +50,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('the tarball', () => {
   test('holds the build, its types and four files about it', () => {
-    const isBuilt = (path: string): boolean => /^dist\/(testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)$/.test(path);
+    const isBuilt = (path: string): boolean => /^dist\/((testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)|cli\/main\.js)$/.test(path);
 
     expect(packed.filter((path) => !isBuilt(path)).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
     expect(packed).toEqual(
@@ -74,6 +77,21 @@ describe('the tarball', () => {
     expect(await defining('.js')).toHaveLength(1);
     expect(await defining('.cjs')).toHaveLength(1);
   });
+
+  test('keeps the command out of what a program imports', async () => {
+    const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
+    const texts = await Promise.all(dist.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
+
+    expect(dist.filter((_, index) => /parseArgs|cli\/main/.test(texts[index] ?? ''))).toEqual(['cli/main.js']);
+  });
+
+  test('holds the command as an executable file, which npm links under its name', async () => {
+    const { bin } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8')) as { bin: Record<string, string> };
+    const file = join(unpacked, bin['etcd-locker'] ?? '');
+
+    expect((await stat(file)).mode & 0o111).toBe(0o111);
+    expect(await readFile(file, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
 });
 
 describe.each(nodes)('on Node $version', ({ file }) => {
@@ -89,6 +107,22 @@ describe.each(nodes)('on Node $version', ({ file }) => {
 
   test.each(['import', 'require'])('it loads etcd3 only at the first use of etcd, by %s', async (how) => {
     expect(await consume('lazy.cjs', how)).toBe('ok\n');
+  });
+
+  test('the command runs, linked as npm links it', async () => {
+    const bin = join(folder, 'node_modules', '.bin');
+    await mkdir(bin, { recursive: true });
+    await symlink('../etcd-locker/dist/cli/main.js', join(bin, 'etcd-locker')).catch(() => undefined); // by the test on another Node
+    // The file itself is run, so its first line must find a Node: this one.
+    const env = { PATH: [dirname(file), process.env['PATH']].join(delimiter) };
+    const { stdout } = await run(join(bin, 'etcd-locker'), ['--version'], { cwd: folder, env });
+
+    expect(stdout).toBe(`${manifest.version}\n`);
+    // It has its library with it: what is refused here is refused by that.
+    await expect(run(join(bin, 'etcd-locker'), ['--ttl', '1s', 'x', '--', 'true'], { cwd: folder, env })).rejects.toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining('--ttl: expected at least 2000 ms') as string,
+    });
   });
 });
 

@@ -1,0 +1,69 @@
+/**
+ * The command as a process.
+ *
+ * Under a terminal it stays in our process group, so that it may read from the terminal; what is typed there (^C) it gets from the
+ * terminal, and not once more from us. Without one it leads a group of its own: each signal reaches all of its processes, once.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { complain, type Ending, exitStatus } from './failures.ts';
+import { hasTerminal, isInForeground } from './terminal.ts';
+
+/** How often to look whether the last of a group has ended, which nobody is told. */
+const lookMs = 20;
+
+export class Child {
+  readonly ended: Promise<Ending>;
+  readonly #process: ChildProcess;
+  readonly #leadsGroup = !hasTerminal();
+
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+    this.#process = spawn(file, args, { stdio: 'inherit', env, detached: this.#leadsGroup });
+    this.ended = new Promise((resolve) => {
+      this.#process.once('error', (error: NodeJS.ErrnoException) => {
+        // Also a signal that could not be sent is told here; only without a process is it over.
+        if (this.#process.pid !== undefined) return;
+        complain(`cannot run ${JSON.stringify(file)}: ${error.code === 'ENOENT' ? 'no such command' : error.message}`);
+        resolve({ status: error.code === 'ENOENT' ? exitStatus.notFound : exitStatus.cannotRun });
+      });
+      this.#process.once('exit', (code, signal) => {
+        resolve(signal === null ? { status: code ?? exitStatus.software } : { signal });
+      });
+    });
+  }
+
+  /** Sends it a signal that came to us. */
+  pass(signal: NodeJS.Signals): void {
+    const isTyped = signal === 'SIGINT' || signal === 'SIGQUIT';
+    if (isTyped && !this.#leadsGroup && isInForeground()) return;
+    this.#send(signal);
+  }
+
+  /** Resolves when it has ended, with all of its group where it leads one: asked by SIGTERM, after `graceMs` made to by SIGKILL. */
+  async stop(graceMs: number): Promise<void> {
+    this.#send('SIGTERM');
+    const over = new AbortController();
+    const timer = setTimeout(() => {
+      this.#send('SIGKILL');
+      over.abort();
+    }, graceMs);
+    try {
+      await this.ended;
+      while (this.#leadsGroup && !over.signal.aborted && this.#send(0)) await sleep(lookMs);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Whether there was somebody to send it to. */
+  #send(signal: NodeJS.Signals | 0): boolean {
+    const { pid } = this.#process;
+    if (pid === undefined) return false;
+    if (!this.#leadsGroup) return this.#process.kill(signal);
+    try {
+      return process.kill(-pid, signal);
+    } catch {
+      return false;
+    }
+  }
+}

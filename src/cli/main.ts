@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/** The command `etcd-locker`: a user of the library as any other. */
+import { createRequire } from 'node:module';
+import { type Command, parseCommand } from './arguments.ts';
+import { type Ending, endingOf } from './failures.ts';
+import { helpText } from './help.ts';
+import { run } from './run.ts';
+import { show } from './show.ts';
+import { finish } from './signals.ts';
+
+function perform(command: Command): Ending | Promise<Ending> {
+  switch (command.kind) {
+    case 'help':
+      return print(helpText());
+    case 'version':
+      return print(`${(createRequire(import.meta.url)('etcd-locker/package.json') as { version: string }).version}\n`);
+    case 'run':
+      return run(command, process.env);
+    default:
+      return show(command);
+  }
+}
+
+function print(text: string): Ending {
+  process.stdout.write(text);
+  return { status: 0 };
+}
+
+async function main(): Promise<Ending> {
+  try {
+    return await perform(parseCommand(process.argv.slice(2), process.env));
+  } catch (error) {
+    return endingOf(error);
+  }
+}
+
+finish(await main());
