@@ -1,23 +1,27 @@
-import type { ITxnRequest, ITxnResponse } from 'etcd3';
+import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
 import { CallFailure, toRefusal } from '../../src/store/etcd/failures.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
+import { transactionRequest } from '../../src/store/etcd/requests.ts';
 import { OutcomeUnknownError } from '../../src/store/store.ts';
+import { messagesOf } from '../support/etcd-messages.ts';
+
+const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 
 /** A commit that is known by what it puts. */
-const putting = (id: string): ITxnRequest => ({
-  compare: [],
-  success: [{ request_put: { key: Buffer.from(id), value: Buffer.from('') } }],
-  failure: [],
+const putting = (...ids: string[]) => ({
+  request: transactionRequest({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
+  operations: ids.length,
 });
 
+// What is not set is null in a message that was read.
 const idsIn = ({ success = [] }: ITxnRequest): string[] =>
-  success.flatMap(({ request_put: put, request_txn: inner }) => (inner === undefined ? [put?.key?.toString() ?? ''] : idsIn(inner)));
+  success.flatMap(({ request_txn: inner, request_put: put }) => (put == null ? idsIn(inner ?? {}) : [String(put.key)]));
 
-const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_txn: inner }) => inner !== undefined);
+const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_put: put }) => put == null);
 
 /** etcd, as a batcher sees it: what each request does is said by `answer`, which rejects where it throws. */
 class Etcd implements Sender {
@@ -30,10 +34,9 @@ class Etcd implements Sender {
 
   constructor(answer: (request: ITxnRequest) => void = () => undefined) {
     this.#answer = answer;
-    const kv = { txn: (request: ITxnRequest) => this.#txn(request) };
     this.current = {
-      checksNestedPermissions: () => Promise.resolve(true),
-      call: (_timeoutMs: number, ask: (client: unknown, options: unknown) => unknown) => ask({ kv }, {}),
+      checksNestedPermissions: () => true,
+      call: (_timeoutMs: number, _method: string, request: Buffer) => this.#txn(readRequest(request) as ITxnRequest),
     } as unknown as Host;
   }
 
@@ -49,19 +52,20 @@ class Etcd implements Sender {
     }
   }
 
-  async #txn(request: ITxnRequest): Promise<ITxnResponse> {
+  async #txn(request: ITxnRequest): Promise<Buffer> {
     this.requests.push(idsIn(request));
     await new Promise((resolve) => setImmediate(resolve));
     this.#answer(request);
-    const answers = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
-      inner === undefined ? { response_put: put?.key?.toString() } : { response_txn: { succeeded: true, responses: idsIn(inner) } },
+    const found = (id: string) => ({ response_range: { kvs: [{ key: Buffer.from(id) }] } });
+    const responses = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
+      put == null ? { response_txn: { succeeded: true, responses: idsIn(inner ?? {}).map(found) } } : found(String(put.key)),
     );
-    return { header: { revision: '7' }, succeeded: true, responses: answers } as unknown as ITxnResponse;
+    return writeAnswer({ header: { revision: '7' }, succeeded: true, responses });
   }
 }
 
 const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean }[]) =>
-  Promise.allSettled(commits.map(({ id, lane, once }) => batcher.commit({ request: putting(id), lane, once, timeoutMs: 1_000 })));
+  Promise.allSettled(commits.map(({ id, lane, once }) => batcher.commit({ ...putting(id), lane, once, timeoutMs: 1_000 })));
 
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
 
@@ -80,8 +84,7 @@ describe('Batcher', () => {
           all.push(
             commitAll(batcher, commits).then((answers) => {
               for (const [index, answer] of answers.entries()) {
-                const responses = answer.status === 'fulfilled' ? answer.value.responses : [];
-                expect(JSON.stringify(responses)).toContain(`"${commits[index]?.id ?? '?'}"`);
+                expect(answer).toMatchObject({ value: { ranges: [[{ key: commits[index]?.id }]] } });
               }
             }),
           );
@@ -115,7 +118,7 @@ describe('Batcher', () => {
 
     const answers = await commitAll(batcher, many(3));
 
-    expect(answers.map((answer) => answer.status === 'fulfilled' && answer.value.header.revision)).toEqual(['7', '7', '7']);
+    expect(answers.map((answer) => answer.status === 'fulfilled' && answer.value.revision)).toEqual([7n, 7n, 7n]);
   });
 
   test('commit() rejects only the commit that etcd refuses when it was in a batch', async () => {
@@ -179,29 +182,25 @@ describe('Batcher', () => {
     });
     const batcher = new Batcher(etcd);
 
-    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ request: putting(id), lane: id, timeoutMs: 0 })));
+    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 0 })));
 
     expect(answers).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
     expect(etcd.requests).toHaveLength(1);
   });
 
   test('commit() sends a commit alone that is too large for its share of a request', async () => {
-    const large: ITxnRequest = {
-      compare: [],
-      success: Array.from({ length: 61 }, (_, index) => ({ request_put: { key: Buffer.from(`l${String(index)}`) } })),
-      failure: [],
-    };
+    const large = putting(...Array.from({ length: 61 }, (_, index) => `l${String(index)}`));
     const etcd = new Etcd();
     const batcher = new Batcher(etcd);
 
-    await Promise.all([commitAll(batcher, many(3)), batcher.commit({ request: large, lane: 'large', timeoutMs: 1_000 })]);
+    await Promise.all([commitAll(batcher, many(3)), batcher.commit({ ...large, lane: 'large', timeoutMs: 1_000 })]);
 
     expect(etcd.requests.map(({ length }) => length).sort()).toEqual([3, 61]);
   });
 
   test('commit() does not send a batch to a host that does not check permissions inside one', async () => {
     const etcd = new Etcd();
-    Object.assign(etcd.current, { checksNestedPermissions: () => Promise.resolve(false) });
+    Object.assign(etcd.current, { checksNestedPermissions: () => false });
 
     const answers = await commitAll(new Batcher(etcd), many(3));
 
@@ -216,6 +215,6 @@ describe('Batcher', () => {
       }),
     );
 
-    await expect(batcher.commit({ request: putting('a'), lane: 'a', timeoutMs: 1_000 })).rejects.toBeInstanceOf(EtcdRefusedError);
+    await expect(batcher.commit({ ...putting('a'), lane: 'a', timeoutMs: 1_000 })).rejects.toBeInstanceOf(EtcdRefusedError);
   });
 });

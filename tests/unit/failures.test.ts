@@ -21,7 +21,6 @@ const outcomes = [
   ['7 PERMISSION_DENIED: etcdserver: permission denied', 'refused'],
   ['11 OUT_OF_RANGE: etcdserver: mvcc: required revision has been compacted', 'refused'],
   ['16 UNAUTHENTICATED: etcdserver: invalid auth token', 'stale-token'],
-  ['16 UNAUTHENTICATED: etcdserver: the auth token is outdated', 'stale-token'],
   ['3 INVALID_ARGUMENT: etcdserver: revision of auth store is old', 'stale-token'],
 ] as const;
 

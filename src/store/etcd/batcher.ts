@@ -6,19 +6,24 @@
  * revision, so no two commits on one lane (one name) may share it. A batch that was refused was not applied, and its commits
  * go out one by one, so that one caller's fault never hits another; an unknown outcome is unknown for each of them.
  */
-import type { ITxnRequest, ITxnResponse } from 'etcd3';
 import { type Deferred, deferred } from '../../deferred.ts';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
-import { OutcomeUnknownError } from '../store.ts';
+import { type Committed, OutcomeUnknownError } from '../store.ts';
+import { batchIn, committedIn } from './answers.ts';
+import { methods } from './client.ts';
 import { CallFailure, status } from './failures.ts';
 import type { Host } from './host.ts';
 import type { Hosts, RequestOptions } from './hosts.ts';
+import { batchRequest } from './requests.ts';
 
 /** What it needs of the hosts. */
 export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;
 
 export interface Commit extends RequestOptions {
-  readonly request: ITxnRequest;
+  /** The transaction as it goes over the wire. */
+  readonly request: Buffer;
+  /** How many compares it has, or operations in a branch: the most of them. */
+  readonly operations: number;
   readonly lane: string;
   readonly sharesLane?: boolean | undefined;
   readonly timeoutMs: number;
@@ -26,8 +31,7 @@ export interface Commit extends RequestOptions {
 
 interface Waiting extends Commit {
   readonly since: number;
-  readonly bytes: number;
-  readonly answer: Deferred<ITxnResponse>;
+  readonly answer: Deferred<Committed>;
 }
 
 const maxUnderWay = 2;
@@ -47,10 +51,10 @@ export class Batcher {
   }
 
   /** Rejects as `Hosts.request` does. */
-  commit(commit: Commit): Promise<ITxnResponse> {
-    const isAlone = this.#maxCommits === 1 || sizeOf(commit.request) > maxOperations;
+  commit(commit: Commit): Promise<Committed> {
+    const isAlone = this.#maxCommits === 1 || commit.operations > maxOperations;
     if (isAlone) return this.#plain(commit, commit.timeoutMs);
-    const waiting: Waiting = { ...commit, since: performance.now(), bytes: bytesOf(commit.request), answer: deferred() };
+    const waiting: Waiting = { ...commit, since: performance.now(), answer: deferred() };
     this.#waiting.push(waiting);
     if (!this.#isScheduled && this.#underWay < maxUnderWay) {
       this.#isScheduled = true;
@@ -81,12 +85,12 @@ export class Batcher {
     const rest: Waiting[] = [];
     let bytes = 0;
     for (const commit of this.#waiting) {
-      const fits = batch.length === 0 || (batch.length < this.#maxCommits && bytes + commit.bytes <= maxBytes);
+      const fits = batch.length === 0 || (batch.length < this.#maxCommits && bytes + commit.request.length <= maxBytes);
       const { lane, sharesLane = false } = commit;
       const isIn = fits && (!lanes.has(lane) || (sharesLane && lanes.get(lane) === true));
       if (isIn) {
         batch.push(commit);
-        bytes += commit.bytes;
+        bytes += commit.request.length;
       } else {
         rest.push(commit);
       }
@@ -106,15 +110,13 @@ export class Batcher {
     }
     const timeoutMs = Math.min(...batch.map(timeLeft));
     try {
-      const { header, responses } = await this.#hosts.request((host, tryMs) => this.#nested(host, batch, tryMs), {
+      const answers = await this.#hosts.request((host, tryMs) => this.#nested(host, batch, tryMs), {
         once: batch.some(({ once }) => once === true),
         timeoutMs,
       });
       batch.forEach(({ answer }, index) => {
-        const inner = responses[index]?.response_txn;
-        // The header of a nested answer is empty; the revision of all of them is that of the whole.
-        if (inner === undefined) answer.reject(new TypeError('Cannot read the answer of etcd: it has too few parts'));
-        else answer.resolve({ ...inner, header });
+        const committed = answers[index];
+        if (committed !== undefined) answer.resolve(committed);
       });
     } catch (error) {
       if (error instanceof EtcdRefusedError && /too many operations/.test(error.message))
@@ -130,12 +132,12 @@ export class Batcher {
     }
   }
 
-  async #nested(host: Host, batch: readonly Waiting[], tryMs: number): Promise<ITxnResponse> {
+  async #nested(host: Host, batch: readonly Waiting[], tryMs: number): Promise<Committed[]> {
     // Another host than the one that was asked: let it be sent one by one.
     if (!(await host.checksNestedPermissions(tryMs)))
       throw new CallFailure(status.failedPrecondition, 'nested permissions are not checked');
-    const success = batch.map(({ request }) => ({ request_txn: request }));
-    return host.call(tryMs, ({ kv }, options) => kv.txn({ compare: [], success, failure: [] }, options));
+    const request = batchRequest(batch.map((commit) => commit.request));
+    return batchIn(await host.call(tryMs, methods.txn, request), batch.length);
   }
 
   async #sendEach(batch: readonly Waiting[]): Promise<void> {
@@ -150,20 +152,9 @@ export class Batcher {
     );
   }
 
-  #plain({ request, once }: Commit, timeoutMs: number): Promise<ITxnResponse> {
-    return this.#hosts.request((host, tryMs) => host.call(tryMs, ({ kv }, options) => kv.txn(request, options)), { once, timeoutMs });
+  async #plain({ request, once }: Commit, timeoutMs: number): Promise<Committed> {
+    return committedIn(await this.#hosts.request((host, tryMs) => host.call(tryMs, methods.txn, request), { once, timeoutMs }));
   }
 }
 
 const timeLeft = ({ since, timeoutMs }: Waiting): number => Math.max(1, timeoutMs - (performance.now() - since));
-
-const sizeOf = ({ compare = [], success = [], failure = [] }: ITxnRequest): number =>
-  Math.max(compare.length, success.length, failure.length);
-
-// Names and values make the size; what the rest adds is about the same for each operation.
-const bytesOf = ({ compare = [], success = [], failure = [] }: ITxnRequest): number =>
-  [...success, ...failure].reduce(
-    (sum, { request_put: put, request_range: range }) =>
-      sum + 32 + (put?.key?.length ?? 0) + (put?.value?.length ?? 0) + 2 * (range?.key?.length ?? 0),
-    compare.reduce((sum, { key }) => sum + 32 + (key?.length ?? 0), 0),
-  );

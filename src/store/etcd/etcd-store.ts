@@ -1,4 +1,5 @@
 /** The store port on a cluster of etcd, through etcd3. */
+import { deferred } from '../../deferred.ts';
 import type { ResolvedOptions } from '../../options.ts';
 import {
   type CommitOptions,
@@ -11,16 +12,13 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { toCommitted, toKeyValue, toTransaction } from './codec.ts';
-import { CallFailure, isUnauthenticated, noAnswer, toFailure } from './failures.ts';
-import { endStream, type Host } from './host.ts';
+import { committedIn, grantedIn, type KeepAliveAnswer, keepAliveIn, leaseKeysIn, rangeIn } from './answers.ts';
+import { methods, type Stream } from './client.ts';
+import { isUnauthenticated, noAnswer, toFailure } from './failures.ts';
+import type { Host } from './host.ts';
 import { Hosts } from './hosts.ts';
+import { grantRequest, leaseKeysRequest, leaseRequest, rangeRequest, transactionRequest } from './requests.ts';
 import { WatchStream } from './watch-stream.ts';
-
-interface KeepAliveAnswer {
-  readonly header: { readonly raft_term: string };
-  readonly TTL: string;
-}
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {
   return new EtcdStore(options);
@@ -40,12 +38,10 @@ class EtcdStore implements Store {
   }
 
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
+    const request = grantRequest(leaseId, ttlSeconds);
     return this.#hosts.request(async (host, timeoutMs, tries) => {
       try {
-        const { TTL } = await host.call(timeoutMs, ({ leaseClient }, options) =>
-          leaseClient.leaseGrant({ ID: leaseId, TTL: ttlSeconds }, options),
-        );
-        return Number(TTL);
+        return grantedIn(await host.call(timeoutMs, methods.grant, request));
       } catch (error) {
         // The id is ours alone, so a lease of that id is what an earlier try of this request has made.
         if (tries > 0 && /lease already exists/.test(toFailure(error).details)) return ttlSeconds;
@@ -68,31 +64,24 @@ class EtcdStore implements Store {
   }
 
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
-    return this.#hosts.request(async (host, timeoutMs) => {
-      const { keys } = await host.call(timeoutMs, ({ leaseClient }, options) =>
-        leaseClient.leaseTimeToLive({ ID: leaseId, keys: true }, options),
-      );
-      return new Set(keys.map((key) => key.toString()));
-    });
+    const request = leaseKeysRequest(leaseId);
+    return this.#hosts.request(async (host, timeoutMs) => leaseKeysIn(await host.call(timeoutMs, methods.leaseKeys, request)));
   }
 
   async revoke(leaseId: string): Promise<void> {
+    const request = leaseRequest(leaseId);
     try {
-      await this.#hosts.request((host, timeoutMs) =>
-        host.call(timeoutMs, ({ leaseClient }, options) => leaseClient.leaseRevoke({ ID: leaseId }, options)),
-      );
+      await this.#hosts.request((host, timeoutMs) => host.call(timeoutMs, methods.revoke, request));
     } catch (error) {
       if (!(error instanceof LeaseNotFoundError)) throw error;
     }
   }
 
   async commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
-    const request = toTransaction(transaction);
+    const request = transactionRequest(transaction);
     const { lane, sharesLane } = transaction;
-    if (lane !== undefined) return toCommitted(await this.#batcher.commit({ request, lane, sharesLane, once, timeoutMs }));
-    return toCommitted(
-      await this.#hosts.request((host, tryMs) => host.call(tryMs, ({ kv }, options) => kv.txn(request, options)), { once, timeoutMs }),
-    );
+    if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, sharesLane, once, timeoutMs });
+    return committedIn(await this.#hosts.request((host, tryMs) => host.call(tryMs, methods.txn, request), { once, timeoutMs }));
   }
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
@@ -112,44 +101,37 @@ class EtcdStore implements Store {
 async function renewAt(host: Host, leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
   const until = performance.now() + timeoutMs;
   const timeLeft = (): number => Math.max(1, until - performance.now());
-  const readGate = () => host.call(timeLeft(), ({ kv }, options) => kv.range({ key: Buffer.from(gateKey) }, options));
+  const readGate = async () => rangeIn(await host.call(timeLeft(), methods.range, rangeRequest({ key: gateKey })));
   let answer: KeepAliveAnswer;
   try {
     answer = await keepAlive(host, leaseId, timeLeft());
   } catch (error) {
     if (!isUnauthenticated(toFailure(error))) throw error;
-    // Streams are never re-authenticated by etcd3; a unary call is, and its token is the client's from then on.
+    // A stream is never re-authenticated; a unary call is, and its token is the client's from then on.
     await readGate();
     answer = await keepAlive(host, leaseId, timeLeft());
   }
   const { header, kvs } = await readGate();
-  const [gate] = kvs;
-  return {
-    renewed: Number(answer.TTL) > 0 && answer.header.raft_term === header.raft_term,
-    gate: gate === undefined ? null : toKeyValue(gate),
-  };
+  return { renewed: answer.ttlSeconds > 0 && answer.header.raftTerm === header.raftTerm, gate: kvs[0] ?? null };
 }
 
 /** One stream for one renewal, so that nothing half-open can go unnoticed. */
 async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promise<KeepAliveAnswer> {
-  const stream = await host.stream<{ ID: string }, KeepAliveAnswer>(timeoutMs, ({ leaseClient }, options) =>
-    leaseClient.leaseKeepAlive(options),
-  );
-  let timer: NodeJS.Timeout | undefined;
+  const until = performance.now() + timeoutMs;
+  const answer = deferred<Buffer>();
+  answer.promise.catch(() => undefined); // told below, if the stream could be opened
+  const stream: Stream = await host.stream(timeoutMs, methods.keepAlive, { message: answer.resolve, ended: answer.reject });
+  const timer = setTimeout(() => {
+    answer.reject(noAnswer(timeoutMs));
+  }, until - performance.now()).unref();
   try {
-    return await new Promise<KeepAliveAnswer>((resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(noAnswer(timeoutMs));
-      }, timeoutMs).unref();
-      stream.on('data', resolve);
-      stream.on('error', reject);
-      stream.on('end', () => {
-        reject(new CallFailure(14, 'the keepalive stream ended without an answer'));
-      });
-      stream.write({ ID: leaseId });
-    });
+    stream.write(leaseRequest(leaseId));
+    return keepAliveIn(await answer.promise);
   } finally {
     clearTimeout(timer);
-    endStream(stream);
+    stream.end();
   }
 }
+
+/** How much of what etcd allows for one request. */
+const sizeOf = ({ compare, then, otherwise }: Transaction): number => Math.max(compare.length, then.length, otherwise.length);

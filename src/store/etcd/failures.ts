@@ -1,7 +1,7 @@
 /**
  * What a failed call means: whether it can have been applied, and what the caller is told.
  *
- * etcd3 drops the status code of a unary call, but its message still begins with it. Only a refusal that etcd itself worded, or a
+ * etcd3 drops the status code of a call of its own, but its message still begins with it. Only a refusal that etcd itself worded, or a
  * failure before the first byte, proves that nothing was applied; all else is unknown.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
@@ -39,13 +39,16 @@ export class CallFailure extends Error {
 
 /** Those of grpc's status codes that make a difference here. */
 export const status = {
+  unknown: 2,
   invalidArgument: 3,
   deadlineExceeded: 4,
   notFound: 5,
   permissionDenied: 7,
   resourceExhausted: 8,
   failedPrecondition: 9,
+  aborted: 10,
   outOfRange: 11,
+  internal: 13,
   unavailable: 14,
   unauthenticated: 16,
 };
@@ -53,16 +56,13 @@ export const status = {
 const unsent = [
   /^No connection established/,
   /^Name resolution failed/,
-  /^Channel closed before call started/,
+  /before call started$/,
   /^Failed to parse DNS address/,
   /waiting for (LB pick|name resolution)/i,
 ];
 
-/** What a refusal for an outdated token is called between here and etcd3. */
-export const outdatedToken = 'etcdserver: the auth token is outdated';
-
 export const isStaleToken = (details: string): boolean =>
-  /invalid auth token|revision of auth store is old|user name is empty/.test(details) || details === outdatedToken;
+  /invalid auth token|revision of auth store is old|user name is empty/.test(details);
 
 function kindOf(code: number, details: string): FailureKind {
   if (isStaleToken(details)) return 'stale-token';

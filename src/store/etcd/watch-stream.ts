@@ -4,13 +4,14 @@
  * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
  * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
  */
-import type { IWatchRequest, IWatchResponse } from 'etcd3';
 import type { Logger } from '../../options.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
-import { toKeyValue, toWatch } from './codec.ts';
+import { type WatchAnswer, watchIn } from './answers.ts';
+import { methods, type Stream } from './client.ts';
 import { toFailure } from './failures.ts';
-import { endStream, type Host, type Stream } from './host.ts';
+import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
+import { cancelRequest, rangeRequest, watchRequest } from './requests.ts';
 
 interface Watch {
   readonly request: WatchRequest;
@@ -30,7 +31,7 @@ interface Pending {
 
 interface Connection {
   readonly host: Host;
-  readonly stream: Stream<IWatchRequest, IWatchResponse>;
+  readonly stream: Stream;
   readonly pending: Pending[];
   heardAt: number;
 }
@@ -122,7 +123,7 @@ export class WatchStream {
   }
 
   #cancel(watch: Watch): void {
-    if (this.#byId.delete(watch.id)) this.#connection?.stream.write({ cancel_request: { watch_id: String(watch.id) } });
+    if (this.#byId.delete(watch.id)) this.#connection?.stream.write(cancelRequest(watch.id));
   }
 
   async #connect(): Promise<void> {
@@ -132,11 +133,7 @@ export class WatchStream {
       const host = this.#hosts.current;
       try {
         if (this.#failures > 1) await this.#hosts.sleep(Math.min(25 * 2 ** this.#failures, 1_000));
-        const stream = await host.stream<IWatchRequest, IWatchResponse>(this.#hosts.tryMs, ({ watchClient }, options) =>
-          watchClient.watch(options),
-        );
-        if (this.#watches.size > 0) this.#connected(host, stream);
-        else endStream(stream);
+        await this.#open(host);
       } catch (error) {
         this.#failed(host, toFailure(error).details);
       }
@@ -144,21 +141,35 @@ export class WatchStream {
     this.#isConnecting = false;
   }
 
-  #connected(host: Host, stream: Connection['stream']): void {
-    const connection: Connection = { host, stream, pending: [], heardAt: performance.now() };
-    this.#connection = connection;
-    const broken = (reason: string): void => {
-      this.#broken(connection, reason);
+  async #open(host: Host): Promise<void> {
+    const at: { connection?: Connection; failure?: Error } = {};
+    const broken = (error: Error): void => {
+      at.failure = error;
+      if (at.connection !== undefined) this.#broken(at.connection, error.message);
     };
-    stream.on('data', (answer) => {
-      if (this.#connection === connection) this.#take(connection, answer);
+    const stream = await host.stream(this.#hosts.tryMs, methods.watch, {
+      message: (answer) => {
+        const { connection } = at;
+        if (connection === undefined || this.#connection !== connection) return;
+        try {
+          this.#take(connection, watchIn(answer));
+        } catch (error) {
+          broken(toFailure(error));
+        }
+      },
+      ended: broken,
     });
-    stream.on('error', (error) => {
-      broken(error.message);
-    });
-    stream.on('end', () => {
-      broken('the watch stream ended');
-    });
+    if (at.failure !== undefined) throw at.failure;
+    if (this.#watches.size === 0) {
+      stream.end();
+      return;
+    }
+    at.connection = { host, stream, pending: [], heardAt: performance.now() };
+    this.#connected(at.connection);
+  }
+
+  #connected(connection: Connection): void {
+    this.#connection = connection;
     this.#timer = setInterval(() => {
       this.#checkAlive(connection);
     }, this.#pingAfterMs / 4).unref();
@@ -174,21 +185,18 @@ export class WatchStream {
   #send({ stream, pending }: Connection, request: WatchRequest): number {
     const id = ++this.#lastId;
     pending.push({ id, sentAt: performance.now() });
-    stream.write({ create_request: toWatch(request, id) });
+    stream.write(watchRequest(request, id));
     return id;
   }
 
-  #take(connection: Connection, answer: IWatchResponse): void {
+  #take(connection: Connection, answer: WatchAnswer): void {
     connection.heardAt = performance.now();
     // First whether it was cancelled: a create that failed is both created and cancelled.
     if (answer.canceled) this.#cancelled(connection, answer);
     else if (answer.created) this.#created(connection, answer);
     else {
-      const events = answer.events.map(({ type, kv }) => ({
-        type: type === 'Delete' ? ('delete' as const) : ('put' as const),
-        kv: toKeyValue(kv),
-      }));
-      const watch = this.#byId.get(Number(answer.watch_id));
+      const { events } = answer;
+      const watch = this.#byId.get(answer.watchId);
       const newest = events.at(-1);
       if (watch === undefined || newest === undefined) return;
       // Before the listener hears of it, as that one may let go of the watch in the same turn.
@@ -197,20 +205,20 @@ export class WatchStream {
     }
   }
 
-  #created({ pending, stream }: Connection, { header, watch_id }: IWatchResponse): void {
+  #created({ pending, stream }: Connection, { header, watchId }: WatchAnswer): void {
     pending.shift();
     this.#failures = 0;
-    const watch = this.#byId.get(Number(watch_id));
+    const watch = this.#byId.get(watchId);
     if (watch === undefined) {
-      stream.write({ cancel_request: { watch_id } });
+      stream.write(cancelRequest(watchId));
       return;
     }
-    watch.seenAt = BigInt(header.revision);
+    watch.seenAt = header.revision;
     watch.listener?.created(watch.seenAt);
   }
 
-  #cancelled(connection: Connection, { created, watch_id, cancel_reason }: IWatchResponse): void {
-    const id = created ? connection.pending.shift()?.id : Number(watch_id);
+  #cancelled(connection: Connection, { created, watchId, cancelReason }: WatchAnswer): void {
+    const id = created ? connection.pending.shift()?.id : watchId;
     const watch = id === undefined ? undefined : this.#byId.get(id);
     // What we have cancelled ourselves, or a ping, is nobody's any more.
     if (watch === undefined) return;
@@ -219,13 +227,13 @@ export class WatchStream {
       this.#idle.delete(watch.request.key);
       return;
     }
-    if (!/permission denied/.test(cancel_reason)) {
-      this.#broken(connection, cancel_reason === '' ? 'the watch was cancelled' : cancel_reason);
+    if (!/permission denied/.test(cancelReason)) {
+      this.#broken(connection, cancelReason === '' ? 'the watch was cancelled' : cancelReason);
       return;
     }
     // It alone may not; the others go on. The right to it may come back.
     this.#byId.delete(watch.id);
-    this.#logger.warn(`etcd-locker: a watch was refused: ${cancel_reason}`);
+    this.#logger.warn(`etcd-locker: a watch was refused: ${cancelReason}`);
     void this.#hosts.sleep(1_000).then(() => {
       if (this.#connection === connection && this.#watches.has(watch)) this.#create(connection, watch);
     });
@@ -260,9 +268,7 @@ export class WatchStream {
 
   // A stream is never re-authenticated; a unary call is, and the next stream of that client has its token.
   #refreshToken(host: Host): void {
-    void host
-      .call(this.#hosts.tryMs, ({ kv }, options) => kv.range({ key: Buffer.from('\0'), limit: 1, keys_only: true }, options))
-      .catch(() => undefined);
+    void host.call(this.#hosts.tryMs, methods.range, rangeRequest({ key: '\0', keysOnly: true })).catch(() => undefined);
   }
 
   #disconnect(): void {
@@ -272,7 +278,7 @@ export class WatchStream {
     this.#connection = undefined;
     this.#byId.clear();
     this.#idle.clear();
-    if (connection !== undefined) endStream(connection.stream);
+    connection?.stream.end();
   }
 }
 

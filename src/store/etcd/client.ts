@@ -1,0 +1,257 @@
+/**
+ * etcd3's client with a shorter way to the wire.
+ *
+ * It is an Etcd3: hosts, credentials and channels are etcd3's. What it adds are calls that take and give bytes, on
+ * the channel that etcd3 has made: no message objects in between, and of grpc's layers only those that a call needs.
+ */
+import type { Client as GrpcClient, Metadata, status as GrpcStatus } from '@grpc/grpc-js';
+import type { Etcd3, IOptions } from 'etcd3';
+import { tokenIn } from './answers.ts';
+import { Authentication } from './authentication.ts';
+import { CallFailure, isStaleToken, noAnswer, status, toFailure } from './failures.ts';
+import { authenticateRequest } from './requests.ts';
+
+export const methods = {
+  range: '/etcdserverpb.KV/Range',
+  txn: '/etcdserverpb.KV/Txn',
+  grant: '/etcdserverpb.Lease/LeaseGrant',
+  revoke: '/etcdserverpb.Lease/LeaseRevoke',
+  leaseKeys: '/etcdserverpb.Lease/LeaseTimeToLive',
+  keepAlive: '/etcdserverpb.Lease/LeaseKeepAlive',
+  watch: '/etcdserverpb.Watch/Watch',
+  authenticate: '/etcdserverpb.Auth/Authenticate',
+} as const;
+export type Method = (typeof methods)[keyof typeof methods];
+
+export interface StreamListener {
+  message(answer: Buffer): void;
+  /** Once, and never after `end`. */
+  ended(failure: CallFailure): void;
+}
+
+export interface Stream {
+  write(request: Buffer): void;
+  end(): void;
+}
+
+export interface RawClient {
+  /**
+   * A unary call; `deadline` is by the wall clock.
+   * @throws {CallFailure} at the deadline at the latest
+   */
+  call(method: Method, request: Buffer, deadline: number): Promise<Buffer>;
+  /**
+   * A stream that etcd ends where the member has no leader.
+   * @throws {CallFailure} at the deadline at the latest
+   */
+  stream(method: Method, listener: StreamListener, deadline: number): Promise<Stream>;
+  /** Ends what is under way. */
+  close(): void;
+}
+
+/** Loading etcd3 takes 100 ms, which an import of this package must not cost. */
+const loadClient = async () => {
+  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+  return rawClientOn(Etcd3, grpc.status);
+};
+let loading: ReturnType<typeof loadClient> | undefined;
+
+export interface User {
+  readonly username: string;
+  readonly password: string;
+  /** How long etcd may take to make a token. */
+  readonly timeoutMs: number;
+}
+
+export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
+  const Client = await (loading ??= loadClient());
+  return new Client(options, user);
+}
+
+/** After these etcd3 makes new channels, which connect at once where the old ones would wait. */
+const renewing: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
+
+type Call = ReturnType<ReturnType<GrpcClient['getChannel']>['createCall']>;
+
+interface Connection {
+  readonly client: GrpcClient;
+  /** With the token, where there is a user. */
+  readonly metadata: Metadata;
+  /** Closes the channels; others are made when they are needed. */
+  readonly reset: () => void;
+}
+
+function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
+  return class extends Base implements RawClient {
+    readonly #authentication: Authentication | undefined;
+    readonly #underWay = new Set<Call>();
+    /** Those whose channels were closed: many calls fail on one, but it is to be replaced once. */
+    readonly #left = new WeakSet<GrpcClient>();
+    /** Kept until a call fails, so that a call has nothing to wait for. */
+    #connection: Connection | undefined;
+
+    constructor(options: Omit<IOptions, 'auth'>, user?: User) {
+      super(options);
+      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
+    }
+
+    async call(method: Method, request: Buffer, deadline: number): Promise<Buffer> {
+      try {
+        return await this.#callOn(this.#connection ?? (await this.#connect(deadline)), method, request, deadline);
+      } catch (error) {
+        if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
+      }
+      // Refused before anything was applied, so it may be sent again.
+      return this.#callOn(await this.#connect(deadline), method, request, deadline);
+    }
+
+    #callOn(connection: Connection, method: Method, request: Buffer, deadline: number): Promise<Buffer> {
+      return new Promise((resolve, reject) => {
+        const call = newCall(connection, method, deadline);
+        let answer: Buffer | undefined;
+        this.#underWay.add(call);
+        call.start(connection.metadata, {
+          onReceiveMetadata: () => undefined,
+          onReceiveMessage: (message: Buffer) => {
+            answer = message;
+          },
+          onReceiveStatus: ({ code, details }) => {
+            this.#underWay.delete(call);
+            if (code === OK && answer !== undefined) resolve(answer);
+            else reject(this.#failed(connection, code, details));
+          },
+        });
+        call.startRead();
+        call.sendMessageWithContext({}, request);
+        call.halfClose();
+      });
+    }
+
+    async stream(method: Method, listener: StreamListener, deadline: number): Promise<Stream> {
+      const connection = this.#connection ?? (await this.#connect(deadline));
+      const call = newCall(connection, method, Infinity);
+      const metadata = connection.metadata.clone();
+      metadata.set('hasleader', 'true');
+      // Until the call has a connection it takes one message only.
+      let waiting: Buffer[] | undefined = [];
+      let isFirst = true;
+      let hasEnded = false;
+      const write = (request: Buffer): void => {
+        if (hasEnded) return;
+        if (waiting === undefined) {
+          call.sendMessageWithContext({}, request);
+        } else if (isFirst) {
+          isFirst = false;
+          call.sendMessageWithContext({ callback: sendWaiting }, request);
+        } else {
+          waiting.push(request);
+        }
+      };
+      const sendWaiting = (): void => {
+        const requests = waiting ?? [];
+        waiting = undefined;
+        for (const request of requests) write(request);
+      };
+      this.#underWay.add(call);
+      call.start(metadata, {
+        onReceiveMetadata: () => undefined,
+        onReceiveMessage: (message: Buffer) => {
+          if (hasEnded) return;
+          call.startRead();
+          listener.message(message);
+        },
+        onReceiveStatus: ({ code, details }) => {
+          this.#underWay.delete(call);
+          if (hasEnded) return;
+          hasEnded = true;
+          listener.ended(this.#failed(connection, code, details));
+        },
+      });
+      call.startRead();
+      return {
+        write,
+        end() {
+          if (hasEnded) return;
+          hasEnded = true;
+          call.cancelWithStatus(CANCELLED, 'nobody waits any more');
+        },
+      };
+    }
+
+    override close(): void {
+      this.#connection = undefined;
+      super.close();
+      for (const call of [...this.#underWay]) call.cancelWithStatus(CANCELLED, 'locker closed');
+    }
+
+    /** What etcd3 would make a call on, with the token where there is one. */
+    async #connect(deadline: number): Promise<Connection> {
+      this.#connection = await before(deadline, this.#withToken());
+      return this.#connection;
+    }
+
+    async #withToken(): Promise<Connection> {
+      const connection = await this.#plain();
+      const token = await this.#authentication?.token();
+      if (token !== undefined) connection.metadata.set('token', token);
+      return connection;
+    }
+
+    #plain(): Promise<Connection> {
+      return this.pool.withConnection('KV', ({ client, metadata, resource }) => ({
+        client,
+        metadata,
+        reset: () => {
+          resource.resetAllServices();
+        },
+      }));
+    }
+
+    async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
+      const request = authenticateRequest(username, password);
+      return tokenIn(await this.#callOn(await this.#plain(), methods.authenticate, request, Date.now() + timeoutMs));
+    }
+
+    #failed(connection: Connection, code: number, details: string): CallFailure {
+      const failure = new CallFailure(code, details === '' ? `etcd ended the call with status ${code}` : details);
+      const { client, reset } = connection;
+      // Not after a deadline: others may be waiting for these channels, and a host that is dead is left for the next one anyway.
+      const isToReset = renewing.includes(code) && !this.#left.has(client);
+      const isStale = isStaleToken(details) && this.#connection === connection;
+      if (isToReset || isStale) this.#connection = undefined;
+      if (isStale) this.#authentication?.forget();
+      if (isToReset) {
+        this.#left.add(client);
+        reset();
+      }
+      return failure;
+    }
+  };
+}
+
+function newCall({ client }: Connection, method: Method, deadline: number): Call {
+  // grpc-js may send a call first and notice its deadline then.
+  if (Date.now() >= deadline) throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded before call started');
+  try {
+    return client.getChannel().createCall(method, deadline, null, null, null);
+  } catch (error) {
+    throw new CallFailure(status.unavailable, 'Channel closed before call started', error);
+  }
+}
+
+/** What comes before a call has no deadline of its own. */
+function before<T>(deadline: number, task: Promise<T>): Promise<T> {
+  const timeoutMs = Math.max(0, deadline - Date.now());
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(noAnswer(timeoutMs));
+    }, timeoutMs).unref();
+    task
+      .then(resolve, (error: unknown) => {
+        reject(toFailure(error));
+      })
+      .finally(() => {
+        clearTimeout(timer);
+      });
+  });
+}
