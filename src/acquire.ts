@@ -56,6 +56,16 @@ export class NameQueue implements Line {
     return this.standing.map(({ caller }) => caller);
   }
 
+  /** The keys of those of this process who hold. */
+  get holding(): readonly string[] {
+    return this.#holders.map(({ key }) => key);
+  }
+
+  /** Resolves once all who have a place now stand in etcd's queue, or have come to nothing. */
+  async stood(): Promise<void> {
+    await Promise.all(this.#places.map((place) => place.standing()));
+  }
+
   /** Somebody of this process has deleted every entry of the name that was created before `token`. */
   robbed(token: bigint): void {
     for (const entry of this.#holders) if (entry.token < token) entry.lose('deleted');

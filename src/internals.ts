@@ -5,13 +5,15 @@ import type { ResolvedLockOptions } from './options.ts';
 import type { Shared } from './place.ts';
 
 export interface Internals {
+  /** Who this locker is: what the gates of its sessions begin with. */
+  readonly clientId: string;
   readonly shared: Shared;
   readonly lines: Lines;
   /**
    * What is asked for, on the locker's own terms.
    * @throws {LockerClosedError} the locker was closed
    */
-  ask(options: Pick<ResolvedLockOptions, 'slots' | 'signal' | 'value'>): ResolvedLockOptions;
+  ask(options?: Pick<ResolvedLockOptions, 'slots' | 'signal'>): ResolvedLockOptions;
 }
 
 // Registered, as the locker and who asks may come from two copies of this package.

@@ -85,6 +85,15 @@ function suffixOf(slots: number): string {
 
 export const gateKey = (prefix: string, leaseId: string): string => `${prefix}@sessions/${leaseHex(leaseId)}`;
 
+/** The range of all gates. */
+export const gatesRange = (prefix: string): QueueRange => ({ key: `${prefix}@sessions/`, rangeEnd: `${prefix}@sessions0` });
+
+/** What a gate tells: the client whose session it is, and a text for people. */
+export const gateValueOf = (clientId: string, value: string): string => `${clientId} ${value}`;
+
+/** Whose session it is by its gate's value: a UUID, one for each locker. */
+export const clientIdOf = (gateValue: string): string | undefined => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?= )/.exec(gateValue)?.[0];
+
 const ourForm = /^[0-9a-f]+-\d+(-shared|-of-([1-9]\d{0,15}))?$/;
 
 /** Whether this library wrote the entry; `etcdctl lock`, Go and others write keys of another form. */

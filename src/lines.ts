@@ -59,8 +59,8 @@ export class Lines {
     this.#tries.add(caller);
     try {
       const onWon = (entries: readonly Entry[]): void => {
-        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.robbed(token));
         // In the order of the names.
+        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.robbed(token));
         caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
         if (asked.lease !== undefined) this.#shared.sessions.endRenewal(asked.lease);
       };
@@ -71,6 +71,17 @@ export class Lines {
     } finally {
       this.#tries.delete(caller);
     }
+  }
+
+  /** Resolves once all who have a place in that line, or in any, stand in etcd's queue or have come to nothing. */
+  async stood(name?: string): Promise<void> {
+    const queues = name === undefined ? [...this.#queues.values()] : [this.#queues.get(name)];
+    await Promise.all(queues.map(async (queue) => queue?.stood()));
+  }
+
+  /** The keys of the locks that are held in this process. */
+  *holding(): Generator<string> {
+    for (const queue of this.#queues.values()) yield* queue.holding;
   }
 
   /** Who waits in this process, in the order of each name; without a key who has no entry yet. */

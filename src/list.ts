@@ -39,7 +39,7 @@ export async function* listStates(context: Context, startsWith: string, check: (
   }
 }
 
-function byName(prefix: string, kvs: readonly KeyValue[]): [string, KeyValue[]][] {
+export function byName(prefix: string, kvs: readonly KeyValue[]): [string, KeyValue[]][] {
   const names = new Map<string, KeyValue[]>();
   for (const kv of kvs) {
     const name = nameOf(prefix, kv.key);

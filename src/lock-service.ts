@@ -1,8 +1,10 @@
 /** What `createLocker` answers: puts the parts together, and sends each call to the one that serves it. */
+import { randomUUID } from 'node:crypto';
 import { systemClock } from './clock.ts';
 import { LockerClosedError, LockTimeoutError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
+import { gateValueOf } from './keys.ts';
 import { Lines } from './lines.ts';
 import { listStates } from './list.ts';
 import { lockAll } from './lock-all.ts';
@@ -31,6 +33,7 @@ export class LockService implements Locker {
   readonly #options: ResolvedOptions;
   readonly #shared: Shared;
   readonly #lines: Lines;
+  readonly #clientId = randomUUID();
   readonly #watches = new Set<StateWatch>();
   #closed: Promise<void> | undefined;
 
@@ -38,7 +41,8 @@ export class LockService implements Locker {
     this.#options = options;
     const { prefix, requestTimeoutMs, logger, value } = options;
     const store = options.store ?? etcdStore(options);
-    const context: Context = { store, clock: store.clock ?? systemClock, logger, prefix, requestTimeoutMs, value };
+    const clock = store.clock ?? systemClock;
+    const context: Context = { store, clock, logger, prefix, requestTimeoutMs, value: gateValueOf(this.#clientId, value) };
     const heartbeat = new Heartbeat(context);
     this.#shared = { ...context, heartbeat, sessions: new Sessions(context, heartbeat) };
     this.#lines = new Lines(this.#shared);
@@ -125,7 +129,12 @@ export class LockService implements Locker {
   }
 
   get [internals](): Internals {
-    return { shared: this.#shared, lines: this.#lines, ask: (options) => ({ ...this.#check(undefined), ...options }) };
+    return {
+      clientId: this.#clientId,
+      shared: this.#shared,
+      lines: this.#lines,
+      ask: (options) => ({ ...this.#check(undefined), ...options }),
+    };
   }
 
   async #wait(name: string, asked: ResolvedLockOptions): Promise<Lock> {

@@ -21,7 +21,7 @@ export interface Context {
   readonly logger: Logger;
   readonly prefix: string;
   readonly requestTimeoutMs: number;
-  /** The value of the gates: who runs this session, for people. */
+  /** The value of the gates: who runs this session. */
   readonly value: string;
 }
 

@@ -62,7 +62,12 @@ test('there is code to check', () => {
 });
 
 test('the code compiles', async () => {
-  const paths = { 'etcd-locker': [join(root, 'src', 'index.ts')], 'etcd-locker/testing': [join(root, 'src', 'testing', 'index.ts')] };
+  const source = (...path: string[]): string[] => [join(root, 'src', ...path)];
+  const paths = {
+    'etcd-locker': source('index.ts'),
+    'etcd-locker/testing': source('testing', 'index.ts'),
+    'etcd-locker/web-locks': source('web-locks.ts'),
+  };
   const compilerOptions = { paths, noUnusedLocals: false };
   const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: ['*.ts'], exclude: [] };
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));

@@ -1,0 +1,42 @@
+/** The `Lock` object that a callback gets: the specification's members, and its signal, token and guard. */
+import type { Lock } from '../lock.ts';
+import type { HeldLock, LockMode } from './types.ts';
+
+export class WebLock implements HeldLock {
+  readonly #lock: Pick<Lock, 'name' | 'mode' | 'fencingToken' | 'guard'>;
+  readonly #signal: AbortSignal;
+
+  constructor(lock: Pick<Lock, 'name' | 'mode' | 'fencingToken' | 'guard'>, signal: AbortSignal) {
+    this.#lock = lock;
+    this.#signal = signal;
+    Object.freeze(this);
+  }
+
+  get name(): string {
+    return this.#lock.name;
+  }
+
+  get mode(): LockMode {
+    return this.#lock.mode;
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  get fencingToken(): bigint {
+    return this.#lock.fencingToken;
+  }
+
+  get guard(): Lock['guard'] {
+    return this.#lock.guard;
+  }
+}
+
+likeWebIDL(WebLock, 'Lock', ['name', 'mode', 'signal', 'fencingToken', 'guard']);
+
+/** Web IDL's members are enumerable, and its objects tell the interface's name. */
+export function likeWebIDL({ prototype }: { readonly prototype: object }, name: string, members: readonly string[]): void {
+  for (const member of members) Object.defineProperty(prototype, member, { enumerable: true });
+  Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
+}

@@ -1,0 +1,67 @@
+/** The `LockManager` of one locker: the steps of its methods, as the specification has them. */
+import type { Internals } from '../internals.ts';
+import { convertArguments, type RequestArguments } from './arguments.ts';
+import { closedError, domException } from './errors.ts';
+import { likeWebIDL } from './held-lock.ts';
+import { Request } from './request.ts';
+import { snapshot } from './snapshot.ts';
+import { Turns } from './turns.ts';
+import type { HeldLock, LockGrantedCallback, LockOptions, LockSnapshot, WebLockManager } from './types.ts';
+
+export class Manager implements WebLockManager {
+  readonly #internals: Internals;
+  readonly #turns = new Turns();
+
+  constructor(internals: Internals) {
+    this.#internals = internals;
+  }
+
+  request<T>(name: string, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
+  request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
+  // Whatever it throws rejects its promise: a wrong argument, and a `this` that is no LockManager.
+  async request(...given: readonly unknown[]): Promise<unknown> {
+    const internals = this.#internals;
+    const asked = convertArguments(given);
+    throwIfClosed(internals);
+    check(asked);
+    const request = new Request(internals, this.#turns, asked);
+    this.#turns.take(asked.name, () => request.begin());
+    return request.promise;
+  }
+
+  async query(): Promise<LockSnapshot> {
+    const internals = this.#internals;
+    throwIfClosed(internals);
+    const letGo = internals.shared.clock.hold();
+    try {
+      // What this client asked for before is to be seen, as what it has become by then.
+      await this.#turns.decided();
+      await internals.lines.stood();
+      return await snapshot(internals);
+    } finally {
+      letGo();
+    }
+  }
+}
+
+likeWebIDL(Manager, 'LockManager', ['request', 'query']);
+Object.defineProperty(Reflect.get(Manager.prototype, 'request'), 'length', { value: 2 });
+
+function throwIfClosed(internals: Internals): void {
+  try {
+    internals.ask();
+  } catch (error) {
+    throw closedError(error);
+  }
+}
+
+/** What the method's steps refuse before anything is asked for, in their order. */
+function check({ name, options: { ifAvailable, mode, signal, steal } }: RequestArguments): void {
+  if (name.startsWith('-')) throw notSupported("names that begin with '-' are reserved");
+  if (steal && ifAvailable) throw notSupported('steal and ifAvailable exclude each other');
+  if (steal && mode !== 'exclusive') throw notSupported('only an exclusive lock can be stolen');
+  if (signal !== undefined && (steal || ifAvailable)) throw notSupported('signal goes neither with steal nor with ifAvailable');
+  signal?.throwIfAborted();
+}
+
+const notSupported = (why: string): DOMException => domException('NotSupportedError', `Cannot request lock: ${why}`);

@@ -1,0 +1,130 @@
+/**
+ * One request, from the asking to the settling of its promise: "request a lock" of the specification, on the lines of a locker.
+ *
+ * The promise is settled at most once: by the callback's once the lock is released, or before by `signal` while it waits, by a thief or
+ * the end of the lease while it is held.
+ */
+import { deferred } from '../deferred.ts';
+import type { Internals } from '../internals.ts';
+import { exclusive, shared as sharedKind } from '../keys.ts';
+import type { LockHandle } from '../lock.ts';
+import type { RequestArguments } from './arguments.ts';
+import { domException, waitingError } from './errors.ts';
+import { WebLock } from './held-lock.ts';
+import type { Turns } from './turns.ts';
+import type { HeldLock } from './types.ts';
+
+export class Request {
+  readonly #internals: Internals;
+  readonly #turns: Turns;
+  readonly #asked: RequestArguments;
+  readonly #released = deferred<unknown>();
+  #isAborted = false;
+  #stopListening = (): void => undefined;
+
+  constructor(internals: Internals, turns: Turns, asked: RequestArguments) {
+    this.#internals = internals;
+    this.#turns = turns;
+    this.#asked = asked;
+    const { signal } = asked.options;
+    if (signal === undefined) return;
+    const abort = (): void => {
+      this.#isAborted = true;
+      this.#released.reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    this.#stopListening = () => {
+      signal.removeEventListener('abort', abort);
+    };
+  }
+
+  /** The specification's released promise. */
+  get promise(): Promise<unknown> {
+    return this.#released.promise;
+  }
+
+  /** Begins; where what comes later must wait until it is decided, the answer is the promise of that. */
+  begin(): Promise<void> | undefined {
+    const { ifAvailable, steal } = this.#asked.options;
+    if (this.#isAborted) return undefined;
+    if (steal) return this.#acquire(() => this.#steal());
+    if (ifAvailable) return this.#acquire(() => this.#try());
+    void this.#acquire(() => this.#wait());
+    return undefined;
+  }
+
+  async #acquire(how: () => Promise<LockHandle | null>): Promise<void> {
+    try {
+      const lock = await how();
+      if (lock === null) this.#released.resolve(this.#call(null));
+      else if (this.#isAborted) await this.#release(lock);
+      else this.#hold(lock);
+    } catch (error) {
+      this.#released.reject(waitingError(error));
+    } finally {
+      this.#stopListening();
+    }
+  }
+
+  #wait(): Promise<LockHandle> {
+    return this.#internals.lines.lock(this.#asked.name, this.#ask());
+  }
+
+  async #try(): Promise<LockHandle | null> {
+    const { name } = this.#asked;
+    await this.#turns.left(name);
+    const locks = await this.#internals.lines.tryLock([name], this.#ask());
+    return locks?.[0] ?? null;
+  }
+
+  async #steal(): Promise<LockHandle> {
+    const { name } = this.#asked;
+    const { lines } = this.#internals;
+    // Who was before in line here may have got the lock before it is stolen.
+    await lines.stood(name);
+    return lines.steal(name, this.#ask());
+  }
+
+  #ask(): ReturnType<Internals['ask']> {
+    const { mode, signal } = this.#asked.options;
+    return this.#internals.ask({ slots: mode === 'shared' ? sharedKind : exclusive, signal });
+  }
+
+  #hold(lock: LockHandle): void {
+    const lost = new AbortController();
+    const stopWatching = lock.watchDeletion(this.#internals.shared.store);
+    const lose = (): void => {
+      stopWatching();
+      const error = domException('AbortError', 'The lock was stolen, or its lease is over', lock.signal.reason);
+      this.#released.reject(error);
+      lost.abort(error);
+    };
+    if (lock.signal.aborted) lose();
+    else lock.signal.addEventListener('abort', lose, { once: true });
+
+    const waiting = this.#call(new WebLock(lock, lost.signal));
+    const settled = async (): Promise<void> => {
+      await this.#release(lock);
+      stopWatching();
+      this.#released.resolve(waiting);
+    };
+    waiting.then(settled, settled);
+  }
+
+  /** What the callback returns, as a promise; one that throws has returned a rejected one. */
+  #call(lock: HeldLock | null): Promise<unknown> {
+    const { callback } = this.#asked;
+    return new Promise((resolve) => {
+      resolve(callback(lock));
+    });
+  }
+
+  /** Whatever becomes of the release, the callback's result is the request's: a lock that cannot be deleted ends with its lease. */
+  #release(lock: LockHandle): Promise<void> {
+    const { logger } = this.#internals.shared;
+    const released = lock.release().catch((error: unknown) => {
+      logger.warn(`etcd-locker: ${String(error)}`);
+    });
+    return this.#turns.leave(lock.name, released);
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * "Snapshot the lock state": who holds and who waits, over all names and machines, as of one revision.
+ *
+ * The gates, read beside the entries, tell whose session each lease is. Who waits in this process and has no entry yet comes after those
+ * who have one, as in etcd; an entry of this process that stands for nobody any more is only on its way out.
+ */
+import { inTurns } from '../admission.ts';
+import type { Internals } from '../internals.ts';
+import { byCreateRevision, clientIdOf, gatesRange, leaseHex, modeOf, namesRange, queueRange, slotsOf } from '../keys.ts';
+import { byName } from '../list.ts';
+import type { KeyValue } from '../store/store.ts';
+import type { LockSnapshot } from './types.ts';
+
+type Info = LockSnapshot['held'][number];
+
+/** @throws {EtcdUnavailableError} nobody answered in time */
+export async function snapshot({ clientId, shared, lines }: Internals): Promise<LockSnapshot> {
+  const { store, prefix } = shared;
+  const { ranges } = await store.commit({
+    compare: [],
+    then: [{ range: { ...namesRange(prefix, ''), keysOnly: true } }, { range: gatesRange(prefix) }],
+    otherwise: [],
+  });
+  const [entries = [], gates = []] = ranges;
+  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, clientIdOf(value)]));
+  // Foreign ones, such as `etcdctl lock`, have nothing but their lease.
+  const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
+
+  const waiting = [...lines.waiting()];
+  const living = new Set([...waiting.map(({ key }) => key), ...lines.holding()]);
+  const present = entries.filter((entry) => living.has(entry.key) || clientOf(entry) !== clientId);
+  const found = new Set(present.map(({ key }) => key));
+
+  const held: KeyValue[] = [];
+  const pending: KeyValue[] = [];
+  const infos = new Map<KeyValue, Info>();
+  for (const [name, queue] of byName(prefix, present)) {
+    const range = queueRange(prefix, name);
+    for (const entry of queue) infos.set(entry, { name, mode: modeOf(slotsOf(range, entry.key)), clientId: clientOf(entry) });
+    const { holders, waiters } = inTurns(range, queue);
+    held.push(...holders);
+    pending.push(...waiters);
+  }
+  const inOrder = (list: KeyValue[]): Info[] => list.sort(byCreateRevision).flatMap((entry) => infos.get(entry) ?? []);
+  const notYet = waiting.filter(({ key }) => key === undefined || !found.has(key));
+  return {
+    held: inOrder(held),
+    pending: [...inOrder(pending), ...notYet.map(({ name, asked }): Info => ({ name, mode: modeOf(asked.slots), clientId }))],
+  };
+}
