@@ -6,6 +6,7 @@
  */
 import type { Waiting } from './caller.ts';
 import type { Clock, Instant } from './clock.ts';
+import { type Deferred, deferred } from './deferred.ts';
 import { Entry } from './entry.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { QueueRange } from './keys.ts';
@@ -52,6 +53,7 @@ export class Place {
   #replaces: Entry | undefined;
   /** Renewed for a caller who wants the whole TTL from now on. */
   #renewed: Entry | undefined;
+  #stood: Deferred<void> | undefined;
   #isWoken = false;
   #wake: () => void = () => undefined;
 
@@ -73,6 +75,12 @@ export class Place {
   /** Whether its caller has not been in etcd's queue yet. */
   get isToStand(): boolean {
     return this.#caller?.wasEnqueued === false;
+  }
+
+  /** Resolves once its caller stands in etcd's queue, or it has come to nothing. */
+  standing(): Promise<void> {
+    if (!this.isToStand) return Promise.resolve();
+    return (this.#stood ??= deferred()).promise;
   }
 
   /** The caller waits no more. */
@@ -114,6 +122,7 @@ export class Place {
       }
     }
     this.#drop();
+    this.#stood?.resolve();
     this.#line.ended(this);
   }
 
@@ -149,6 +158,7 @@ export class Place {
     const { asked } = caller;
     if (!caller.wasEnqueued) {
       caller.wasEnqueued = true;
+      this.#stood?.resolve();
       this.#line.stands(this);
     }
     if (!entry.bears(asked.value)) {
