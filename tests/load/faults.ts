@@ -1,0 +1,51 @@
+/** Faults one after another, none of them longer than a second or so, at a cluster behind proxies. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EtcdCluster, TcpProxy } from '../support/etcd.ts';
+
+/** Goes on until `signal` aborts, and then mends what is broken; answers how often each fault was there. */
+export async function injectFaults(
+  cluster: EtcdCluster,
+  proxies: readonly TcpProxy[],
+  signal: AbortSignal,
+): Promise<Record<string, number>> {
+  const faults: Record<string, (index: number) => Promise<void>> = {
+    async cut(index) {
+      await proxies[index]?.cut();
+      await sleep(200);
+      await proxies[index]?.restore();
+    },
+    async hang(index) {
+      proxies[index]?.hang();
+      await sleep(400);
+      proxies[index]?.resume();
+    },
+    async 'answers held back'(index) {
+      proxies[index]?.hangAnswers();
+      await sleep(400);
+      proxies[index]?.resume();
+    },
+    async delay(index) {
+      proxies[index]?.delay(20);
+      await sleep(400);
+      proxies[index]?.delay(0);
+    },
+    async restart(index) {
+      await cluster.members[index]?.kill();
+      await cluster.members[index]?.start();
+    },
+    async freeze(index) {
+      await cluster.members[index]?.freeze();
+      await sleep(300);
+      cluster.members[index]?.thaw();
+    },
+  };
+  const counts: Record<string, number> = {};
+  for (let round = 0; !signal.aborted; round += 1) {
+    for (const [name, fault] of Object.entries(faults)) {
+      await sleep(300);
+      await fault((round + Object.keys(counts).length) % proxies.length);
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  }
+  return counts;
+}
