@@ -13,6 +13,7 @@ import { queueRange, type QueueRange } from './keys.ts';
 import { LockHandle } from './lock.ts';
 import type { ResolvedLockOptions } from './options.ts';
 import { type Line, Place, type Shared } from './place.ts';
+import { quote } from './quote.ts';
 import { OutcomeUnknownError } from './store/store.ts';
 import { EntryGoneError } from './value-writer.ts';
 
@@ -206,7 +207,7 @@ export class NameQueue implements Line {
   #tell(caller: Waiting<LockHandle>, error: unknown): void {
     const { logger, requestTimeoutMs } = this.#shared;
     if (caller.wasEnqueued) {
-      logger.warn(`etcd-locker: still waiting for lock ${JSON.stringify(this.name)}: ${String(error)}`);
+      logger.warn(`etcd-locker: still waiting for lock ${quote(this.name)}: ${String(error)}`);
     } else if (this.#owed === undefined) {
       caller.reject(error);
     } else {

@@ -4,6 +4,7 @@
  * The ESM and the CommonJS build of this package may both be loaded in one process; their classes differ, so the brand
  * and the `code`, not `instanceof`, are what holds across them.
  */
+import { quote } from './quote.ts';
 
 const brand = Symbol.for('etcd-locker.error');
 
@@ -57,8 +58,8 @@ export class LockTimeoutError extends LockerError {
   readonly holder: string | undefined;
 
   constructor(lockName: string, timeoutMs: number, holder: string | undefined) {
-    const by = holder === undefined ? '' : `, held by ${JSON.stringify(abbreviate(holder))}`;
-    super(`Cannot acquire lock ${JSON.stringify(lockName)} within ${String(timeoutMs)} ms${by}`);
+    const by = holder === undefined ? '' : `, held by ${quote(abbreviate(holder))}`;
+    super(`Cannot acquire lock ${quote(lockName)} within ${String(timeoutMs)} ms${by}`);
     this.lockName = lockName;
     this.timeoutMs = timeoutMs;
     this.holder = holder;
@@ -84,7 +85,7 @@ export class LockLostError extends LockerError {
   readonly reason: LossReason;
 
   constructor(lockName: string, fencingToken: bigint, reason: LossReason) {
-    super(`Cannot keep lock ${JSON.stringify(lockName)} (token ${String(fencingToken)}): ${lossTexts[reason]}`);
+    super(`Cannot keep lock ${quote(lockName)} (token ${String(fencingToken)}): ${lossTexts[reason]}`);
     this.lockName = lockName;
     this.fencingToken = fencingToken;
     this.reason = reason;
@@ -98,7 +99,7 @@ export class LockReleasedError extends LockerError {
   readonly lockName: string;
 
   constructor(lockName: string) {
-    super(`Cannot use lock ${JSON.stringify(lockName)}: it was released`);
+    super(`Cannot use lock ${quote(lockName)}: it was released`);
     this.lockName = lockName;
   }
 }
@@ -138,11 +139,7 @@ export class EtcdAuthError extends LockerError {
   readonly code = 'ETCD_AUTH';
   readonly prefix: string;
 
-  constructor(
-    prefix: string,
-    reason: string,
-    remedy = `the role must be allowed to read and write under the prefix ${JSON.stringify(prefix)}`,
-  ) {
+  constructor(prefix: string, reason: string, remedy = `the role must be allowed to read and write under the prefix ${quote(prefix)}`) {
     super(`Cannot use etcd: ${reason}; ${remedy}`);
     this.prefix = prefix;
   }

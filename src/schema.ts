@@ -5,6 +5,7 @@ import { longestTimerMs } from './clock.ts';
 import { credentialIssues } from './credentials.ts';
 import { InvalidOptionsError, type OptionIssue } from './errors.ts';
 import { hostList, isHost, isSecure } from './host-url.ts';
+import { quote } from './quote.ts';
 import type { Store } from './store/store.ts';
 
 type Zod = typeof z;
@@ -19,7 +20,7 @@ const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0,
 
 const describe = (input: unknown): string => {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);
-  if (typeof input === 'string') return JSON.stringify(shortened(withoutSecrets(input)));
+  if (typeof input === 'string') return quote(shortened(withoutSecrets(input)));
   return Array.isArray(input) ? 'an array' : `a value of type ${typeof input}`;
 };
 

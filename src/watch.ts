@@ -9,6 +9,7 @@ import { inTurns } from './admission.ts';
 import { deferred } from './deferred.ts';
 import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf } from './keys.ts';
 import type { Context } from './session.ts';
+import { quote } from './quote.ts';
 import type { KeyValue, WatchEvent } from './store/store.ts';
 
 /** One entry of a name's queue. */
@@ -184,7 +185,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         if (this.#newest === undefined) {
           this.end(error);
         } else {
-          this.#context.logger.warn(`etcd-locker: the watch of ${JSON.stringify(this.#name)} tries again: ${String(error)}`);
+          this.#context.logger.warn(`etcd-locker: the watch of ${quote(this.#name)} tries again: ${String(error)}`);
           await this.#pause(Math.min(50 * 2 ** failures, 1_000));
         }
       }

@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLocker } from 'etcd-locker';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeAuthority } from '../support/certificates.ts';
+import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { follow } from '../support/fixtures-holding.ts';
+import { clientOf, outcomeOf, uses } from '../support/security-stage.ts';
+
+const authority = makeAuthority('test CA');
+const rootCertificate = authority.certificate;
+const client = authority.issue({ commonName: 'locker' });
+
+describe.skipIf(!(await canControlServers()))('mutual TLS', () => {
+  let server: EtcdServer;
+  beforeAll(async () => {
+    const mutual = { authority: rootCertificate, client };
+    server = await startEtcd({ tls: { server: authority.issue({ commonName: 'server' }), mutual } });
+  });
+  afterAll(() => server.stop());
+
+  test.each(Object.keys(uses))('%s() works with a certificate of the authority that the server trusts', async (method) => {
+    const { error } = await outcomeOf({ hosts: server.endpoint, credentials: { rootCertificate, ...clientOf(client) } }, method);
+
+    expect(error).toBeUndefined();
+  });
+
+  test('a lock outlives its TTL, and is handed over from locker to locker', async () => {
+    const options = { hosts: server.endpoint, credentials: { rootCertificate, ...clientOf(client) }, ttlMs: 2_000 };
+    await using holders = createLocker(options);
+    await using waiters = createLocker(options);
+    const lock = await holders.lock('renewed');
+    const waiting = follow(waiters.lock('renewed'));
+
+    await sleep(2_500);
+
+    expect([lock.held, waiting.isSettled]).toEqual([true, false]);
+    await lock.release();
+    expect((await waiting.promise).held).toBe(true);
+  });
+
+  test.each([
+    ['there is no client certificate', {}],
+    ['it is of another authority', clientOf(makeAuthority('another CA').issue({ commonName: 'locker' }))],
+    ['it has expired', clientOf(authority.issue({ commonName: 'locker', notAfter: new Date(Date.now() - 3_600_000) }))],
+  ])('each call rejects at once, and names the option, when %s', async (_, given) => {
+    const credentials = { rootCertificate, ...given };
+
+    const outcomes = await Promise.all(Object.keys(uses).map((method) => outcomeOf({ hosts: server.endpoint, credentials }, method)));
+
+    for (const { error, ms } of outcomes) {
+      expect(error).toMatchObject({ code: 'ETCD_AUTH' });
+      expect((error as Error).message).toContain('credentials.certChain');
+      expect(ms).toBeLessThan(2_500);
+    }
+  });
+});
