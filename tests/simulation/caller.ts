@@ -118,9 +118,15 @@ export class Caller {
     const signal = isAborted || prng.chance(0.2) ? new CountedSignal() : undefined;
     if (isAborted) this.#process.machine.after(abortMs, () => signal?.abort());
     const hasValue = prng.chance(0.9);
+    const slots = prng.pick(scenario.slots);
+    const isLimited = prng.chance(0.08);
+    const isRenewed = !prng.chance(0.08);
     return [
       {
         ttlMs,
+        ...(slots === 1 ? {} : slots === Infinity ? { mode: 'shared' } : { slots }),
+        ...(isLimited ? { maxHoldMs: prng.skewed(1, 3_000) } : {}),
+        ...(isRenewed ? {} : { renew: false }),
         ...(hasValue ? { value: `${this.#id}:${String(++this.#count)}` } : {}),
         ...(isTimed ? { timeoutMs } : {}),
         ...(signal === undefined ? {} : { signal: signal.signal }),

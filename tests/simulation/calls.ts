@@ -16,6 +16,7 @@ export interface Call {
   readonly signal: CountedSignal | undefined;
   /** What its entry bears from the beginning. */
   readonly value: string;
+  readonly slots: number;
   /** Whether it lines up in its process, or tries once beside the line. */
   readonly isInLine: boolean;
   readonly startedMs: number;

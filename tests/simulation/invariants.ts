@@ -39,10 +39,13 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
 }
 
 /** Nobody of one process is served before somebody who came earlier and still waits. */
-function checkOrder({ judge }: World, call: Call): void {
+function checkOrder({ judge, settledMs }: World, call: Call): void {
   if (!call.isInLine) return;
   for (const other of judge.pending) {
     if (other.process !== call.process || other.name !== call.name || !other.isInLine || hasGivenUp(other)) continue;
+    // Several of one kind may hold together and hear of it in any order; of another kind one may have been robbed of its place.
+    const isComparable = call.slots === other.slots ? call.slots === 1 : other.startedMs >= settledMs;
+    if (!isComparable) continue;
     if (other.startedMs < call.startedMs) judge.violated('order', `${call.id} was served before ${other.id}`);
   }
 }

@@ -33,7 +33,8 @@ export class Judge {
   readonly freedMs = new Map<string, number>();
   readonly #world: World;
   readonly #over: Held[] = [];
-  readonly #lastTokens = new Map<string, bigint>();
+  /** The highest token of each kind that held a name. */
+  readonly #lastTokens = new Map<string, Map<number, bigint>>();
   /** The values of the entries whose creation was confirmed to who sent it. */
   readonly #enqueued = new Set<string>();
   #acquired: Call[] = [];
@@ -65,6 +66,7 @@ export class Judge {
       options,
       signal,
       value: options.value ?? process.id,
+      slots: options.slots ?? (options.mode === 'shared' ? Infinity : 1),
       isInLine: kind === 'tryLock' ? (options.timeoutMs ?? 0) > 0 : options.timeoutMs !== 0,
       startedMs: this.#world.scheduler.nowMs,
       startedAwakeMs: machine.awakeMs,
@@ -101,17 +103,29 @@ export class Judge {
     }
     this.live.add(held);
     const tamperedAt = record.tamperedAt(held.token);
-    const last = this.#lastTokens.get(call.name) ?? 0n;
+    const last = this.#tokenBefore(call);
     // Where an outsider deleted the entry while the news of the lock was on its way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
-    if (held.token > last) this.#lastTokens.set(call.name, held.token);
+    this.#noteToken(call, held.token);
     if (tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
       this.violated('gone', `${String(held)} was told of its lock after its entry had been deleted`);
-    const leastMs = (1_000 * Math.ceil((call.options.ttlMs ?? 0) / 1_000)) / 3 - 1;
+    const { ttlMs = 0, maxHoldMs = Infinity } = call.options;
+    const leastMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
     if (lock.remainingMs < leastMs)
       this.violated('short', `${String(held)} has ${lock.remainingMs.toFixed(1)} ms left when it gets its lock`);
     if (lock.value !== call.value) this.violated('value', `${String(held)} has the value '${lock.value}', asked for was '${call.value}'`);
     return held;
+  }
+
+  /** The highest token that must be below that of the call: of one kind several may hold, and hear of it in any order. */
+  #tokenBefore({ name, slots }: Call): bigint {
+    const tokens = [...(this.#lastTokens.get(name) ?? [])].filter(([kind]) => kind !== slots || slots === 1).map(([, token]) => token);
+    return tokens.reduce((a, b) => (a > b ? a : b), 0n);
+  }
+
+  #noteToken({ name, slots }: Call, token: bigint): void {
+    const tokens = this.#lastTokens.get(name) ?? new Map<number, bigint>();
+    if (token > (tokens.get(slots) ?? 0n)) this.#lastTokens.set(name, tokens.set(slots, token));
   }
 
   #lost(held: Held, reason: unknown): void {
@@ -129,7 +143,8 @@ export class Judge {
     if (reason.reason === 'closed' && process.isOpen) this.violated('signal', `${String(held)}: its locker is not closed`);
     if (reason.reason === 'deleted' && record.find(name, held.token) !== undefined)
       this.violated('signal', `${String(held)} was lost as deleted, and is there`);
-    if (reason.reason !== 'closed' && isSettled)
+    const isAsked = reason.reason === 'max-hold' ? held.call.options.maxHoldMs !== undefined : held.call.options.renew === false;
+    if (reason.reason !== 'closed' && isSettled && !isAsked)
       this.violated('needless', `${String(held)} was lost while nothing goes wrong: ${reason.reason}`);
     this.#end(held);
   }

@@ -92,7 +92,15 @@ export class Record {
 
   /** Whether the entry of that token holds, by the rule of the design: all before it are of its kind, and fewer than its slots. */
   isAdmitted(name: string, token: bigint): boolean {
-    const entries = this.entries(name);
+    return this.#isAdmitted(this.entries(name), token);
+  }
+
+  /** Those of a queue that hold. */
+  holdersOf(entries: readonly KeyValue[]): readonly KeyValue[] {
+    return entries.filter(({ createRevision }) => this.#isAdmitted(entries, createRevision));
+  }
+
+  #isAdmitted(entries: readonly KeyValue[], token: bigint): boolean {
     const index = entries.findIndex(({ createRevision }) => createRevision === token);
     const [own] = entries.slice(index);
     if (index < 0 || own === undefined) return false;

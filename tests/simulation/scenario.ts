@@ -14,6 +14,8 @@ export interface Scenario {
   readonly callers: number;
   readonly names: readonly [string, ...string[]];
   readonly ttlsMs: readonly [number, ...number[]];
+  /** The kinds that are asked for; most runs mix none or all of them. */
+  readonly slots: readonly [number, ...number[]];
   readonly requestTimeoutMs: number;
   /** How long faults are injected. */
   readonly chaosMs: number;
@@ -48,6 +50,10 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
   const names = prng.pick([1, 1, 1, 2, 3]);
   const ttlsMs = prng.pick<readonly [number, ...number[]]>([[2_000], [3_000], [4_000, 2_000], [6_000], [8_000], [10_000, 3_000]]);
   const chaosMs = prng.pick([5_000, 10_000, 10_000, 20_000]);
+  // A draw of its own, so that it shifts no other.
+  const slots = new Prng(seed)
+    .fork('slots')
+    .pick<readonly [number, ...number[]]>([[1], [1], [1, Infinity], [1, 2, Infinity], [2], [1, 2, 3, Infinity]]);
   const wanted = <T extends number>(given: T | undefined, own: T): number => Math.min(given ?? own, own);
   const chosen = allNames.slice(1, wanted(reductions.names, names));
   return {
@@ -59,6 +65,7 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
     callers: wanted(reductions.callers, callers),
     names: [allNames[0], ...chosen],
     ttlsMs,
+    slots,
     requestTimeoutMs: prng.pick([400, 1_000, 1_000, 2_500]),
     chaosMs: wanted(reductions.chaosMs, chaosMs),
     pauseMs: prng.pick([50, 300, 300, 1_500]),

@@ -30,7 +30,7 @@ describe('the simulation', () => {
     console.log(figuresReport(seeds, 0, total, performance.now() - startedAt));
     const injected = faultKinds.filter((kind) => (total.faults.get(kind) ?? 0) > 0);
     expect(injected).toEqual(faultKinds);
-    expect([...total.losses.keys()].sort()).toEqual(['closed', 'deleted', 'expired']);
+    expect([...total.losses.keys()].sort()).toEqual(['closed', 'deleted', 'expired', 'max-hold']);
     expect(total.locks).toBeGreaterThan(20 * seeds);
   });
 

@@ -4,17 +4,20 @@ import type { Record } from './record.ts';
 
 export function stateProblem(record: Record, name: string, state: LockState): string | undefined {
   const { entries } = record.stateAt(name, state.revision);
-  const [head] = entries;
-  const [told] = state.holders;
+  const holders = record.holdersOf(entries);
   const at = `at r${String(state.revision)}`;
-  if (state.held !== (told !== undefined) || state.holders.length > 1) return `${at} it contradicts itself`;
-  if (head?.key !== told?.key || head?.createRevision !== told?.fencingToken)
-    return `${at} it tells ${told?.key ?? 'nobody'}, the holder was ${head?.key ?? 'nobody'}`;
-  if (head?.value !== told?.value) return `${at} it tells the value '${told?.value ?? ''}', it was '${head?.value ?? ''}'`;
-  if (told !== undefined && told.foreign !== record.kindOf(told.key).foreign) return `${at} it takes ${told.key} for somebody else's`;
-  if (state.waiting !== Math.max(0, entries.length - 1)) return `${at} it tells of ${String(state.waiting)} waiters`;
+  if (state.held !== state.holders.length > 0) return `${at} it contradicts itself`;
+  const told = state.holders.map(({ key, fencingToken, value }) => `${key} (token ${String(fencingToken)}) '${value}'`).join(', ');
+  const were = holders.map(({ key, createRevision, value }) => `${key} (token ${String(createRevision)}) '${value}'`).join(', ');
+  if (told !== were) return `${at} it tells ${told}, the holders were ${were}`;
+  for (const { key, mode, slots, foreign } of state.holders) {
+    const kind = record.kindOf(key);
+    if (mode !== kind.mode || slots !== kind.slots || foreign !== kind.foreign) return `${at} it takes ${key} for what it is not`;
+  }
+  if (state.waiting !== entries.length - holders.length) return `${at} it tells of ${String(state.waiting)} waiters`;
   return undefined;
 }
 
-export const isDifferent = (a: LockState, b: LockState): boolean =>
-  a.holders[0]?.fencingToken !== b.holders[0]?.fencingToken || a.holders[0]?.value !== b.holders[0]?.value;
+export const isDifferent = (a: LockState, b: LockState): boolean => keyOf(a) !== keyOf(b);
+
+const keyOf = ({ holders }: LockState): string => JSON.stringify(holders.map(({ fencingToken, value }) => [String(fencingToken), value]));
