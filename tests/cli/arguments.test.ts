@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest';
+import { parseCommand } from '../../src/cli/arguments.ts';
+import { parseDuration } from '../../src/cli/duration.ts';
+import { helpText } from '../../src/cli/help.ts';
+import { optionNames, optionTable } from '../../src/cli/option-table.ts';
+import { cell, table } from '../../src/cli/table.ts';
+
+const parse = (line: string, env: NodeJS.ProcessEnv = {}) => parseCommand(line.split(' ').filter(Boolean), env);
+
+test.each([
+  ['30s', 30_000],
+  ['500ms', 500],
+  ['1m30s', 90_000],
+  ['1.5h', 5_400_000],
+  ['0', 0],
+  ...['', '5', '5 s', 's', '-5s', '1d', '1e3s', '10S', '5s '].map((text) => [text, undefined] as const),
+])('parseDuration() reads %j as %s', (text, ms) => {
+  expect(parseDuration(text)).toBe(ms);
+});
+
+test('parseCommand() takes what comes after -- as it is', () => {
+  expect(parse('--ttl 20s a -- b --ttl 5 -- -x')).toMatchObject({
+    kind: 'run',
+    name: 'a',
+    file: 'b',
+    args: ['--ttl', '5', '--', '-x'],
+    lock: { ttlMs: 20_000 },
+  });
+});
+
+test('parseCommand() tells a lock of a name from the word', () => {
+  expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
+  expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
+  expect(parse('list')).toMatchObject({ kind: 'list', name: '' });
+});
+
+test.each([
+  ['', 1_500 / 2],
+  ['--ttl 2s', 250],
+  ['--ttl 30s', 1_500],
+  ['--ttl 30s --grace 4s', 4_000],
+  ['--grace 0', 0],
+])('parseCommand() leaves half of the margin to the command: %j is %s ms', (options, graceMs) => {
+  expect(parse(`${options} a -- b`)).toMatchObject({ graceMs });
+});
+
+test.each([
+  ['', 'NAME: expected'],
+  ['a', '"a": expected -- and a command'],
+  ['a --', 'COMMAND: expected'],
+  ['-- b', 'NAME: expected'],
+  ['a b -- c', 'NAME: expected one name'],
+  ['inspect', 'NAME: expected the name of a lock after inspect'],
+  ['watch a b', 'NAME: expected one name after watch'],
+  ['--unknown a -- b', '--unknown: expected an option'],
+  ['-x a -- b', '-x: expected an option'],
+  ['--try=yes a -- b', '--try: expected no value'],
+  ['--ttl', '--ttl: expected DURATION after it'],
+  ['--value --try a -- b', '--value: expected TEXT after it'],
+  ['--ttl 5 a -- b', '--ttl: expected a duration such as 30s'],
+  ['--grace 30d a -- b', '--grace: expected a duration'],
+  ['--slots 0 a -- b', '--slots: expected a whole number from 1'],
+  ['--slots 1.5 a -- b', '--slots: expected a whole number'],
+  ['--try --timeout 1s a -- b', '--try: expected without --timeout'],
+  ['--shared --slots 2 a -- b', '--shared: expected without --slots'],
+  ['--ttl 5s list', '--ttl: expected only options of `list`'],
+  ['--json a -- b', '--json: expected only options of `NAME -- COMMAND`'],
+  ['--cert x a -- b', '--cacert: expected a file'],
+  ['--cacert /nonexistent a -- b', '--cacert: expected a file that can be read, got "/nonexistent" (ENOENT)'],
+  ['--cacert x --cert y a -- b', '--key: expected a file'],
+  ['--user me a -- b', '--user: expected a password in ETCDCTL_PASSWORD'],
+  ['--password-file x a -- b', '--password-file: expected --user'],
+])('parseCommand() refuses %j and says: %s', (line, message) => {
+  expect(() => parse(line)).toThrow(message);
+});
+
+test('parseCommand() takes no password on the command line, and does not repeat it', () => {
+  expect(() => parse('--user me:sesame a -- b')).toThrow(/^--user: expected a name alone(?!.*sesame)/);
+});
+
+test.each([
+  [{ ETCDCTL_USER: 'me:a:b' }, '', { username: 'me', password: 'a:b' }],
+  [{ ETCDCTL_USER: 'me', ETCDCTL_PASSWORD: 'c' }, '', { username: 'me', password: 'c' }],
+  [{ ETCDCTL_PASSWORD: 'c' }, '--user you', { username: 'you', password: 'c' }],
+  [{ ETCDCTL_USER: 'me:a' }, '--user me', { username: 'me', password: 'a' }],
+])('parseCommand() finds user and password in %j with %j', (env, options, auth) => {
+  expect(parse(`${options} a -- b`, env)).toMatchObject({ locker: { auth } });
+});
+
+test('parseCommand() never takes the password of another user', () => {
+  expect(() => parse('--user you a -- b', { ETCDCTL_USER: 'me:a' })).toThrow('--user: expected a password');
+});
+
+test.each([
+  ['--hosts a:1,b:2 --hosts c x -- y', {}, ['a:1', 'b:2', 'c']],
+  ['x -- y', { ETCDCTL_ENDPOINTS: 'a:1, b:2' }, ['a:1', 'b:2']],
+  ['--hosts c x -- y', { ETCDCTL_ENDPOINTS: 'a:1' }, ['c']],
+  ['x -- y', { ETCDCTL_ENDPOINTS: '' }, undefined],
+])('parseCommand() finds the hosts in %j with %j', (line, env, hosts) => {
+  expect(parse(line, env)).toMatchObject({ locker: { hosts } });
+});
+
+test('helpText() tells each option, its value and its variable, in lines of at most 100 characters', () => {
+  const lines = helpText().split('\n');
+
+  for (const name of optionNames) {
+    const { value, env } = optionTable[name];
+    const at = lines.findIndex((line) => new RegExp(`^ {2}(-\\w, )?--${name}${value === undefined ? '' : ` ${value}`}  +\\w`).test(line));
+    expect(at, name).toBeGreaterThan(0);
+    if (env !== undefined) expect(lines.slice(at, at + 4).join(' ')).toContain(`[${env}]`);
+  }
+  expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(100);
+});
+
+test('table() lines up its columns and lets nothing through that a terminal obeys', () => {
+  expect(
+    table([
+      ['A', 'B'],
+      ['long', cell('x\u001b[31m\u009b\n\u202e')],
+      ['', 'y'],
+    ]),
+  ).toBe('A     B\nlong  x\\u001b[31m\\u009b\\u000a\\u202e\n      y\n');
+  expect(cell('é'.repeat(100))).toBe(`${'é'.repeat(59)}…`);
+});

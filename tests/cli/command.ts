@@ -1,0 +1,40 @@
+/** The command as it was built, as a process of its own. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { TestProcess, type Ending } from '../support/processes.ts';
+
+export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** No variable of the machine's own for etcdctl may get in. */
+const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCDCTL_')));
+
+type Env = Readonly<Record<string, string>>;
+
+export const start = (args: readonly string[], env: Env = {}): TestProcess =>
+  new TestProcess(process.execPath, [main, ...args], { ...clean, ...env });
+
+export interface Outcome extends Ending {
+  readonly stdout: string;
+}
+
+/** Runs it to its end. */
+export function outcome(args: readonly string[], env: Env = {}): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [main, ...args], { env: { ...clean, ...env } }, (_, stdout, stderr) => {
+      resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr });
+    });
+  });
+}
+
+/** A script for `node -e` as the command under the lock: it tells where it is, a line each. */
+export const script = (text: string): string[] => ['--', process.execPath, '-e', text];
+
+/** Stays until it is told to go, and tells the signals that reach it. */
+export const listener = (then = 'process.exit(0)'): string[] =>
+  script(
+    `let n = 0;
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'])
+      process.on(name, () => { console.log(name + ' ' + ++n); if (name === 'SIGTERM') { ${then} } });
+    setInterval(() => {}, 1000);
+    console.log('working ' + process.pid);`,
+  );

@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { EtcdServer } from '../support/etcd.ts';
+import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
+import { listener, outcome, script, start } from './command.ts';
+
+let stage: Stage<EtcdServer>;
+let options: string[];
+beforeAll(async () => {
+  stage = await openStage();
+  options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const run = (...args: string[]) => outcome([...options, ...args]);
+const launch = (...args: string[]) => start([...options, ...args]);
+
+describe('etcd-locker NAME -- COMMAND', { concurrent: true }, () => {
+  test('runs the command under the lock and tells it which', async () => {
+    const locker = stage.createLocker();
+    const child = launch(
+      '--value',
+      'night shift',
+      'env',
+      ...script('console.log(JSON.stringify({ step: "env", ...process.env })); process.stdin.resume(); setTimeout(() => {}, 1500)'),
+    );
+    const { ETCD_LOCKER_NAME, ETCD_LOCKER_KEY, ETCD_LOCKER_TOKEN } = await child.reached('env');
+
+    const { holders } = await locker.inspect('env');
+
+    expect(holders).toMatchObject([{ value: 'night shift', key: ETCD_LOCKER_KEY, foreign: false }]);
+    expect([ETCD_LOCKER_NAME, ETCD_LOCKER_TOKEN]).toEqual(['env', String(holders[0]?.fencingToken)]);
+    expect(await child.ended).toEqual({ code: 0, signal: null, stderr: '' });
+    expect((await locker.inspect('env')).held).toBe(false);
+  });
+
+  test('takes the hosts from ETCDCTL_ENDPOINTS', async () => {
+    const { code, stdout } = await outcome(['--prefix', stage.prefix, 'hosts', ...script('console.log("done")')], {
+      ETCDCTL_ENDPOINTS: stage.server.endpoints.join(','),
+    });
+
+    expect([code, stdout]).toEqual([0, 'done\n']);
+  });
+
+  test.each([
+    ['a status', script('process.exit(42)'), { code: 42, signal: null, stderr: '' }],
+    ['a signal', script('process.kill(process.pid, "SIGTERM")'), { code: null, signal: 'SIGTERM', stderr: '' }],
+    ['SIGKILL', script('process.kill(process.pid, "SIGKILL")'), { code: null, signal: 'SIGKILL', stderr: '' }],
+    ['a signal that leaves a core', ['--', 'sh', '-c', 'ulimit -c 0; kill -QUIT $$'], { code: 131, signal: null, stderr: '' }],
+    [
+      'no such command',
+      ['--', 'no-such-command'],
+      { code: 127, signal: null, stderr: 'etcd-locker: cannot run "no-such-command": no such command\n' },
+    ],
+    ['a folder', ['--', '/'], { code: 126, signal: null }],
+  ])('ends as the command does: %s', async (what, command, ending) => {
+    expect(await run(what, ...command)).toMatchObject(ending);
+  });
+
+  test('exits 75 at once with --try, and after the time with --timeout, while another holds', async () => {
+    await using lock = await stage.createLocker({ value: 'somebody' }).lock('taken');
+    expect(await run('--try', 'taken', '--', 'echo', 'no')).toEqual({
+      code: 75,
+      signal: null,
+      stdout: '',
+      stderr: 'etcd-locker: lock "taken" is taken\n',
+    });
+    expect(await run('--timeout', '200ms', 'taken', '--', 'echo', 'no')).toEqual({
+      code: 75,
+      signal: null,
+      stdout: '',
+      stderr: 'etcd-locker: Cannot acquire lock "taken" within 200 ms, held by "somebody"\n',
+    });
+    expect(lock.held).toBe(true);
+  });
+
+  test('exits 69 where etcd cannot be reached', async () => {
+    expect(await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', 'x', '--', 'true'])).toMatchObject({
+      code: 69,
+      stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd within 300 ms: 127\.0\.0\.1:1 [^\n]*\n$/) as string,
+    });
+  });
+
+  test.each([
+    [['--ttl', '1s', 'x', '--', 'true'], '--ttl: expected at least 2000 ms, got 1000'],
+    [['--hosts', 'a b', 'x', '--', 'true'], '--hosts: expected one host'],
+    [['', '--', 'true'], 'NAME: expected a name, got an empty string'],
+  ])('exits 64 with one line that names the option: %j', async (args, message) => {
+    const { code, stderr } = await outcome(args);
+
+    expect(code).toBe(64);
+    expect(stderr).toMatch(/^etcd-locker: [^\n]+ \(see etcd-locker --help\)\n$/);
+    expect(stderr).toContain(message);
+  });
+
+  test('lets as many hold together as --slots says, and sharers with --shared', async () => {
+    for (const [kind, name] of [
+      [['--slots', '2'], 'slots'],
+      [['--shared'], 'shared'],
+    ] as const) {
+      const one = launch(...kind, name, ...listener());
+      const two = launch(...kind, name, ...listener());
+      await Promise.all([one.reached(/^working/), two.reached(/^working/)]);
+      expect((await run('--try', name, '--', 'true')).code).toBe(75);
+      expect((await run('--try', ...kind, name, '--', 'true')).code).toBe(name === 'shared' ? 0 : 75);
+      // Killed, they would leave their commands behind.
+      for (const child of [one, two]) child.signal('SIGTERM');
+      for (const child of [one, two]) expect((await child.ended).code).toBe(0);
+    }
+  });
+
+  test('passes signals on, each once, and lives until the command ends', async () => {
+    const child = launch('signals', ...listener('process.exit(7)'));
+    await child.reached(/^working/);
+    for (const [index, signal] of (['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'] as const).entries()) {
+      child.signal(signal);
+      await child.reached(`${signal} ${String(index + 1)}`);
+    }
+
+    expect(await child.ended).toEqual({ code: 7, signal: null, stderr: '' });
+    expect(child.steps).toHaveLength(7);
+    expect(await stage.etcd.entries('signals')).toEqual([]);
+  });
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('leaves the queue and dies of %s that comes while it waits', async (signal) => {
+    const lock = await stage.createLocker().lock(signal);
+    const child = launch(signal, '--', 'echo', 'no');
+    await stage.queued(signal, 2);
+    child.signal('SIGUSR1'); // is for the command, which is not there yet
+
+    child.signal(signal);
+
+    expect(await child.ended).toEqual({ code: null, signal, stderr: '' });
+    expect(child.steps).toEqual([]);
+    expect(await stage.etcd.entries(signal)).toHaveLength(1);
+    await lock.release();
+  });
+
+  test('stops the command when its key is deleted, and exits 75 whatever that says', async () => {
+    const child = launch('--ttl', '3s', '--grace', '5s', 'deleted', ...listener());
+    await child.reached(/^working/);
+    const [entry] = await stage.etcd.entries('deleted');
+    await stage.etcd.delete(entry?.key ?? '');
+
+    const { code, stderr } = await child.ended;
+
+    expect(code).toBe(75);
+    expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
+    expect(stderr).toMatch(
+      /Cannot keep lock "deleted" .*its key in etcd was deleted; stopping the command\n.*ended with status 0 after the lock was lost\n$/,
+    );
+  });
+
+  test('gives the lock up when a command has ended that left something in the background', async () => {
+    expect(await run('background', '--', 'sh', '-c', 'sleep 2 >/dev/null 2>&1 & exit 3')).toMatchObject({ code: 3 });
+    expect(await stage.etcd.entries('background')).toEqual([]);
+  });
+});
+
+test('leaves no key and no lease', async () => {
+  await eventually(async () => {
+    expect(await stage.etcd.leases()).toEqual([]);
+  });
+});
