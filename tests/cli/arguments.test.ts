@@ -7,13 +7,13 @@ import { cell, table } from '../../src/cli/table.ts';
 
 const parse = (line: string, env: NodeJS.ProcessEnv = {}) => parseCommand(line.split(' ').filter(Boolean), env);
 
-test.each([
+test.each<[text: string, ms: number | undefined]>([
   ['30s', 30_000],
   ['500ms', 500],
   ['1m30s', 90_000],
   ['1.5h', 5_400_000],
   ['0', 0],
-  ...['', '5', '5 s', 's', '-5s', '1d', '1e3s', '10S', '5s '].map((text) => [text, undefined] as const),
+  ...['', '5', '5 s', 's', '-5s', '1d', '1e3s', '10S', '5s '].map((text): [string, undefined] => [text, undefined]),
 ])('parseDuration() reads %j as %s', (text, ms) => {
   expect(parseDuration(text)).toBe(ms);
 });

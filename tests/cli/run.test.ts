@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EtcdServer } from '../support/etcd.ts';
-import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
+import { openStage, type Stage } from '../support/integration-stage.ts';
 import { listener, outcome, script, start } from './command.ts';
 
 let stage: Stage<EtcdServer>;
@@ -9,6 +9,7 @@ beforeAll(async () => {
   stage = await openStage();
   options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
 });
+// It also asserts that no key and no lease is left of any command.
 afterAll(() => stage[Symbol.asyncDispose]());
 
 const run = (...args: string[]) => outcome([...options, ...args]);
@@ -153,11 +154,5 @@ describe('etcd-locker NAME -- COMMAND', { concurrent: true }, () => {
   test('gives the lock up when a command has ended that left something in the background', async () => {
     expect(await run('background', '--', 'sh', '-c', 'sleep 2 >/dev/null 2>&1 & exit 3')).toMatchObject({ code: 3 });
     expect(await stage.etcd.entries('background')).toEqual([]);
-  });
-});
-
-test('leaves no key and no lease', async () => {
-  await eventually(async () => {
-    expect(await stage.etcd.leases()).toEqual([]);
   });
 });
