@@ -1,0 +1,23 @@
+/**
+ * Web Locks, clause by clause, on the memory store and on etcd. What concerns the arguments runs on Node's own `navigator.locks` too,
+ * where there is one: a proof that it asks for what the specification says. The rest of Node's own goes other ways: it calls the callback
+ * in the turn of the request.
+ */
+import { describe, inject } from 'vitest';
+import { nodeLocks, openOn, openReference } from '../support/fixtures-web-locks.ts';
+import { openEtcd, openMemory } from '../support/fixtures.ts';
+import { webLocksArguments } from './suites/web-locks-arguments.ts';
+import { webLocksRequest } from './suites/web-locks-request.ts';
+
+describe.each([
+  ['memory', openMemory],
+  ['etcd', () => openEtcd(inject('etcdEndpoints'))],
+])('Web Locks on %s', (_, open) => {
+  webLocksArguments(openOn(open));
+  webLocksRequest(openOn(open));
+});
+
+describe.runIf(nodeLocks !== undefined)("Web Locks: Node's own", () => {
+  if (nodeLocks === undefined) return;
+  webLocksArguments(openReference(nodeLocks), true);
+});

@@ -1,0 +1,79 @@
+/** What the tests of Web Locks run on: lock managers that share one origin, on a store of ours or Node's own for reference. */
+import type { Lock, LockManager, LockOptions } from 'etcd-locker/web-locks';
+import { webLocks } from 'etcd-locker/web-locks';
+import { expect, vi } from 'vitest';
+import { deferred } from '../../src/deferred.ts';
+import type { OpenFixture } from './fixtures.ts';
+
+export interface LocksFixture extends AsyncDisposable {
+  /** One client's, and another one's where there can be several. */
+  readonly locks: LockManager;
+  /** Tries `check` until it passes. */
+  readonly until: (check: () => unknown) => Promise<void>;
+}
+
+export type OpenLocks = () => Promise<LocksFixture>;
+
+export const openOn = (open: OpenFixture): OpenLocks => {
+  return async () => {
+    const fixture = await open();
+    const locks = webLocks(fixture.createLocker());
+    return { locks, until: fixture.until, [Symbol.asyncDispose]: () => fixture[Symbol.asyncDispose]() };
+  };
+};
+
+/** `navigator.locks` of this Node, where it has them. */
+export const nodeLocks = (globalThis.navigator as { readonly locks?: LockManager } | undefined)?.locks;
+
+export const openReference = (locks: LockManager): OpenLocks => {
+  const until: LocksFixture['until'] = async (check) => {
+    await vi.waitFor(check, { timeout: 5_000, interval: 5 });
+  };
+  return () =>
+    Promise.resolve({
+      locks,
+      until,
+      // What a test that failed has left must not fail those after it.
+      [Symbol.asyncDispose]: () =>
+        until(async () => {
+          const { held = [], pending = [] } = await locks.query();
+          for (const { name = '' } of held) await locks.request(name, { steal: true }, () => undefined);
+          expect([...held, ...pending]).toEqual([]);
+        }),
+    });
+};
+
+export interface Held<L extends Lock | null = Lock | null> {
+  readonly lock: L;
+  /** What `request` returned. */
+  readonly request: Promise<unknown>;
+  /** Lets the callback's promise be fulfilled. */
+  readonly release: (value?: unknown) => void;
+  readonly fail: (reason: unknown) => void;
+}
+
+interface Requesting<L extends Lock | null> {
+  request: (name: string, options: LockOptions, callback: (lock: L | null) => unknown) => Promise<unknown>;
+}
+
+/** Resolves once the callback was called; its promise is then in the hands of the test. */
+export function hold<L extends Lock>(locks: Requesting<L>, name: string, options: LockOptions = {}): Promise<Held<L | null>> {
+  const result = deferred<unknown>();
+  return new Promise((resolve, reject) => {
+    const request = locks.request(name, options, (lock) => {
+      resolve({ lock, request, release: result.resolve, fail: result.reject });
+      return result.promise;
+    });
+    request.catch(reject);
+  });
+}
+
+/** The name and, for a DOMException, that it is one; the errors of the specification have nothing else to tell them apart. */
+export async function kindOf(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    return { resolved: await promise };
+  } catch (error) {
+    if (error instanceof DOMException) return `DOMException ${error.name}`;
+    return error instanceof TypeError ? 'TypeError' : error;
+  }
+}
