@@ -7,6 +7,7 @@ import { describe, inject } from 'vitest';
 import { nodeLocks, openOn, openReference } from '../support/fixtures-web-locks.ts';
 import { openEtcd, openMemory } from '../support/fixtures.ts';
 import { webLocksArguments } from './suites/web-locks-arguments.ts';
+import { webLocksMachines } from './suites/web-locks-machines.ts';
 import { webLocksRequest } from './suites/web-locks-request.ts';
 
 describe.each([
@@ -15,6 +16,7 @@ describe.each([
 ])('Web Locks on %s', (_, open) => {
   webLocksArguments(openOn(open));
   webLocksRequest(openOn(open));
+  webLocksMachines(open);
 });
 
 describe.runIf(nodeLocks !== undefined)("Web Locks: Node's own", () => {
