@@ -13,14 +13,34 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['tests/**/*.test.ts'],
-    globalSetup: ['tests/support/global-setup.ts'],
+    globalSetup: ['tests/support/global-setup.ts', 'tests/fault/global-setup.ts'],
     setupFiles: ['tests/support/leak-check.ts'],
     dangerouslyIgnoreUnhandledErrors: false,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     // Real servers and processes share the machine: more at once than it has cores makes them slow, not the run fast.
     maxWorkers: 2,
-    typecheck: { enabled: true, include: ['tests/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+    typecheck: { enabled: true, include: ['tests/types/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'tests',
+          include: ['tests/**/*.test.ts'],
+          exclude: ['tests/fault/**'],
+        },
+      },
+      // After all others and one file after the other: each has a cluster and many processes.
+      {
+        extends: true,
+        test: {
+          name: 'fault',
+          include: ['tests/fault/*.test.ts'],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+          typecheck: { enabled: false },
+        },
+      },
+    ],
   },
 });

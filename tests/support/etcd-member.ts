@@ -14,6 +14,8 @@ export interface MemberPlan {
   readonly etcd: string;
   readonly clientPort: number;
   readonly peerPort: number;
+  /** Where the other members reach it. @default `peerPort` */
+  readonly advertisedPeerPort?: number | undefined;
   readonly dataDir: string;
   /** All flags that are not about this member's own name, ports and data. */
   readonly args: readonly string[];
@@ -40,7 +42,7 @@ export class EtcdMember {
     this.name = plan.name;
     this.dataDir = plan.dataDir;
     this.endpoint = `127.0.0.1:${String(plan.clientPort)}`;
-    this.peerUrl = `http://127.0.0.1:${String(plan.peerPort)}`;
+    this.peerUrl = `http://127.0.0.1:${String(plan.advertisedPeerPort ?? plan.peerPort)}`;
   }
 
   /** undefined while it does not run. */
@@ -117,12 +119,12 @@ export class EtcdMember {
   }
 
   async #spawn(): Promise<ChildProcess> {
-    const { etcd, name, dataDir, args, tls } = this.#plan;
+    const { etcd, name, dataDir, args, peerPort, tls } = this.#plan;
     const client = `${tls === undefined ? 'http' : 'https'}://${this.endpoint}`;
     const flags = [
       ...['--name', name, '--data-dir', join(dataDir, 'data')],
       ...['--listen-client-urls', client, '--advertise-client-urls', client],
-      ...['--listen-peer-urls', this.peerUrl, '--initial-advertise-peer-urls', this.peerUrl],
+      ...['--listen-peer-urls', `http://127.0.0.1:${String(peerPort)}`, '--initial-advertise-peer-urls', this.peerUrl],
       ...args,
     ];
     const [file = etcd, ...rest] = [...(await leash()), etcd, ...flags];

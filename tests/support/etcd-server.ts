@@ -12,6 +12,7 @@ import { EtcdMember, PortTakenError } from './etcd-member.ts';
 import { describeEtcd, findEtcd, type EtcdSource } from './etcd-source.ts';
 import { forgetFolder, rememberFolder } from './leftovers.ts';
 import { freePorts } from './ports.ts';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
 export interface EtcdOptions {
   /** More flags for etcd. */
@@ -30,6 +31,11 @@ export interface ServerTls {
   readonly server: Identity;
   /** Clients must have a certificate of this authority; `client` is such a one. */
   readonly mutual?: { readonly authority: Buffer; readonly client: Identity };
+}
+
+export interface EtcdClusterOptions extends EtcdOptions {
+  /** The members reach each other through proxies, so that isolate() can come between them. @default false */
+  readonly isolable?: boolean;
 }
 
 export interface EtcdServerOptions extends EtcdOptions {
@@ -54,6 +60,10 @@ export interface EtcdServer extends AsyncDisposable {
 export interface EtcdCluster extends EtcdServer {
   /** Waits for one where there is none yet; a frozen member is passed over. */
   leader(): Promise<EtcdMember>;
+  /** The other members do not reach it any more, nor it them; clients still reach all. For a cluster that is `isolable`. */
+  isolate(member: EtcdMember): Promise<void>;
+  /** Ends isolate(). */
+  rejoin(): void;
 }
 
 type BinarySource = Extract<EtcdSource, { kind: 'binary' }>;
@@ -74,7 +84,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
 }
 
 /** @throws {Error} where there is no etcd binary, see canControlServers() */
-export async function startCluster(size = 3, options: EtcdOptions = {}): Promise<EtcdCluster> {
+export async function startCluster(size = 3, options: EtcdClusterOptions = {}): Promise<EtcdCluster> {
   const source = await findEtcd();
   if (source.kind !== 'binary') {
     throw new Error(`Cannot start a cluster of ${String(size)}: ${describeEtcd(source)} gives no processes of our own`);
@@ -82,20 +92,27 @@ export async function startCluster(size = 3, options: EtcdOptions = {}): Promise
   return startMembers(source, size, options);
 }
 
-async function startMembers(source: BinarySource, size: number, options: EtcdServerOptions): Promise<EtcdCluster> {
+async function startMembers(source: BinarySource, size: number, options: EtcdServerOptions & EtcdClusterOptions): Promise<EtcdCluster> {
   const flags = await flagsFor(source, options);
   for (let attempt = 1; ; attempt++) {
     const folder = mkdtempSync(join(tmpdir(), 'etcd-'));
     rememberFolder(folder);
-    const members = await planMembers(source.etcd, size, folder, [...flags, ...tlsFlags(folder, options.tls)], options);
+    const { members, borders } = await planMembers({
+      etcd: source.etcd,
+      size,
+      folder,
+      flags: [...flags, ...tlsFlags(folder, options.tls)],
+      options,
+    });
     const stop = async (): Promise<void> => {
       await Promise.all(members.map((member) => member.kill()));
+      await Promise.all([...borders.values()].map((border) => border.close()));
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
       forgetFolder(folder);
     };
     try {
       await Promise.all(members.map((member) => member.start()));
-      return ownServer(source, members, stop, asker(options.tls));
+      return ownServer(source, members, borders, stop, asker(options.tls));
     } catch (error) {
       await stop();
       if (!(error instanceof PortTakenError) || options.port !== undefined || attempt === 5) throw error;
@@ -114,24 +131,61 @@ async function flagsFor(source: BinarySource, options: EtcdServerOptions): Promi
   ];
 }
 
-async function planMembers(
-  etcd: string,
-  size: number,
-  folder: string,
-  flags: readonly string[],
-  { port, tls }: EtcdServerOptions,
-): Promise<EtcdMember[]> {
+interface ClusterPlan {
+  readonly etcd: string;
+  readonly size: number;
+  readonly folder: string;
+  readonly flags: readonly string[];
+  readonly options: EtcdServerOptions & EtcdClusterOptions;
+}
+
+/** Through which the others reach a member. */
+type Borders = ReadonlyMap<EtcdMember, TcpProxy>;
+
+async function planMembers({ etcd, size, folder, flags, options }: ClusterPlan): Promise<Planned> {
+  const { port, isolable = false, tls } = options;
   const ports = await freePorts(2 * size);
-  const plans = Array.from({ length: size }, (_, index) => {
-    const name = `m${String(index + 1)}`;
-    const dataDir = join(folder, name);
-    mkdirSync(dataDir);
-    const [freePort = 0, peerPort = 0] = ports.slice(2 * index);
-    return { name, dataDir, etcd, clientPort: port ?? freePort, peerPort };
-  });
-  const all = plans.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${String(peerPort)}`).join(',');
+  const plans = await Promise.all(
+    Array.from({ length: size }, async (_, index) => {
+      const name = `m${String(index + 1)}`;
+      const dataDir = join(folder, name);
+      mkdirSync(dataDir);
+      const [freePort = 0, peerPort = 0] = ports.slice(2 * index);
+      const border = isolable ? await startTcpProxy(`127.0.0.1:${String(peerPort)}`) : undefined;
+      const advertisedPeerPort = border === undefined ? undefined : portOf(border.endpoint);
+      return { name, dataDir, etcd, clientPort: port ?? freePort, peerPort, advertisedPeerPort, border };
+    }),
+  );
+  const all = plans
+    .map(({ name, peerPort, advertisedPeerPort = peerPort }) => `${name}=http://127.0.0.1:${String(advertisedPeerPort)}`)
+    .join(',');
   const args = ['--initial-cluster', all, '--initial-cluster-token', folder, ...flags];
-  return plans.map((plan) => new EtcdMember({ ...plan, args, tls: asker(tls) }));
+  const borders = new Map<EtcdMember, TcpProxy>();
+  const members = plans.map(({ border, ...plan }) => {
+    const member = new EtcdMember({ ...plan, args, tls: asker(tls) });
+    if (border !== undefined) borders.set(member, border);
+    return member;
+  });
+  return { members, borders };
+}
+
+interface Planned {
+  readonly members: readonly EtcdMember[];
+  readonly borders: Borders;
+}
+
+const portOf = (endpoint: string): number => Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
+
+/** Members say who they are at the beginning of every connection to another. */
+async function isolate(borders: Borders, isolated: EtcdMember): Promise<void> {
+  const own = borders.get(isolated);
+  if (own === undefined) throw new Error(`Cannot isolate etcd member ${isolated.name}: its cluster is not isolable`);
+  const { memberId } = await memberStatus(isolated.endpoint);
+  const from = `x-server-from: ${BigInt(memberId).toString(16)}\r`;
+  for (const border of borders.values()) {
+    if (border === own) border.hang();
+    else border.hang((opening) => opening.toLowerCase().includes(from));
+  }
 }
 
 /** Who the tests' own questions come from; undefined where they are asked plainly. */
@@ -155,11 +209,20 @@ function tlsFlags(folder: string, tls: ServerTls | undefined): string[] {
 function ownServer(
   source: BinarySource,
   members: readonly EtcdMember[],
+  borders: Borders,
   stop: () => Promise<void>,
   tls: Partial<Identity> | undefined,
 ): EtcdCluster {
   const endpoints = members.map(({ endpoint }) => endpoint);
-  return { ...foreignServer(source, endpoints, stop, tls), members, leader: () => findLeader(members) };
+  return {
+    ...foreignServer(source, endpoints, stop, tls),
+    members,
+    leader: () => findLeader(members),
+    isolate: (member) => isolate(borders, member),
+    rejoin: () => {
+      for (const border of borders.values()) border.resume();
+    },
+  };
 }
 
 function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: () => Promise<void>, tls?: Partial<Identity>): EtcdServer {

@@ -129,6 +129,20 @@ describe.runIf(canControl)('startCluster()', { timeout }, () => {
   });
 });
 
+test.runIf(canControl)('isolate() keeps a member from the others, and rejoin() brings it back', { timeout }, async () => {
+  await using cluster = await startCluster(3, { heartbeatMs: 50, electionMs: 500, isolable: true });
+  const leader = await cluster.leader();
+
+  await cluster.isolate(leader);
+  await expect.poll(async () => (await cluster.leader()) === leader, { timeout: 10_000 }).toBe(false);
+  await expect.poll(() => isHealthy(leader.endpoint), { timeout: 10_000 }).toBe(false);
+  const others = cluster.members.filter((member) => member !== leader);
+  expect(await Promise.all(others.map(({ endpoint }) => isHealthy(endpoint)))).toEqual([true, true]);
+
+  cluster.rejoin();
+  await expect.poll(() => isHealthy(leader.endpoint), { timeout: 15_000 }).toBe(true);
+});
+
 test.runIf(canControl)('startEtcd() is not taken in by another server on its port', { timeout }, async () => {
   await using server = await startEtcd();
 

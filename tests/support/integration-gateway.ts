@@ -74,15 +74,20 @@ export class Gateway {
     await this.#post('/v3/kv/compaction', { revision: String(await this.revision()), physical: true });
   }
 
+  /** Makes the file of one member smaller, for which it answers nothing meanwhile. */
+  async defragment(endpoint = this.#endpoint): Promise<void> {
+    await this.#post('/v3/maintenance/defragment', {}, endpoint);
+  }
+
   #range(prefix: string): Promise<RangeAnswer> {
     const end = Buffer.from(prefix);
     end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
     return this.#post('/v3/kv/range', { key: encode(prefix), range_end: end.toString('base64') });
   }
 
-  async #post<T>(path: string, post: unknown): Promise<T> {
-    const { status, body } = await ask(this.#endpoint, path, { post, timeoutMs: 3_000 });
-    if (status !== 200) throw new Error(`${this.#endpoint} answered ${path} with ${String(status)}: ${body}`);
+  async #post<T>(path: string, post: unknown, endpoint = this.#endpoint): Promise<T> {
+    const { status, body } = await ask(endpoint, path, { post, timeoutMs: 3_000 });
+    if (status !== 200) throw new Error(`${endpoint} answered ${path} with ${String(status)}: ${body}`);
     return JSON.parse(body) as T;
   }
 }

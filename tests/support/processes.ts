@@ -34,7 +34,7 @@ export class TestProcess implements AsyncDisposable {
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     createInterface(child.stdout).on('line', (line) => {
-      this.steps.push(line.startsWith('{') ? (JSON.parse(line) as Step) : { step: line });
+      this.steps.push(toStep(line));
     });
     this.ended = once(child, 'close').then((ending) => {
       this.#isRunning = false;
@@ -72,6 +72,11 @@ export class TestProcess implements AsyncDisposable {
     if (this.#isRunning) this.#child.kill('SIGKILL');
     await this.ended;
   }
+}
+
+/** A process that is killed may leave half a line behind. */
+function toStep(line: string): Step {
+  return line.startsWith('{') && line.endsWith('}') ? (JSON.parse(line) as Step) : { step: line };
 }
 
 const workers = new URL('../integration/workers/', import.meta.url);

@@ -56,6 +56,23 @@ test('hang() holds everything back, and resume() delivers it in order', async ()
   await expect.poll(() => client.seen).toMatch(/^a!?b!$/);
 });
 
+test('hang() takes only the connections that it is told to', async () => {
+  const other = await dial(proxy.endpoint);
+  client.socket.write('mine');
+  other.socket.write('other');
+  await expect.poll(() => [client.seen, other.seen]).toEqual(['mine!', 'other!']);
+
+  proxy.hang((opening) => opening.startsWith('mine'));
+  client.socket.write('a');
+  other.socket.write('b');
+
+  await expect.poll(() => other.seen).toBe('other!b!');
+  expect(client.seen).toBe('mine!');
+  proxy.resume();
+  await expect.poll(() => client.seen).toBe('mine!a!');
+  other.socket.destroy();
+});
+
 test('hangAnswers() lets the client speak without an answer', async () => {
   proxy.hangAnswers();
   client.socket.write('a');

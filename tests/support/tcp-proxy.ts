@@ -10,8 +10,11 @@ export interface TcpProxy extends AsyncDisposable {
   readonly endpoint: string;
   /** How many clients are connected at this moment. */
   readonly connections: number;
-  /** Nothing passes in either direction; connections stay, and new ones are accepted. */
-  hang(): void;
+  /**
+   * Nothing passes in either direction; connections stay, and new ones are accepted. With `which` only on those connections
+   * whose first piece of data from the client it picks out.
+   */
+  hang(which?: (opening: string) => boolean): void;
   /** What the client sends still arrives and takes effect; it just never hears of it. */
   hangAnswers(): void;
   /** Ends hang() and hangAnswers(): what was held back is delivered. */
@@ -28,11 +31,15 @@ export interface TcpProxy extends AsyncDisposable {
 interface Weather {
   requestsPass: boolean;
   answersPass: boolean;
+  /** Which connections this is about. */
+  meets: (opening: string) => boolean;
   delayMs: number;
 }
 
+const all = (): boolean => true;
+
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const weather: Weather = { requestsPass: true, answersPass: true, delayMs: 0 };
+  const weather: Weather = { requestsPass: true, answersPass: true, meets: all, delayMs: 0 };
   const links = new Set<Link>();
   const open = (port: number): Promise<Server> => listen(port, (client) => links.add(new Link(client, target, weather, links)));
   const [port = 0] = await freePorts(1);
@@ -54,14 +61,14 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     get connections() {
       return links.size;
     },
-    hang: () => {
-      set({ requestsPass: false, answersPass: false });
+    hang: (which = all) => {
+      set({ requestsPass: false, answersPass: false, meets: which });
     },
     hangAnswers: () => {
-      set({ requestsPass: true, answersPass: false });
+      set({ requestsPass: true, answersPass: false, meets: all });
     },
     resume: () => {
-      set({ requestsPass: true, answersPass: true });
+      set({ requestsPass: true, answersPass: true, meets: all });
     },
     delay: (ms) => {
       set({ delayMs: ms });
@@ -85,11 +92,13 @@ class Link {
     const at = target.lastIndexOf(':');
     const server = connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)), allowHalfOpen: true });
     for (const socket of [client, server]) socket.setNoDelay(true); // the proxy must add no delay of its own
+    let opening = '';
+    client.once('data', (chunk) => (opening = chunk.toString('latin1'))); // before the lane's own listener
     this.#links = links;
     this.#sockets = [client, server];
     this.#lanes = [
-      new Lane(client, server, weather, () => weather.requestsPass),
-      new Lane(server, client, weather, () => weather.answersPass),
+      new Lane(client, server, weather, () => weather.requestsPass || !weather.meets(opening)),
+      new Lane(server, client, weather, () => weather.answersPass || !weather.meets(opening)),
     ];
     for (const socket of this.#sockets) {
       socket.on('close', () => {

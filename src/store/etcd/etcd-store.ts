@@ -106,8 +106,10 @@ async function renewAt(host: Host, leaseId: string, gateKey: string, timeoutMs: 
   try {
     answer = await keepAlive(host, leaseId, timeLeft());
   } catch (error) {
-    if (!isUnauthenticated(toFailure(error))) throw error;
-    // A stream is never re-authenticated; a unary call is, and its token is the client's from then on.
+    const failure = toFailure(error);
+    if (!isUnauthenticated(failure) && failure.kind !== 'stale-token') throw error;
+    // A stream is never re-authenticated; a unary call is, and its token is the client's from then on. Where a change of
+    // rights has made the token old it fails too, and the next renewal has a new client.
     await readGate();
     answer = await keepAlive(host, leaseId, timeLeft());
   }

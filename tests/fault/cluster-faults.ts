@@ -1,0 +1,108 @@
+/** Faults of members and of the network before them, one after the other, as a seed says. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Prng } from '../simulation/prng.ts';
+import type { EtcdMember, TcpProxy } from '../support/etcd.ts';
+import { mend, type Scenario } from './scenario.ts';
+
+type Fault = (ms: number) => Promise<void>;
+
+export class ClusterFaults {
+  readonly #scenario: Scenario;
+  readonly #proxies: readonly TcpProxy[];
+  readonly #random: Prng;
+  readonly #faults: readonly (readonly [what: string, fault: Fault, mostMs: number])[];
+
+  constructor(scenario: Scenario, proxies: readonly TcpProxy[], random: Prng) {
+    this.#scenario = scenario;
+    this.#proxies = proxies;
+    this.#random = random;
+    const [everybody, one] = [proxies, () => this.#pick(proxies)];
+    this.#faults = [
+      ['member killed', (ms) => this.#killed([this.#member], ms), 2_000],
+      ['leader killed', async (ms) => this.#killed([await this.#leader], ms), 2_000],
+      ['member frozen', (ms) => this.#frozen([this.#member], ms), 5_000],
+      ['leader frozen', async (ms) => this.#frozen([await this.#leader], ms), 5_000],
+      ['all frozen', (ms) => this.#frozen(scenario.cluster.members, ms), 4_000],
+      ['member cut off', (ms) => this.#cutOff(this.#member, ms), 4_000],
+      ['leader cut off', async (ms) => this.#cutOff(await this.#leader, ms), 4_000],
+      ['connections cut', (ms) => this.#cut([one()], ms), 2_000],
+      ['all connections cut', (ms) => this.#cut(everybody, ms), 2_000],
+      ['requests hang', (ms) => this.#hang(one(), ms), 4_000],
+      ['answers late', (ms) => this.#answers([one()], ms, false), 3_000],
+      ['answers lost', (ms) => this.#answers([one()], ms, true), 2_000],
+      ['all answers lost', (ms) => this.#answers(everybody, ms, true), 2_000],
+      ['network slow', (ms) => this.#slow(ms), 3_000],
+      ['history compacted', () => scenario.stage.etcd.compact(), 0],
+      ['member defragmented', () => scenario.stage.etcd.defragment(this.#member.endpoint), 0],
+    ];
+  }
+
+  /** Injects the next, ends it after its time, and leaves the cluster alone for a while. */
+  async next(): Promise<void> {
+    const [what, fault, mostMs] = this.#pick(this.#faults);
+    const ms = this.#random.between(100, Math.max(100, mostMs));
+    await this.#scenario.fault(what, 'cluster', () => fault(ms));
+    await sleep(this.#random.between(0, 800));
+  }
+
+  #pick<T>(list: readonly T[]): T {
+    const chosen = this.#random.choose(list);
+    if (chosen === undefined) throw new RangeError('there is nothing to choose from');
+    return chosen;
+  }
+
+  get #member(): EtcdMember {
+    return this.#pick(this.#scenario.cluster.members);
+  }
+
+  get #leader(): Promise<EtcdMember> {
+    return this.#scenario.cluster.leader();
+  }
+
+  async #killed(members: readonly EtcdMember[], ms: number): Promise<void> {
+    await Promise.all(members.map((member) => member.kill()));
+    await sleep(ms);
+    await mend(this.#scenario.cluster);
+  }
+
+  async #frozen(members: readonly EtcdMember[], ms: number): Promise<void> {
+    await Promise.all(members.map((member) => member.freeze()));
+    await sleep(ms);
+    for (const member of members) member.thaw();
+  }
+
+  async #cutOff(member: EtcdMember, ms: number): Promise<void> {
+    await this.#scenario.cluster.isolate(member);
+    await sleep(ms);
+    this.#scenario.cluster.rejoin();
+  }
+
+  async #cut(proxies: readonly TcpProxy[], ms: number): Promise<void> {
+    for (const proxy of proxies) await proxy.cut();
+    await sleep(ms);
+    for (const proxy of proxies) await proxy.restore();
+  }
+
+  async #hang(proxy: TcpProxy, ms: number): Promise<void> {
+    proxy.hang();
+    await sleep(ms);
+    proxy.resume();
+  }
+
+  async #answers(proxies: readonly TcpProxy[], ms: number, areLost: boolean): Promise<void> {
+    for (const proxy of proxies) proxy.hangAnswers();
+    await sleep(ms);
+    for (const proxy of proxies) {
+      if (areLost) await proxy.cut();
+      proxy.resume();
+      await proxy.restore();
+    }
+  }
+
+  async #slow(ms: number): Promise<void> {
+    const delayMs = this.#random.between(10, 150);
+    for (const proxy of this.#proxies) proxy.delay(delayMs);
+    await sleep(ms);
+    for (const proxy of this.#proxies) proxy.delay(0);
+  }
+}

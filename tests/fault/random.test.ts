@@ -1,0 +1,111 @@
+/**
+ * Everything at random: kinds of locks, clients and faults, all as a seed says. `FAULT=long` goes on with new seeds until it is ended or
+ * finds something; `FAULT_SEED=n` does that one. Servers and processes take their own time, so a seed gives the same faults at the
+ * same clients, but not the same interleaving: repeat it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Prng } from '../simulation/prng.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd.ts';
+import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { timing } from './bounds.ts';
+import { ClusterFaults } from './cluster-faults.ts';
+import type { Choice, Work } from './plan.ts';
+import { mend, Scenario, type Client } from './scenario.ts';
+
+const isLong = process.env['FAULT'] === 'long';
+const given = process.env['FAULT_SEED'];
+const firstSeed = given !== undefined ? Number(given) : isLong ? Math.floor(Math.random() * 1e9) : 20_261_125;
+const chaosMs = isLong ? 60_000 : 20_000;
+const ttlMs = 3_000;
+/** Two faults may follow each other so that nobody can take or renew a lock in between. */
+const outageMs = 12_000;
+const processes = 4;
+
+const choices: readonly Choice[] = [
+  { names: ['x'], counts: true },
+  { names: ['y'], counts: true },
+  { names: ['x'], counts: true, isTry: true },
+  { names: ['y'], counts: true, timeoutMs: 300 },
+  { names: ['both'] },
+  { names: ['both'], mode: 'shared' },
+  { names: ['both'], mode: 'shared' },
+  { names: ['three'], slots: 3 },
+  { names: ['three'], slots: 3 },
+  { names: ['x', 'y', 'z'] },
+  { names: ['z', 'y'], isTry: true },
+];
+
+describe.skipIf(!(await canControlServers()))('everything at random', () => {
+  let stage: Stage<EtcdCluster>;
+  let proxies: TcpProxy[];
+  beforeAll(async () => {
+    stage = stageOn(await startCluster(3, { ...timing, isolable: true }));
+  });
+  beforeEach(async () => {
+    proxies = await Promise.all(stage.server.endpoints.map((endpoint) => startTcpProxy(endpoint)));
+  });
+  afterEach(async () => {
+    await mend(stage.server);
+    await Promise.all(proxies.map((proxy) => proxy.close()));
+  });
+  afterAll(() => stage[Symbol.asyncDispose]());
+
+  test('breaks no promise', { timeout: isLong ? 0 : 120_000 }, async () => {
+    for (let seed = firstSeed; ; seed += 1) {
+      console.log(
+        `Faults of seed ${String(seed)}; again: FAULT_SEED=${String(seed)}${isLong ? ' FAULT=long' : ''} npm run test:fault -- random`,
+      );
+      const figures = await play(seed);
+      expect(figures.locks).toBeGreaterThan(50);
+      if (!isLong || given !== undefined) return;
+      console.log(figures);
+    }
+  });
+
+  async function play(seed: number) {
+    const random = new Prng(seed);
+    const allowed = ['ETCD_UNAVAILABLE', 'LOCK_LOST'];
+    await using scenario = new Scenario(`everything at random, seed ${String(seed)}`, stage, { ttlMs, outageMs, allowed });
+    const turns: Work = { work: 'turns', choices, holdMs: 30, pauseMs: 10 };
+    const [first = '', ...rest] = proxies.map(({ endpoint }) => endpoint);
+    let started = 0;
+    const start = (): Client => {
+      const hosts = started % 2 === 0 ? [first, ...rest] : [...rest, first];
+      return scenario.client({ hosts, callers: [turns, turns, { work: 'watch', name: 'x' }], seed: seed + (started += 1) });
+    };
+    const clients = Array.from({ length: processes }, start);
+    await scenario.progress(20);
+
+    const until = performance.now() + chaosMs;
+    const faults = new ClusterFaults(scenario, proxies, random.fork('cluster'));
+    const strikeCluster = async (): Promise<void> => {
+      while (performance.now() < until) await faults.next();
+    };
+    const strikeClients = async (): Promise<void> => {
+      const mine = random.fork('clients');
+      while (performance.now() < until) {
+        const at = mine.integer(0, clients.length - 1);
+        const client = clients[at];
+        await sleep(mine.between(500, 2_500));
+        if (client === undefined) continue;
+        if (mine.chance(0.3)) {
+          await scenario.fault('process killed', client.id, () => client.kill());
+          clients[at] = start();
+          continue;
+        }
+        await scenario.fault('process frozen', client.id, () => {
+          client.freeze();
+        });
+        await sleep(mine.skewed(100, 2 * ttlMs));
+        client.wake();
+      }
+    };
+    await Promise.all([strikeCluster(), strikeClients()]);
+    await mend(stage.server);
+
+    // Once all is well again, everybody gets on.
+    await scenario.progress(40);
+    return await scenario.end();
+  }
+});
