@@ -1,6 +1,8 @@
 /** What the tests of TLS and auth ask of a locker, and how they look at what it says. */
+import { once } from 'node:events';
 import { inspect } from 'node:util';
-import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
+import { createLocker, EtcdAuthError, type Locker, type LockerOptions } from 'etcd-locker';
+import { expect } from 'vitest';
 import type { Identity } from './certificates.ts';
 import { timed } from './integration-stage.ts';
 
@@ -23,11 +25,49 @@ export const uses: Readonly<Record<string, (locker: Locker) => Promise<unknown>>
   },
 };
 
+/** Also what options make of them. */
+export const allUses: typeof uses = {
+  ...uses,
+  'lock (shared)': (locker) => locker.lock('x', { mode: 'shared' }),
+  'lock (slots)': (locker) => locker.lock('x', { slots: 2 }),
+  'tryLock (shared)': (locker) => locker.tryLock('x', { mode: 'shared' }),
+  'lock (renew: false)': (locker) => locker.lock('x', { renew: false }),
+  'lock (maxHoldMs)': async (locker) => {
+    const { signal } = await locker.lock('x', { maxHoldMs: 100 });
+    if (!signal.aborted) await once(signal, 'abort');
+  },
+  setValue: async (locker) => {
+    const lock = await locker.lock('x');
+    await lock.setValue('another');
+  },
+};
+
+/** Those for which reading is enough. */
+export const readingUses: readonly string[] = ['inspect', 'list', 'watch'];
+
 /** How a use of a locker with these options ends, and how many milliseconds that takes. */
 export async function outcomeOf(options: LockerOptions, method = 'lock'): Promise<{ error: unknown; ms: number }> {
   await using locker = createLocker(options);
-  const { error, ms } = await timed(uses[method]?.(locker) ?? Promise.resolve());
+  const { error, ms } = await timed(useOf(method)(locker));
   return { error, ms };
+}
+
+/** Asserts that each of these uses, side by side, is refused at once for want of a right under `prefix`, and says so. */
+export async function expectAllDenied(options: LockerOptions, methods: readonly string[], prefix: string): Promise<void> {
+  const outcomes = await Promise.all(methods.map(async (method) => ({ method, ...(await outcomeOf({ ...options, prefix }, method)) })));
+  for (const { method, error, ms } of outcomes) {
+    expect(error, method).toBeInstanceOf(EtcdAuthError);
+    expect(error, method).toMatchObject({ code: 'ETCD_AUTH', prefix });
+    expect((error as Error).message, method).toContain(JSON.stringify(prefix));
+    // Far below requestTimeoutMs.
+    expect(ms, method).toBeLessThan(3_000);
+  }
+}
+
+function useOf(method: string): (locker: Locker) => Promise<unknown> {
+  const use = allUses[method];
+  if (use === undefined) throw new Error(`There is no such use of a locker: ${method}`);
+  return use;
 }
 
 /** All that can be seen of a value by printing it in any way, its causes included. */
