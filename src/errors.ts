@@ -4,7 +4,7 @@
  * The ESM and the CommonJS build of this package may both be loaded in one process; their classes differ, so the brand
  * and the `code`, not `instanceof`, are what holds across them.
  */
-import { quote } from './quote.ts';
+import { onOneLine, quote } from './quote.ts';
 
 const brand = Symbol.for('etcd-locker.error');
 
@@ -15,6 +15,11 @@ export type LockerErrorCode =
 export abstract class LockerError extends Error {
   abstract readonly code: LockerErrorCode;
   readonly [brand] = true;
+
+  constructor(message: string) {
+    // Servers, hosts and keys of options have a say in it.
+    super(onOneLine(message));
+  }
 }
 
 /**

@@ -109,6 +109,14 @@ export function slotsOf(queue: QueueRange, key: string): number {
 /** A key in etcd is bytes; one that is no UTF-8 cannot be named, and so not be watched on its own. */
 export const isExact = (key: string): boolean => !key.includes('\uFFFD');
 
+/** Where to read on after a key that is in no queue, such that no queue is passed over. */
+export function keyAfter(prefix: string, key: string): string {
+  if (isExact(key)) return `${key}\0`;
+  // Read as text it may lie before itself. But names are ASCII: of the keys that begin as it does, no name's come after it.
+  const [start = ''] = /^[\0-~]*/.exec(key.slice(prefix.length)) ?? [];
+  return start === '' ? `${prefix}\x7f` : prefix + start.slice(0, -1) + String.fromCharCode(start.charCodeAt(start.length - 1) + 1);
+}
+
 /** The first of the queue: the holder. */
 export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
 

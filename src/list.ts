@@ -4,7 +4,7 @@
  * A page ends where it must, in the middle of a queue too; that name is then read again as a whole. So each state is what etcd had at
  * its revision, and a name that is there from the first page to the last is told once.
  */
-import { nameOf, namesRange, queueRange } from './keys.ts';
+import { keyAfter, nameOf, namesRange, queueRange } from './keys.ts';
 import type { Context } from './session.ts';
 import type { KeyValue } from './store/store.ts';
 import { describe, inspectName, type LockDetails, type LockState } from './watch.ts';
@@ -30,7 +30,7 @@ export async function* listStates(context: Context, startsWith: string, check: (
       // The rest of its queue is beyond the page.
       if (cut !== undefined) page.push(await inspectName(context, cut.name));
       const lastKey = cut === undefined ? kvs.at(-1)?.key : undefined;
-      range = { ...range, key: cut === undefined ? `${lastKey ?? ''}\0` : queueRange(prefix, cut.name).rangeEnd };
+      range = { ...range, key: cut === undefined ? keyAfter(prefix, lastKey ?? '') : queueRange(prefix, cut.name).rangeEnd };
     } finally {
       letGo();
     }

@@ -92,10 +92,12 @@ export class LockHandle implements Lock {
       this.#lose(reason);
       onLost();
     });
+    // What a handle says comes from its entry and its clocks alone: nobody puts another name or another `held` over it.
+    Object.freeze(this);
   }
 
   get mode(): Mode {
-    return modeOf(this.slots);
+    return modeOf(this.#entry.slots);
   }
 
   get slots(): number {
@@ -119,7 +121,7 @@ export class LockHandle implements Lock {
     const giveUp = (): void => {
       this.forfeit('max-hold');
     };
-    if (this.held) this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel: this.#clock.setTimer(maxHoldMs, giveUp) };
+    if (this.#isHeld()) this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel: this.#clock.setTimer(maxHoldMs, giveUp) };
   }
 
   /** Gives the lock back as a release does, but counts it as lost. */
@@ -168,6 +170,10 @@ export class LockHandle implements Lock {
   }
 
   get held(): boolean {
+    return this.#isHeld();
+  }
+
+  #isHeld(): boolean {
     this.#readClocks();
     return this.#entry.isHeld;
   }
@@ -179,17 +185,17 @@ export class LockHandle implements Lock {
   }
 
   get remainingMs(): number {
-    if (!this.held) return 0;
+    if (!this.#isHeld()) return 0;
     const { remainingMs } = this.#entry.session;
     return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.#clock.now()));
   }
 
   get guard(): [key: string, target: 'Create', op: '==', revision: string] {
-    return [this.key, 'Create', '==', String(this.fencingToken)];
+    return [this.#entry.key, 'Create', '==', String(this.#entry.token)];
   }
 
   throwIfLost(): void {
-    if (this.held) return;
+    if (this.#isHeld()) return;
     throw this.#lost ?? new LockReleasedError(this.name);
   }
 
@@ -212,7 +218,7 @@ export class LockHandle implements Lock {
   }
 
   async #release(): Promise<void> {
-    if (!this.held) return;
+    if (!this.#isHeld()) return;
     this.#maxHold?.cancel();
     const letGo = this.#clock.hold();
     try {

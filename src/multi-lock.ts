@@ -47,6 +47,7 @@ export class MultiLockHandle implements MultiLock {
         this.#lose(error);
       });
     }
+    Object.freeze(this);
   }
 
   #lose(error: LockLostError): void {
@@ -65,6 +66,10 @@ export class MultiLockHandle implements MultiLock {
   }
 
   get held(): boolean {
+    return this.#isHeld();
+  }
+
+  #isHeld(): boolean {
     return this.#locks.every(({ held }) => held);
   }
 
@@ -73,7 +78,7 @@ export class MultiLockHandle implements MultiLock {
   }
 
   throwIfLost(): void {
-    if (this.held) return;
+    if (this.#isHeld()) return;
     if (this.#lost !== undefined) throw this.#lost;
     for (const lock of this.#locks) lock.throwIfLost();
   }

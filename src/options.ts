@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { InvalidOptionsError } from './errors.ts';
 import { hostList, toUrl } from './host-url.ts';
 import { exclusive, type Mode, shared } from './keys.ts';
+import { onOneLine } from './quote.ts';
 import { maxNameBytes, parse } from './schema.ts';
 import type { Store } from './store/store.ts';
 
@@ -129,7 +130,7 @@ function guarded(logger: Logger): Logger {
     (level: keyof Logger) =>
     (...args: unknown[]): void => {
       try {
-        logger[level](...args);
+        logger[level](...args.map((arg) => (typeof arg === 'string' ? onOneLine(arg) : arg)));
       } catch {
         // There is nobody left to tell.
       }

@@ -24,6 +24,13 @@ const describe = (input: unknown): string => {
   return Array.isArray(input) ? 'an array' : `a value of type ${typeof input}`;
 };
 
+// Of what is no host the least that tells which one it is: a path may be a token, and what is no port the password of 'user:password'.
+const describeHost = (input: unknown): string => {
+  if (typeof input !== 'string') return describe(input);
+  const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(withoutSecrets(input)) ?? [];
+  return quote(shortened(scheme + rest.replace(/\/.+/s, '/…').replace(/^([^:[]*):(?!\d*\/?…?$).*/s, '$1:…')));
+};
+
 const expected = (what: string) => ({
   error: (issue: { readonly input?: unknown }) => `expected ${what}, got ${describe(issue.input)}`,
 });
@@ -57,9 +64,10 @@ function build(z: Zod) {
   );
   const certificate = z.custom<Buffer>((input) => Buffer.isBuffer(input), expectedSecretly('a Buffer'));
 
-  const host = z
-    .string(expected('a host'))
-    .refine(isHost, expected("one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379'"));
+  const host = z.string(expected('a host')).refine(isHost, {
+    error: ({ input }) =>
+      `expected one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379', got ${describeHost(input)}`,
+  });
 
   const locker = z
     .strictObject(

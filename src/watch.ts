@@ -7,7 +7,7 @@
  */
 import { inTurns } from './admission.ts';
 import { deferred } from './deferred.ts';
-import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf } from './keys.ts';
+import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf, isExact } from './keys.ts';
 import type { Context } from './session.ts';
 import { quote } from './quote.ts';
 import type { KeyValue, WatchEvent } from './store/store.ts';
@@ -72,6 +72,9 @@ function toContender(range: QueueRange, { key, value, createRevision, leaseId }:
   const slots = slotsOf(range, key);
   return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
 }
+
+/** Keys that are no UTF-8 may look the same. */
+const idOf = ({ key, createRevision }: KeyValue): string => (isExact(key) ? key : `${key} ${String(createRevision)}`);
 
 /** The states of one name as an iterator that never holds more than the newest of them. */
 export class StateWatch implements AsyncIterableIterator<LockState> {
@@ -176,7 +179,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
         if (this.#mayMiss(revision)) continue;
         this.#isReading = false;
         this.#queue.clear();
-        for (const kv of ranges[0] ?? []) this.#queue.set(kv.key, kv);
+        for (const kv of ranges[0] ?? []) this.#queue.set(idOf(kv), kv);
         this.#revision = revision;
         this.#apply(this.#early.splice(0));
         return;
@@ -208,10 +211,15 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   }
 
   #apply(events: readonly WatchEvent[]): void {
-    for (const { type, kv } of events) {
-      if (kv.modRevision <= this.#revision) continue;
+    const news = events.filter(({ kv }) => kv.modRevision > this.#revision);
+    if (news.some(({ type, kv }) => type === 'delete' && !isExact(kv.key))) {
+      // Several keys look like this one, and which of them is gone is not told.
+      void this.#read();
+      return;
+    }
+    for (const { type, kv } of news) {
       if (type === 'delete') this.#queue.delete(kv.key);
-      else this.#queue.set(kv.key, kv);
+      else this.#queue.set(idOf(kv), kv);
     }
     // By what was applied alone: the answers to a watch that lags behind bear etcd's newest revision long before its events.
     for (const { kv } of events) if (kv.modRevision > this.#revision) this.#revision = kv.modRevision;

@@ -2,6 +2,7 @@
  * Arguments, as Web IDL converts those of `LockManager.request`: in its order, with each getter read once, a TypeError where one is not
  * what it must be.
  */
+import { quote } from '../quote.ts';
 import type { HeldLock, LockGrantedCallback, LockMode } from './types.ts';
 
 export interface ResolvedOptions {
@@ -52,7 +53,7 @@ function toMode(value: unknown): LockMode {
   if (value === undefined) return 'exclusive';
   const mode = toDOMString(value);
   if (mode === 'exclusive' || mode === 'shared') return mode;
-  throw new TypeError(`Cannot request lock: mode is neither 'exclusive' nor 'shared' but ${JSON.stringify(mode)}`);
+  throw new TypeError(`Cannot request lock: mode is neither 'exclusive' nor 'shared' but ${quote(mode)}`);
 }
 
 function toSignal(value: unknown): AbortSignal | undefined {
