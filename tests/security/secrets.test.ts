@@ -1,0 +1,278 @@
+/** No password, key or token is in anything that can be printed: errors, log lines, handles, lockers and what is inside them. */
+import { inspect } from 'node:util';
+import { Etcd3 } from 'etcd3';
+import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
+import { webLocks } from 'etcd-locker/web-locks';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { internalsOf } from '../../src/internals.ts';
+import { makeAuthority } from '../support/certificates.ts';
+import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { errorOf, follow } from '../support/fixtures-holding.ts';
+import { hungHost } from '../support/hung-host.ts';
+import { eventually } from '../support/integration-stage.ts';
+import { clientOf, everythingOf, listener, outcomeOf, uses } from '../support/security-stage.ts';
+
+const password = 'sesame-9431';
+const wrongPassword = 'wrong-7210';
+const token = /[A-Za-z]{16}\.\d+/;
+
+/** As `everythingOf`, for what goes round in circles too. */
+function printsOf(value: unknown): string {
+  try {
+    return everythingOf(value);
+  } catch {
+    // JSON has no way to write it.
+    return inspect(value, { depth: Infinity, showHidden: true, getters: true, maxStringLength: null, maxArrayLength: null });
+  }
+}
+
+/** The forms in which a buffer shows: as text, as inspect() and as JSON write its bytes. */
+function formsOf(secret: Buffer): string[] {
+  const lines = secret
+    .toString()
+    .split('\n')
+    .filter((line) => line.length > 20);
+  const start = [...secret.subarray(0, 20)];
+  return [...lines, 'PRIVATE KEY', start.map((byte) => byte.toString(16).padStart(2, '0')).join(' '), start.join(','), start.join(', ')];
+}
+
+function expectNone(told: readonly string[], secrets: readonly (string | RegExp)[]): void {
+  expect(told.length).toBeGreaterThan(0);
+  for (const text of told) {
+    for (const secret of secrets) {
+      if (typeof secret === 'string') expect(text).not.toContain(secret);
+      else expect(text).not.toMatch(secret);
+    }
+  }
+}
+
+/** Everything that a locker, all it gives out and the inside of it show, in use, in loss and when closed. */
+async function toldBy(locker: Locker): Promise<string[]> {
+  const told: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.shared, internalsOf(locker)?.lines];
+  const lock = await locker.lock('a', { ttlMs: 2_000 });
+  const locks = await locker.lockAll(['b', 'c']);
+  told.push(lock, locks, lock.signal, lock.guard, await locker.inspect('a'), webLocks(locker), await webLocks(locker).query());
+  for await (const state of locker.list()) told.push(state);
+  const states = locker.watch('a');
+  told.push(states, await states.next());
+  await states.return?.();
+  told.push(await errorOf(locker.lock('a', { timeoutMs: 20 })), await errorOf(locker.lock('a', { ttlMs: 1 })));
+  await webLocks(locker).request('w', (held) => told.push(held));
+  await locks.release();
+  told.push(await errorOf(Promise.resolve().then(() => { locks.throwIfLost(); }))); // prettier-ignore
+  const shown = told.map(printsOf);
+  const waiting = follow(locker.lock('a'));
+  await locker.close();
+  const late = [
+    lock,
+    lock.signal,
+    lock.signal.reason as unknown,
+    waiting.error,
+    await errorOf(lock.setValue('x')),
+    await errorOf(locker.lock('a')),
+  ];
+  return [...shown, ...[...late, locker, internalsOf(locker)].map(printsOf)];
+}
+
+/** The errors of all uses of a locker. */
+async function failuresOf(options: LockerOptions): Promise<unknown[]> {
+  // A locker for each: where one waits for a name, another try of the same locker answers at once.
+  const outcomes = Object.keys(uses).map((method) => outcomeOf({ requestTimeoutMs: 300, ...options }, method));
+  const errors = (await Promise.all(outcomes)).map(({ error }) => error);
+  for (const error of errors) expect(error).toBeInstanceOf(Error);
+  return errors;
+}
+
+const thrownBy = (options: unknown): Promise<unknown> => errorOf(Promise.resolve().then(() => createLocker(options as LockerOptions)));
+
+describe('a secret in options that are refused', () => {
+  const secret = 'Hush4711';
+  test.each([
+    `http://user:${secret}@127.0.0.1:2379`,
+    `user:${secret}@127.0.0.1`,
+    `https://${secret}@127.0.0.1:2379`,
+    `https://user:${secret}/@127.0.0.1:2379`,
+    ` HTTPS://user:${secret}@127.0.0.1`,
+    `https://user:a@b:${secret}@127.0.0.1\n`,
+    `//user:${secret}@127.0.0.1`,
+    `http://127.0.0.1:2379?token=${secret}`,
+    `127.0.0.1:2379#${secret}`,
+    `http://127.0.0.1:2379/v3/${secret}`,
+    `127.0.0.1:2379/${secret}/`,
+    `https://user:${secret}`,
+    `user:${secret}`,
+    `[::1]:2379/${secret}`,
+    `etcd://user:${secret}@127.0.0.1`,
+  ])('is not told of the host %j', async (host) => {
+    for (const hosts of [host, ['127.0.0.1', host]]) {
+      const error = await thrownBy({ hosts });
+      expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
+      expectNone([printsOf(error)], [secret]);
+    }
+  });
+
+  test('is not told of auth or credentials', async () => {
+    const { privateKey, certificate } = makeAuthority('test CA').issue({ commonName: 'locker' });
+    const broken = Buffer.from(privateKey.toString().replace('END', 'STOP'));
+    const rootCertificate = certificate;
+    const wrong: unknown[] = [
+      { auth: secret },
+      { auth: [secret] },
+      { auth: { username: '', password: secret } },
+      { auth: { username: 1, password: secret } },
+      { auth: { username: 'u', password: { secret } } },
+      { auth: { username: 'u', password: secret, extra: secret } },
+      { credentials: secret },
+      { credentials: privateKey },
+      { credentials: { rootCertificate: privateKey } },
+      { credentials: { rootCertificate: secret } },
+      { credentials: { rootCertificate, privateKey: privateKey.toString(), certChain: certificate } },
+      { credentials: { rootCertificate, privateKey: broken, certChain: certificate } },
+      { credentials: { rootCertificate, privateKey } },
+      { credentials: { rootCertificate, privateKey, certChain: privateKey } },
+      { credentials: { rootCertificate, privateKey: makeAuthority('x').issue({ commonName: 'x' }).privateKey, certChain: certificate } },
+      { credentials: { rootCertificate, privateKey, certChain: certificate }, hosts: 'http://127.0.0.1' },
+    ];
+    for (const options of wrong) {
+      const error = await thrownBy(options);
+      expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
+      expectNone([printsOf(error)], [secret, ...formsOf(privateKey), ...formsOf(broken)]);
+    }
+  });
+});
+
+describe.skipIf(!(await canControlServers()))('with a user and a password', () => {
+  let server: EtcdServer;
+  const auth = { username: 'locker', password };
+  const secrets = [password, wrongPassword, token];
+  beforeAll(async () => {
+    // Tokens do not live long, so that they are refused as well.
+    server = await startEtcd({ args: ['--auth-token', 'simple', '--auth-token-ttl', '1', '--bcrypt-cost', '4'] });
+    const client = new Etcd3({ hosts: server.endpoint });
+    await client.user('root').create(password);
+    await client.user('root').addRole('root');
+    await client.role('lock').create();
+    await client
+      .role('lock')
+      .grant({ permission: 'Readwrite', range: { start: Buffer.from('locks/'), end: Buffer.from('locks0') } as never });
+    await client.user('locker').create(password);
+    await client.user('locker').addRole('lock');
+    await client.auth.authEnable();
+    client.close();
+  });
+  afterAll(() => server.stop());
+
+  test('a token of this etcd looks as these tests think', async () => {
+    const client = new Etcd3({ hosts: server.endpoint });
+    const answer = await client.auth.authenticate({ name: 'locker', password });
+    client.close();
+
+    expect(answer.token).toMatch(token);
+  });
+
+  test('nothing that a locker shows has one', async () => {
+    const { lines, logger } = listener();
+
+    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, auth, logger }))), ...lines, ''], secrets);
+  });
+
+  test('no error and no line of the log has one', async () => {
+    const { lines, logger } = listener();
+    await using hung = await hungHost();
+    const [closed = 0] = await freePorts(1);
+    const refused = `127.0.0.1:${String(closed)}`;
+    const base = { hosts: server.endpoint, auth, logger, requestTimeoutMs: 3_000 };
+
+    const errors = await Promise.all([
+      failuresOf({ ...base, auth: { ...auth, password: wrongPassword } }),
+      failuresOf({ ...base, auth: { username: 'nobody', password } }),
+      failuresOf({ ...base, prefix: 'theirs/' }),
+      failuresOf({ ...base, hosts: [refused, hung.endpoint], requestTimeoutMs: 200 }),
+      failuresOf({ ...base, hosts: refused, requestTimeoutMs: 100 }),
+      failuresOf({ ...base, hosts: `https://${server.endpoint}`, requestTimeoutMs: 300 }),
+      failuresOf({ hosts: server.endpoint, logger }),
+    ]);
+
+    const codes = new Set(errors.flat().map((error) => (error as { readonly code?: unknown }).code));
+    expect(codes).toEqual(new Set(['ETCD_AUTH', 'ETCD_UNAVAILABLE']));
+    expectNone([...errors.flat().map(printsOf), ...lines], secrets);
+  });
+
+  test('no lost lock, nor what is logged of an etcd that went away, has one', async () => {
+    const { lines, logger } = listener();
+    const own = await startEtcd();
+    const client = new Etcd3({ hosts: own.endpoint });
+    for (const name of ['root', 'locker']) {
+      await client.user(name).create(password);
+      await client.user(name).addRole('root');
+    }
+    await client.auth.authEnable();
+    client.close();
+    const locker = createLocker({ hosts: own.endpoint, auth, logger, ttlMs: 2_000, requestTimeoutMs: 300 });
+    const lock = await locker.lock('x');
+    const waiting = follow(locker.lock('x'));
+
+    await own.stop();
+    await eventually(() => {
+      expect(lock.held).toBe(false);
+    });
+    const told = [
+      lock,
+      lock.signal.reason as unknown,
+      await errorOf(lock.setValue('y')),
+      await errorOf(locker.inspect('x')),
+      locker,
+      internalsOf(locker),
+    ];
+    await locker.close();
+
+    expect(lines.length).toBeGreaterThan(0);
+    expectNone([...[...told, await errorOf(waiting.promise)].map(printsOf), ...lines], secrets);
+  });
+});
+
+describe.skipIf(!(await canControlServers()))('with a client key', () => {
+  const authority = makeAuthority('test CA');
+  const rootCertificate = authority.certificate;
+  const client = authority.issue({ commonName: 'locker' });
+  const secrets = formsOf(client.privateKey);
+  let server: EtcdServer;
+  beforeAll(async () => {
+    server = await startEtcd({
+      tls: { server: authority.issue({ commonName: 'server' }), mutual: { authority: rootCertificate, client } },
+    });
+  });
+  afterAll(() => server.stop());
+
+  test('nothing that a locker shows has it', async () => {
+    const { lines, logger } = listener();
+    const credentials = { rootCertificate, ...clientOf(client) };
+
+    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, credentials, logger }))), ...lines], secrets);
+  });
+
+  test('no error has it', async () => {
+    const { lines, logger } = listener();
+    const stranger = makeAuthority('another CA').issue({ commonName: 'locker' });
+    const [closed = 0] = await freePorts(1);
+
+    const errors = await Promise.all([
+      failuresOf({ hosts: server.endpoint, logger, credentials: { rootCertificate, ...clientOf(stranger) }, requestTimeoutMs: 3_000 }),
+      failuresOf({ hosts: `127.0.0.1:${String(closed)}`, logger, credentials: { rootCertificate, ...clientOf(client) } }),
+      failuresOf({ hosts: server.endpoint, logger, credentials: { ...clientOf(client), rootCertificate: stranger.certificate } }),
+    ]);
+
+    expectNone([...errors.flat().map(printsOf), ...lines], [...secrets, ...formsOf(stranger.privateKey)]);
+  });
+});
+
+test('these tests see what is there to be seen', () => {
+  const { privateKey } = makeAuthority('test CA').issue({ commonName: 'x' });
+  const circle: Record<string, unknown> = { password };
+  circle['self'] = circle;
+
+  for (const leak of [{ password }, new Error('x', { cause: new Error(password) }), circle, new Map([['a', new Set([password])]])])
+    expect(printsOf(leak)).toContain(password);
+  for (const leak of [{ privateKey }, privateKey.toString(), [privateKey.toJSON()]])
+    expect(formsOf(privateKey).some((form) => printsOf(leak).includes(form))).toBe(true);
+});
