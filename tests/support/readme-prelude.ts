@@ -7,6 +7,7 @@ declare global {
   var order: { readonly id: number; readonly total: number };
   var isLockerError: typeof isLockerErrorHere;
   function save(what: object, how: { readonly fencingToken: bigint; readonly signal: AbortSignal }): Promise<void>;
+  function transfer(how: { readonly signal: AbortSignal; readonly fencingTokens: readonly bigint[] }): Promise<void>;
   function writeReport(how: { readonly signal: AbortSignal }): Promise<void>;
   function sql(parts: TemplateStringsArray, ...values: readonly unknown[]): Promise<void>;
 }
@@ -20,6 +21,8 @@ globalThis.order = { id: 42, total: 7 };
 globalThis.isLockerError = isLockerErrorHere;
 globalThis.save = (_what, { fencingToken, signal }) =>
   fencingToken > 0n && !signal.aborted ? Promise.resolve() : Promise.reject(new Error('not saved'));
+globalThis.transfer = ({ signal, fencingTokens }) =>
+  fencingTokens.length === 2 && !signal.aborted ? Promise.resolve() : Promise.reject(new Error('not transferred'));
 globalThis.writeReport = ({ signal }) => (signal.aborted ? Promise.reject(new Error('not written')) : Promise.resolve());
 globalThis.sql = (_parts, ...values) => (values.length > 0 ? Promise.resolve() : Promise.reject(new Error('nothing to write')));
 
