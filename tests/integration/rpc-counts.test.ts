@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Lock } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd.ts';
 import { follow } from '../support/fixtures-holding.ts';
 import { openStage, type Stage } from '../support/integration-stage.ts';
@@ -101,6 +102,121 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     });
 
     expect(calls).toEqual({});
+  });
+
+  test('are one Txn to lock() and one to release() of every kind when nobody is in the way', async () => {
+    const locker = await openLocker();
+    await locker.lock('catalogue', { mode: 'shared' });
+    await locker.lock('licences', { slots: 3 });
+
+    for (const [name, kind] of [
+      ['catalogue', { mode: 'shared' }],
+      ['licences', { slots: 3 }],
+    ] as const) {
+      const calls = await during(async () => {
+        const lock = await locker.lock(name, kind);
+        await lock.release();
+      });
+
+      expect(calls).toEqual({ Txn: 2 });
+    }
+  });
+
+  test('are a look, one Txn and the release to tryLock() of a kind that others may hold too', async () => {
+    const locker = await openLocker();
+    await locker.lock('catalogue', { mode: 'shared' });
+
+    const calls = await during(async () => {
+      const lock = await locker.tryLock('catalogue', { mode: 'shared' });
+      await lock?.release();
+    });
+
+    // "Nobody has come since" can be compared only with the revision of a look.
+    expect(calls).toEqual({ Txn: 3 });
+  });
+
+  test('are the look alone to tryLock() where its kind is not admitted', async () => {
+    const [locker, others] = [await openLocker(), await openLocker()];
+    await others.lock('catalogue');
+
+    const calls = await during(async () => {
+      expect(await locker.tryLock('catalogue', { mode: 'shared' })).toBeNull();
+    });
+
+    expect(calls).toEqual({ Txn: 1 });
+  });
+
+  test.each([1, 3, 100])('are one Txn to tryLockAll() of %i names', async (count) => {
+    const locker = await openLocker();
+    const names = Array.from({ length: count }, (_, index) => `name-${String(index)}`);
+
+    const calls = await during(() => locker.tryLockAll(names));
+
+    expect(calls).toEqual({ Txn: 1 });
+  });
+
+  test.each([1, 3, 64])('are one Txn to the release of %i names at once', async (count) => {
+    const locker = await openLocker();
+    const locks = await locker.tryLockAll(Array.from({ length: count }, (_, index) => `name-${String(index)}`));
+
+    const calls = await during(() => locks?.release() ?? Promise.reject(new Error('not held')));
+
+    // One request takes 64 commits.
+    expect(calls).toEqual({ Txn: 1 });
+  });
+
+  test('are one Txn to the release of several holders of one name at once', async () => {
+    const locker = await openLocker();
+    const locks: Lock[] = [];
+    for (let n = 0; n < 5; n += 1) locks.push(await locker.lock('catalogue', { mode: 'shared' }));
+
+    expect(await during(() => Promise.all(locks.map((lock) => lock.release())))).toEqual({ Txn: 1 });
+  });
+
+  test('are one Txn a name to lockAll(), as each waits for the one before it, and one to release all', async () => {
+    const locker = await openLocker();
+
+    const calls = await during(async () => {
+      const locks = await locker.lockAll(['c', 'a', 'b']);
+      await locks.release();
+    });
+
+    expect(calls).toEqual({ Txn: 3 + 1 });
+  });
+
+  test('are a look and the release when a place in a semaphore becomes free', async () => {
+    const [holders, waiters] = [await openLocker(), await openLocker()];
+    const [first] = [await holders.lock('licences', { slots: 2 }), await holders.lock('licences', { slots: 2 })];
+    const waiting = follow(waiters.lock('licences', { slots: 2 }));
+    await stage.queued('licences', 3);
+    await sleep(200);
+
+    const calls = await during(async () => {
+      await first.release();
+      await waiting.promise;
+    });
+
+    expect(calls).toEqual({ Txn: 2 });
+  });
+
+  test('are a lease, its gate and the lock itself with renew: false, and none once it is held', async () => {
+    const locker = await openLocker();
+
+    expect(await during(() => locker.lock('x', { renew: false, ttlMs: 3_000 }))).toEqual({ LeaseGrant: 1, Txn: 2 });
+    expect(await during(() => sleep(2_000))).toEqual({});
+  });
+
+  test('are one Txn for a page of list()', async () => {
+    const locker = await openLocker();
+    await locker.tryLockAll(['a', 'b', 'c']);
+
+    const calls = await during(async () => {
+      const names = [];
+      for await (const { name } of locker.list()) names.push(name);
+      expect(names).toEqual(['a', 'b', 'c']);
+    });
+
+    expect(calls).toEqual({ Txn: 1 });
   });
 
   test('are none while lock() waits and no renewal is due', async () => {
