@@ -31,6 +31,20 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'the master is at http://10.0.0.8:8080',
   ],
   'with-lock.ts': ['total: 42', 'failed: out of stock', 'free again: true', 'while it is held: LOCK_TIMEOUT'],
+  'read-write.ts': [
+    'two readers at once: true',
+    'a writer beside them: not now',
+    'the writer writes, alone: true',
+    'the late reader reads: true',
+  ],
+  'semaphore.ts': ['in use: by one and other', 'a third: all taken', 'after a release: true'],
+  'lock-all.ts': ['account/7: 80', 'account/9: 70', 'while one is taken: none', 'afterwards: account/7 and account/9'],
+  'ending.ts': [
+    'jobs/limited: one',
+    'jobs/single: one',
+    'jobs/limited: now other, the first lost it: max-hold',
+    'jobs/single: now other, the first lost it: expired',
+  ],
   'fencing.ts': [
     'the holder writes: done',
     'the next one writes: done',
