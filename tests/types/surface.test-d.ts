@@ -13,7 +13,9 @@ import {
   type LockOptions,
   type LockState,
   type LockTimeoutError,
+  type ListOptions,
   type LossReason,
+  type MultiLock,
   type OptionIssue,
   type InvalidOptionsError,
   type Store,
@@ -71,6 +73,60 @@ describe('the public types', () => {
     expectTypeOf(locker.watch('a')).toExtend<AsyncIterable<LockState>>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
+  });
+
+  test('kinds, limits and renewal: what the options take and refuse', () => {
+    expectTypeOf<LockOptions['mode']>().toEqualTypeOf<'exclusive' | 'shared' | undefined>();
+    expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
+    expectTypeOf<{ mode: undefined; slots: undefined; maxHoldMs: undefined; renew: undefined }>().toExtend<LockOptions>();
+    expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
+    expectTypeOf<Lock['slots']>().toBeNumber();
+    const calls = () => {
+      // @ts-expect-error slots are a number
+      void locker.lock('a', { slots: '3' });
+      // @ts-expect-error renew is true or false
+      void locker.lock('a', { renew: 'never' });
+      // @ts-expect-error a duration is a number of milliseconds
+      void locker.tryLock('a', { maxHoldMs: '1m' });
+      // @ts-expect-error what a lock says is not to be written
+      lock.slots = 2;
+    };
+    expectTypeOf(calls).toBeFunction();
+  });
+
+  test('lockAll() takes any iterable of names and gives a MultiLock, tryLockAll() one or null', () => {
+    expectTypeOf<Locker['lockAll']>().parameters.toEqualTypeOf<[names: Iterable<string>, options?: LockOptions | undefined]>();
+    expectTypeOf<Locker['tryLockAll']>().parameters.toEqualTypeOf<[names: Iterable<string>, options?: LockOptions | undefined]>();
+    expectTypeOf<Locker['lockAll']>().returns.resolves.toEqualTypeOf<MultiLock>();
+    expectTypeOf<Locker['tryLockAll']>().returns.resolves.toEqualTypeOf<MultiLock | null>();
+    expectTypeOf<MultiLock>().toExtend<AsyncDisposable>();
+    expectTypeOf<MultiLock['locks']>().toEqualTypeOf<readonly Lock[]>();
+    expectTypeOf<MultiLock['signal']>().toEqualTypeOf<AbortSignal>();
+    expectTypeOf<MultiLock['held']>().toBeBoolean();
+    expectTypeOf<MultiLock['remainingMs']>().toBeNumber();
+    expectTypeOf<MultiLock['release']>().toEqualTypeOf<() => Promise<void>>();
+    const calls = () => {
+      // @ts-expect-error names are needed
+      void locker.lockAll();
+      // @ts-expect-error a name is a string
+      void locker.lockAll([42]);
+      // @ts-expect-error an unknown option
+      void locker.tryLockAll(['a'], { wait: 5 });
+    };
+    expectTypeOf(calls).toBeFunction();
+  });
+
+  test('list() gives states, and takes no more than what names begin with', () => {
+    expectTypeOf<Locker['list']>().parameters.toEqualTypeOf<[options?: ListOptions | undefined]>();
+    expectTypeOf<ListOptions['startsWith']>().toEqualTypeOf<string | undefined>();
+    expectTypeOf(locker.list()).toExtend<AsyncIterable<LockState>>();
+    const calls = () => {
+      // @ts-expect-error an unknown option
+      locker.list({ prefix: 'orders/' });
+    };
+    expectTypeOf(calls).toBeFunction();
   });
 
   test('withLock() gives what its function gives, with and without options', () => {
