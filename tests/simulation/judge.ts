@@ -113,6 +113,8 @@ export class Judge {
     const leastMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
     if (lock.remainingMs < leastMs)
       this.violated('short', `${String(held)} has ${lock.remainingMs.toFixed(1)} ms left when it gets its lock`);
+    if (tamperedAt === undefined && record.slotsOf(call.name, held.token) !== call.slots)
+      this.violated('kind', `${String(held)} asked for ${String(call.slots)} slots, its entry is of another kind`);
     if (lock.value !== call.value) this.violated('value', `${String(held)} has the value '${lock.value}', asked for was '${call.value}'`);
     return held;
   }

@@ -1,5 +1,5 @@
 /**
- * Seven bugs that other lock libraries had, to be planted one after another: does the simulation find them?
+ * Bugs that other lock libraries had, and some that kinds of locks invite, to be planted one after another: does the simulation find them?
  *
  * Each is a change to the text of one file, made on a scratch copy. Where the text has changed meanwhile the planting fails, loudly.
  */
@@ -102,6 +102,42 @@ export const planted: readonly Planted[] = [
         file: 'src/value-writer.ts',
         from: "compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],",
         to: "compare: [{ key, target: 'create', op: '=', revision: token }],",
+      },
+    ],
+  },
+  {
+    name: 'kind-forgotten',
+    what: 'the rule of admission counts those before, and forgets of which kind they are: a reader joins a writer',
+    foundWithin: 10,
+    edits: [
+      {
+        file: 'src/admission.ts',
+        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+        to: 'const lastOther = ahead.filter(() => slots < 1).reduce(later, undefined);',
+      },
+    ],
+  },
+  {
+    name: 'writer-overtaken',
+    what: 'a reader goes by who holds alone, and overtakes the writer that waits',
+    foundWithin: 12,
+    edits: [
+      {
+        file: 'src/admission.ts',
+        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+        to: 'const holders = slots === 1 ? ahead : inTurns(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+      },
+    ],
+  },
+  {
+    name: 'one-too-many',
+    what: 'a semaphore lets in one more than it has slots',
+    foundWithin: 12,
+    edits: [
+      {
+        file: 'src/admission.ts',
+        from: 'const enough = ahead.length - slots + 1;',
+        to: 'const enough = ahead.length - slots + (slots === 1 ? 1 : 0);',
       },
     ],
   },

@@ -115,6 +115,12 @@ export class Record {
     return { mode: slots === 1 ? 'exclusive' : 'shared', slots, foreign: !/^[0-9a-f]+-\d/.test(suffix) };
   }
 
+  /** The kind of the entry of that token; undefined where it is gone. */
+  slotsOf(name: string, token: bigint): number | undefined {
+    const entry = this.find(name, token);
+    return entry === undefined ? undefined : this.kindOf(entry.key).slots;
+  }
+
   headSinceMs(name: string): number {
     return this.#queue(name).headSinceMs;
   }
