@@ -2,8 +2,10 @@
 import type { Lock } from '../../src/lock.ts';
 import type { LockOptions } from '../../src/options.ts';
 import type { CallKind, Held } from './calls.ts';
+import type { LockState } from '../../src/watch.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
+import { Several } from './several.ts';
 import { CountedSignal } from './signals.ts';
 import type { World } from './world.ts';
 
@@ -17,6 +19,8 @@ export class Caller {
   readonly #process: LockerProcess;
   readonly #id: string;
   readonly #prng: Prng;
+  /** Its own, so that it shifts no other draw. */
+  readonly #severalPrng: Prng;
   #isDone = false;
   #count = 0;
 
@@ -25,6 +29,7 @@ export class Caller {
     this.#process = process;
     this.#id = id;
     this.#prng = prng;
+    this.#severalPrng = prng.fork('several');
   }
 
   get isDone(): boolean {
@@ -42,7 +47,9 @@ export class Caller {
       const pauseMs = this.#world.isSettled ? 200 : faults.isOver ? 2_500 : scenario.pauseMs;
       await this.#sleep(this.#prng.skewed(0, pauseMs));
       if (!this.#process.isOpen || !this.#world.takesCalls) break;
-      await this.#act(this.#prng.pick(scenario.names));
+      if (!this.#severalPrng.chance(0.12)) await this.#act(this.#prng.pick(scenario.names));
+      else if (this.#severalPrng.chance(0.25)) await this.#list();
+      else await this.#lockAll(this.#severalPrng.chance(0.6) ? 'lockAll' : 'tryLockAll');
     }
     this.#isDone = true;
   }
@@ -62,7 +69,7 @@ export class Caller {
     try {
       lock = await (kind === 'lock' ? this.#process.locker.lock(name, options) : this.#process.locker.tryLock(name, options));
     } catch (error) {
-      judge.failed(call, error);
+      judge.failed(error, call);
       return;
     }
     if (lock === null) {
@@ -90,10 +97,56 @@ export class Caller {
       });
       if (answer !== call.id) judge.violated('error', `${call.id}: withLock answers ${answer}`);
     } catch (error) {
-      if (held === undefined) judge.failed(call, error);
+      if (held === undefined) judge.failed(error, call);
       else if (error !== ownError) judge.violated('error', `${call.id}: withLock rejects with ${String(error)}`);
     }
     if (held !== undefined) judge.released(held);
+  }
+
+  async #lockAll(kind: 'lockAll' | 'tryLockAll'): Promise<void> {
+    const [first, ...others] = this.#shuffled(this.#world.scenario.names);
+    if (first === undefined) return;
+    const names: [string, ...string[]] = [first, ...others.filter(() => this.#severalPrng.chance(0.8))];
+    const [asked, signal] = this.#options(kind);
+    const options = { value: `${this.#id}:all:${String(++this.#count)}`, ...asked };
+    const { locker } = this.#process;
+    const several = new Several(this.#world, this.#process, this.#id, kind, names, options, signal);
+    try {
+      const multi = await (kind === 'lockAll' ? locker.lockAll(names, options) : locker.tryLockAll(names, options));
+      if (multi === null) several.refused();
+      else several.acquired(multi);
+    } catch (error) {
+      several.failed(error);
+    }
+    const [held] = several.held;
+    if (held === undefined) return;
+    await this.#hold(held);
+    const released = several.release();
+    if (this.#prng.chance(0.8)) await released;
+  }
+
+  /** Whoever holds from the beginning to the end must be in it. */
+  async #list(): Promise<void> {
+    const { judge, settledMs, scheduler, scenario, record } = this.#world;
+    const startedMs = scheduler.nowMs;
+    const startsWith = this.#severalPrng.pick(['', ...scenario.names]);
+    const holders = scenario.names
+      .filter((name) => name.startsWith(startsWith))
+      .flatMap((name) => record.holdersOf(record.entries(name)).map(({ createRevision }) => ({ name, createRevision })));
+    const states: LockState[] = [];
+    try {
+      for await (const state of this.#process.locker.list({ startsWith })) states.push(state);
+      const stillThere = holders.flatMap(({ name, createRevision }) => record.find(name, createRevision) ?? []);
+      judge.listed(this.#id, states, stillThere);
+    } catch (error) {
+      if (startedMs >= settledMs && this.#process.isOpen) judge.violated('error', `${this.#id}: list rejects with ${String(error)}`);
+      judge.figures.failed(error);
+    }
+  }
+
+  #shuffled(names: readonly string[]): string[] {
+    const rest = [...names];
+    return names.map(() => rest.splice(this.#severalPrng.integer(0, rest.length - 1), 1)[0] ?? '');
   }
 
   async #inspect(name: string): Promise<void> {

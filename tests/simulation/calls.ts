@@ -5,7 +5,10 @@ import type { LockOptions } from '../../src/options.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { CountedSignal } from './signals.ts';
 
-export type CallKind = 'lock' | 'withLock' | 'tryLock';
+export type CallKind = 'lock' | 'withLock' | 'tryLock' | 'lockAll' | 'tryLockAll';
+
+/** Whether it is for one of several names, which are had together. */
+export const isOneOfSeveral = ({ kind }: Pick<Call, 'kind'>): boolean => kind === 'lockAll' || kind === 'tryLockAll';
 
 export interface Call {
   readonly id: string;

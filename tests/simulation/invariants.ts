@@ -1,5 +1,5 @@
 /** What must be true after every step. */
-import type { Call, Held } from './calls.ts';
+import { type Call, type Held, isOneOfSeveral } from './calls.ts';
 import type { World } from './world.ts';
 
 /** Longer than any chain of messages that ends in a lock where the network is well, shorter than the slow look that would hide a lost one. */
@@ -7,6 +7,7 @@ const promptMs = 150;
 
 export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const held of [...world.judge.live]) checkHeld(world, held);
+  for (const several of [...world.judge.several]) several.check();
   for (const call of acquired) checkOrder(world, call);
   if (world.isSettled) checkPromptness(world);
 }
@@ -62,6 +63,9 @@ function checkPromptness({ judge, record, scenario, scheduler, settledMs }: Worl
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.token === head.createRevision);
-    if (!isHeld) judge.violated('prompt', `${head.key} '${head.value}' has been first for ${String(promptMs)} ms and nobody holds by it`);
+    // The first of several names are held while the last is waited for.
+    const isPart = [...judge.pending].some((call) => isOneOfSeveral(call) && call.name === name && call.value === head.value);
+    if (!isHeld && !isPart)
+      judge.violated('prompt', `${head.key} '${head.value}' has been first for ${String(promptMs)} ms and nobody holds by it`);
   }
 }

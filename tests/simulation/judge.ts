@@ -6,13 +6,15 @@
 import { LockLostError } from '../../src/errors.ts';
 import type { Lock } from '../../src/lock.ts';
 import type { LockOptions } from '../../src/options.ts';
+import type { KeyValue } from '../../src/store/store.ts';
 import type { LockDetails, LockState } from '../../src/watch.ts';
-import { type Call, type CallKind, Held } from './calls.ts';
+import { type Call, type CallKind, Held, isOneOfSeveral } from './calls.ts';
 import { Figures } from './figures.ts';
 import { checkStep } from './invariants.ts';
 import { isDifferent, stateProblem } from './states.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
+import type { Several } from './several.ts';
 import type { CountedSignal } from './signals.ts';
 import { callProblem, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';
@@ -29,6 +31,8 @@ export class Judge {
   readonly figures = new Figures();
   readonly pending = new Set<Call>();
   readonly live = new Set<Held>();
+  /** Those that are held together. */
+  readonly several = new Set<Several>();
   /** When a name was given back or lost last. */
   readonly freedMs = new Map<string, number>();
   readonly #world: World;
@@ -67,12 +71,15 @@ export class Judge {
       signal,
       value: options.value ?? process.id,
       slots: options.slots ?? (options.mode === 'shared' ? Infinity : 1),
-      isInLine: kind === 'tryLock' ? (options.timeoutMs ?? 0) > 0 : options.timeoutMs !== 0,
+      // Of several names it lines up for one after the other, when is not known.
+      isInLine: isOneOfSeveral({ kind }) ? false : kind === 'tryLock' ? (options.timeoutMs ?? 0) > 0 : options.timeoutMs !== 0,
       startedMs: this.#world.scheduler.nowMs,
       startedAwakeMs: machine.awakeMs,
       startedMonotonicMs: machine.now().monotonicMs,
       leaps: machine.leaps,
-      wasBusy: [...this.pending].some((one) => one.isInLine && isOurs(one)) || [...this.live].some((held) => isOurs(held.call)),
+      wasBusy:
+        [...this.pending].some((one) => (one.isInLine || isOneOfSeveral(one)) && isOurs(one)) ||
+        [...this.live].some((held) => isOurs(held.call)),
     };
     this.pending.add(call);
     this.#world.history.tell(process.id, () => `${call.id} ${kind}(${name}) ${JSON.stringify({ ...options, signal: signal && 'given' })}`);
@@ -91,7 +98,7 @@ export class Judge {
     const { scheduler, record, history } = this.#world;
     const held = new Held(call, lock, scheduler.nowMs);
     history.tell(call.process.id, () => `${call.id} HAS ${call.name}, token ${String(held.token)}`);
-    this.#settled(call);
+    this.settled(call);
     this.#acquired.push(call);
     this.figures.acquired(scheduler.nowMs - call.startedMs);
     lock.signal.addEventListener('abort', () => {
@@ -107,11 +114,13 @@ export class Judge {
     // Where an outsider deleted the entry while the news of the lock was on its way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
     this.#noteToken(call, held.token);
-    if (tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
+    // Of several names the first were had some time ago.
+    const isNew = !isOneOfSeveral(call);
+    if (isNew && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
       this.violated('gone', `${String(held)} was told of its lock after its entry had been deleted`);
     const { ttlMs = 0, maxHoldMs = Infinity } = call.options;
     const leastMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
-    if (lock.remainingMs < leastMs)
+    if (isNew && lock.remainingMs < leastMs)
       this.violated('short', `${String(held)} has ${lock.remainingMs.toFixed(1)} ms left when it gets its lock`);
     if (tamperedAt === undefined && record.slotsOf(call.name, held.token) !== call.slots)
       this.violated('kind', `${String(held)} asked for ${String(call.slots)} slots, its entry is of another kind`);
@@ -143,7 +152,7 @@ export class Judge {
     held.loss = reason;
     this.figures.lost(reason.reason);
     if (reason.reason === 'closed' && process.isOpen) this.violated('signal', `${String(held)}: its locker is not closed`);
-    if (reason.reason === 'deleted' && record.find(name, held.token) !== undefined)
+    if (reason.reason === 'deleted' && !isOneOfSeveral(held.call) && record.find(name, held.token) !== undefined)
       this.violated('signal', `${String(held)} was lost as deleted, and is there`);
     const isAsked = reason.reason === 'max-hold' ? held.call.options.maxHoldMs !== undefined : held.call.options.renew === false;
     if (reason.reason !== 'closed' && isSettled && !isAsked)
@@ -151,29 +160,34 @@ export class Judge {
     this.#end(held);
   }
 
-  refused(call: Call): void {
-    const { record, history, scheduler } = this.#world;
-    history.tell(call.process.id, () => `${call.id} gets null`);
-    this.#settled(call);
+  /** The answer to a call, or to the calls for several names. */
+  refused(...calls: readonly [Call, ...Call[]]): void {
+    const { record, history } = this.#world;
+    const [{ id, process, options, startedMonotonicMs }] = calls;
+    history.tell(process.id, () => `${id} gets null`);
+    for (const call of calls) this.settled(call);
     this.figures.refused();
-    const { timeoutMs = 0 } = call.options;
-    const waitedMs = call.process.machine.now().monotonicMs - call.startedMonotonicMs;
-    if (timeoutMs > 0 && waitedMs < timeoutMs - 1) this.violated('error', `${call.id} got null after ${String(waitedMs)} ms`);
-    const wasFree = record.entries(call.name).length === 0 && record.busyAtMs(call.name) < call.startedMs;
-    if (timeoutMs === 0 && wasFree && !call.wasBusy && scheduler.nowMs >= call.startedMs)
-      this.violated('null', `${call.id} got null, but nobody was there`);
+    const { timeoutMs = 0 } = options;
+    const waitedMs = process.machine.now().monotonicMs - startedMonotonicMs;
+    if (timeoutMs > 0 && waitedMs < timeoutMs - 1) this.violated('error', `${id} got null after ${String(waitedMs)} ms`);
+    const wasFree = ({ name, wasBusy, startedMs }: Call): boolean =>
+      !wasBusy && record.entries(name).length === 0 && record.busyAtMs(name) < startedMs;
+    if (timeoutMs === 0 && calls.every(wasFree)) this.violated('null', `${id} got null, but nobody was there`);
   }
 
-  failed(call: Call, error: unknown): void {
+  failed(...[error, ...calls]: readonly [unknown, Call, ...Call[]]): void {
+    const [call] = calls;
     this.#world.history.tell(call.process.id, () => `${call.id} fails: ${String(error)}`);
-    this.#settled(call);
+    for (const one of calls) this.settled(one);
     const problem = callProblem(this.#world, call, error);
     if (problem !== undefined) this.violated('error', `${call.id}: ${problem}`);
     this.figures.failed(error);
   }
 
-  #settled(call: Call): void {
+  settled(call: Call): void {
     this.pending.delete(call);
+    // What it had of several names goes back now.
+    if (isOneOfSeveral(call)) this.freedMs.set(call.name, this.#world.scheduler.nowMs);
     if ((call.signal?.listeners ?? 0) > 0) this.violated('listeners', `${call.id} left a listener on its signal`);
   }
 
@@ -214,6 +228,18 @@ export class Judge {
   inspected(who: string, name: string, details: LockDetails): void {
     const problem = stateProblem(this.#world.record, name, details);
     if (problem !== undefined) this.violated('state', `${who} inspects ${name}: ${problem}`);
+  }
+
+  /** All that `list` told, while those entries held from the beginning to the end. */
+  listed(who: string, states: readonly LockState[], holders: readonly KeyValue[]): void {
+    const names = states.map(({ name }) => name);
+    if (new Set(names).size < names.length) this.violated('list', `${who} is told twice of one of ${names.join()}`);
+    for (const state of states) {
+      const problem = stateProblem(this.#world.record, state.name, state);
+      if (problem !== undefined) this.violated('list', `${who} lists ${state.name}: ${problem}`);
+    }
+    const told = new Set(states.flatMap((state) => state.holders.map(({ key }) => key)));
+    for (const { key } of holders) if (!told.has(key)) this.violated('list', `${who} is not told of ${key}, which held all the time`);
   }
 
   /** A state that a watch has told, after `last`. */

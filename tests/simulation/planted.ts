@@ -141,6 +141,24 @@ export const planted: readonly Planted[] = [
       },
     ],
   },
+  {
+    name: 'names-in-no-order',
+    what: 'lockAll takes the names in the order in which they are given, so that two may wait for each other',
+    foundWithin: 90,
+    edits: [{ file: 'src/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
+  },
+  {
+    name: 'loss-not-shared',
+    what: 'of several names only the one that was lost counts as lost',
+    foundWithin: 90,
+    edits: [
+      {
+        file: 'src/multi-lock.ts',
+        from: 'for (const lock of this.#locks) lock.forfeit(error.reason);',
+        to: '',
+      },
+    ],
+  },
 ];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

@@ -1,7 +1,7 @@
 /** What a call may fail with, and when: the answer is what is wrong with it, if anything is. */
 import { EtcdUnavailableError, LockerClosedError, LockLostError, LockReleasedError, LockTimeoutError } from '../../src/errors.ts';
 import type { LockState } from '../../src/watch.ts';
-import type { Call, Held } from './calls.ts';
+import { type Call, type Held, isOneOfSeveral } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
 import { AbortReason } from './signals.ts';
 import type { World } from './world.ts';
@@ -19,16 +19,29 @@ export function callProblem(world: World, call: Call, error: unknown): string | 
   if (error instanceof LockerClosedError) return process.isOpen ? 'its locker is not closed' : undefined;
   if (error instanceof LockTimeoutError) {
     const { timeoutMs } = options;
-    if (kind === 'tryLock' || timeoutMs === undefined) return 'it has no limit of time';
+    if (kind === 'tryLock' || kind === 'tryLockAll' || timeoutMs === undefined) return 'it has no limit of time';
     if (waitedMs < timeoutMs - 1) return `it timed out after ${waitedMs.toFixed(1)} ms`;
-    const mostMs = (timeoutMs === 0 ? 3 * requestTimeoutMs : timeoutMs) * 1.03 + 500 + graceMs;
+    // With no time left each of several names is tried, one after the other.
+    const triesMs = isOneOfSeveral(call) ? 9 * requestTimeoutMs : timeoutMs === 0 ? 3 * requestTimeoutMs : 0;
+    const mostMs = (timeoutMs + triesMs) * 1.03 + 500 + graceMs;
     return awakeMs > mostMs ? `its time out came after ${awakeMs.toFixed(1)} ms` : undefined;
   }
   if (error instanceof EtcdUnavailableError) {
     if (call.isInLine && world.judge.wasEnqueued(call)) return 'it was enqueued, and yet rejects for want of an answer';
     return unavailableProblem(world, process, waitedMs, call.leaps, call.startedMs);
   }
+  if (error instanceof LockLostError && isOneOfSeveral(call)) return lossProblem(world, call, error);
   return `it rejects with ${String(error)}`;
+}
+
+/** One of several was lost while it waited for the rest. */
+function lossProblem({ record, settledMs }: World, { process, startedMs }: Call, error: LockLostError): string | undefined {
+  const { reason, lockName, fencingToken } = error;
+  if (reason === 'max-hold') return 'its time to hold had not begun';
+  if (reason === 'closed') return process.isOpen ? 'its locker is not closed' : undefined;
+  if (startedMs >= settledMs) return `it lost ${lockName} while nothing goes wrong: ${reason}`;
+  const isThere = record.find(lockName, fencingToken) !== undefined;
+  return reason === 'deleted' && isThere ? `it lost ${lockName} as deleted, and is there` : undefined;
 }
 
 function unavailableProblem(
