@@ -64,8 +64,8 @@ class Etcd implements Sender {
   }
 }
 
-const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean }[]) =>
-  Promise.allSettled(commits.map(({ id, lane, once }) => batcher.commit({ ...putting(id), lane, once, timeoutMs: 1_000 })));
+const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean; sharesLane?: boolean }[]) =>
+  Promise.allSettled(commits.map(({ id, ...how }) => batcher.commit({ ...putting(id), ...how, timeoutMs: 1_000 })));
 
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
 
@@ -102,6 +102,22 @@ describe('Batcher', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('commit() puts several of one lane into a request where all of them share it, and lets none overtake one that does not', async () => {
+    const etcd = new Etcd();
+
+    await commitAll(new Batcher(etcd), [
+      { id: 'a', lane: 'n', sharesLane: true },
+      { id: 'b', lane: 'n', sharesLane: true },
+      { id: 'c', lane: 'n' },
+      { id: 'd', lane: 'n', sharesLane: true },
+      { id: 'e', lane: 'other' },
+    ]);
+
+    // The first two are under way together, in either order.
+    expect(etcd.requests.slice(0, 2).sort()).toEqual([['a', 'b', 'e'], ['c']]);
+    expect(etcd.requests.slice(2)).toEqual([['d']]);
   });
 
   test('commit() sends a lone commit plain', async () => {
