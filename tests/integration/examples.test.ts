@@ -37,6 +37,7 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'the writer writes, alone: true',
     'the late reader reads: true',
   ],
+  'web-locks.ts': ['held: settings, exclusive', 'seen elsewhere: settings', 'a second one meanwhile: busy', 'afterwards: shared'],
   'semaphore.ts': ['in use: by one and other', 'a third: all taken', 'after a release: true'],
   'lock-all.ts': ['account/7: 80', 'account/9: 70', 'while one is taken: none', 'afterwards: account/7 and account/9'],
   'ending.ts': [

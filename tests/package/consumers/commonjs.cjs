@@ -3,6 +3,7 @@
 const assert = require('node:assert/strict');
 const { createLocker, LockLostError, LockTimeoutError } = require('etcd-locker');
 const { ManualClock, memoryStore } = require('etcd-locker/testing');
+const { webLocks } = require('etcd-locker/web-locks');
 
 async function main() {
   const clock = new ManualClock();
@@ -22,6 +23,7 @@ async function main() {
   const again = await locker.lock('orders/42');
   assert.equal(again.fencingToken > lock.fencingToken, true);
   await again.release();
+  assert.equal(webLocks(locker), webLocks(locker));
   await locker.close();
   assert.equal(clock.timerCount, 0);
   console.log('ok');

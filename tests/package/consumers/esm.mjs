@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { createLocker, InvalidOptionsError, isLockerError, LockTimeoutError } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { webLocks } from 'etcd-locker/web-locks';
 
 const store = memoryStore();
 const locker = createLocker({ store, value: 'esm' });
@@ -17,6 +18,7 @@ await assert.rejects(
 );
 await lock[Symbol.asyncDispose]();
 assert.equal((await locker.inspect('orders/42')).held, false);
+assert.equal(await webLocks(locker).request('settings', ({ mode }) => mode), 'exclusive');
 await locker.close();
 
 assert.throws(() => createLocker({ ttlMs: 1 }), InvalidOptionsError);

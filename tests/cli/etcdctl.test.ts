@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findEtcd, type EtcdServer } from '../support/etcd.ts';
+import { openStage, type Stage } from '../support/integration-stage.ts';
+import { TestProcess } from '../support/processes.ts';
+import { listener, outcome, start } from './command.ts';
+
+const source = await findEtcd();
+const etcdctl = source.kind === 'binary' ? source.etcdctl : null;
+if (etcdctl === null) console.warn('Skipped: the command beside `etcdctl lock`, as this etcd came without an etcdctl.');
+
+let stage: Stage<EtcdServer>;
+let options: string[];
+beforeAll(async () => {
+  stage = await openStage();
+  options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const etcdctlLock = (name: string): TestProcess =>
+  new TestProcess(etcdctl ?? 'etcdctl', ['--endpoints', stage.server.endpoint, 'lock', `${stage.prefix}${name}`, '--ttl', '2'], {
+    PATH: process.env['PATH'],
+    ETCDCTL_API: '3',
+  });
+
+describe.skipIf(etcdctl === null)('etcd-locker and `etcdctl lock` exclude each other', () => {
+  test('where etcdctl waits for the command', async () => {
+    const child = start([...options, 'first', ...listener()]);
+    await child.reached(/^working/);
+    await using other = etcdctlLock('first');
+    await stage.queued('first', 2);
+    expect(other.steps).toEqual([]);
+
+    child.signal('SIGTERM');
+
+    expect((await child.ended).code).toBe(0);
+    await other.reached(/\/first\/[0-9a-f]+$/);
+    other.signal('SIGINT');
+    await other.ended;
+  });
+
+  test('where the command waits for etcdctl', async () => {
+    await using other = etcdctlLock('second');
+    await other.reached(/\/second\/[0-9a-f]+$/);
+    expect((await outcome([...options, '--try', 'second', '--', 'true'])).code).toBe(75);
+    const child = start([...options, 'second', ...listener()]);
+    await stage.queued('second', 2);
+    expect(child.steps).toEqual([]);
+
+    other.signal('SIGINT');
+
+    await child.reached(/^working/);
+    child.signal('SIGTERM');
+    expect((await child.ended).code).toBe(0);
+    expect(await stage.etcd.entries('second')).toEqual([]);
+  });
+});

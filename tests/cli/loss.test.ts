@@ -1,0 +1,55 @@
+import { expect, test, describe } from 'vitest';
+import { canControlServers, type EtcdMember } from '../support/etcd.ts';
+import { memberOf, openStage } from '../support/integration-stage.ts';
+import { listener, start } from './command.ts';
+
+// The last local deadline is a TTL after the last renewal that was answered.
+describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed under a running command', () => {
+  const begin = async (command: readonly string[]) => {
+    const stage = await openStage();
+    const child = start([
+      '--hosts',
+      stage.server.endpoints.join(','),
+      '--prefix',
+      stage.prefix,
+      '--ttl',
+      '3s',
+      '--grace',
+      '500ms',
+      'nightly',
+      ...command,
+    ]);
+    await child.reached(/^working/);
+    const etcd: EtcdMember = memberOf(stage.server);
+    await etcd.kill();
+    return { stage, child, etcd };
+  };
+
+  test('the command gets SIGTERM, and the exit is 75', { timeout: 40_000 }, async () => {
+    const { stage, child, etcd } = await begin(listener());
+    try {
+      const { code, stderr } = await child.ended;
+
+      expect(code).toBe(75);
+      expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
+      expect(stderr).toMatch(/Cannot keep lock "nightly" .*; stopping the command\n/);
+    } finally {
+      await etcd.start();
+      await stage[Symbol.asyncDispose]();
+    }
+  });
+
+  test('a command that ignores SIGTERM gets SIGKILL after the grace time', { timeout: 40_000 }, async () => {
+    const { stage, child, etcd } = await begin(listener('undefined'));
+    try {
+      const { code, stderr } = await child.ended;
+
+      expect(code).toBe(75);
+      expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
+      expect(stderr).toMatch(/SIGKILL/);
+    } finally {
+      await etcd.start();
+      await stage[Symbol.asyncDispose]();
+    }
+  });
+});
