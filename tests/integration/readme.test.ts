@@ -61,7 +61,7 @@ test('there is code to check', () => {
   expect(programs.length).toBeGreaterThan(12);
 });
 
-test('the code compiles', async () => {
+test('the code compiles', { timeout: 60_000 }, async () => {
   const source = (...path: string[]): string[] => [join(root, 'src', ...path)];
   const paths = {
     'etcd-locker': source('index.ts'),
