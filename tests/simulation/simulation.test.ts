@@ -13,7 +13,7 @@ import { reportOf, shorten } from './shorten.ts';
 const seeds = 2_000;
 
 describe('the simulation', () => {
-  test(`finds nothing wrong in ${String(seeds)} seeds`, { timeout: 240_000 }, async () => {
+  test(`finds nothing wrong in ${String(seeds)} seeds`, { timeout: 120_000 }, async () => {
     const startedAt = performance.now();
     const total = new Figures();
 
@@ -47,7 +47,7 @@ describe('the simulation', () => {
 });
 
 describe('a planted bug', () => {
-  test.for(planted)('$name is found', { timeout: 120_000 }, async (bug) => {
+  test.for(planted)('$name is found', { timeout: 60_000 }, async (bug) => {
     using copy = plant(bug);
 
     const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(3 * bug.foundWithin));
@@ -56,7 +56,7 @@ describe('a planted bug', () => {
     expect(code).toBe(1);
   });
 
-  test('leaves a short history, and the command that replays it', { timeout: 120_000 }, async () => {
+  test('leaves a short history, and the command that replays it', { timeout: 60_000 }, async () => {
     const [bug] = planted.filter(({ name }) => name === 'no-own-entry-check');
     if (bug === undefined) throw new Error('There is no such bug');
     using copy = plant(bug);
