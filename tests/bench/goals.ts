@@ -36,6 +36,9 @@ function goalsOf(results: Results): Goal[] {
     faster(results, 'hot-2', 'go', 5),
     faster(results, 'hot-8', 'go', 5),
     faster(results, 'hot-32', 'go', 1.5),
+    faster(results, 'clients-2', 'go', 5),
+    faster(results, 'clients-8', 'go', 5),
+    faster(results, 'clients-32', 'go', 1.5),
     faster(results, 'hot-callers', 'floor', 0.9, 'raw transactions one at a time'),
     // One more in each round: the last of its turns is followed by nobody.
     requests(results, 'hot-callers', '1 a turn', (calls, operations, rounds) => calls <= operations + rounds),

@@ -63,7 +63,10 @@ The workloads:
 
 - **one at a time**: one caller locks and releases a name of its own.
 - **16, 64, 256 at once**: so many callers of one process, each with a name of its own.
-- **one hot name**: 2, 8 and 32 processes with a client and a session each want the same name and release it at once; and 32 callers in one process.
+- **one hot name**: 2, 8 and 32 processes with a client and a session each want the same name and release it at once; 2, 8 and 32 clients of one process do; and 32
+  callers of one client (Go: a session for each).
+- **32 readers at once and a writer between**: 33 callers of one client want the same name, one of them alone, the others together
+  (\`mode: 'shared'\`; Go: \`RWMutex\` of etcd's recipes, a session for each). Counted are the turns of all of them.
 - **tryLock**, **inspect**: of a name that another session holds, one at a time.
 - **release → next waiter holds**: two processes take turns and hold for ${holdMs} ms; from the call of \`release()\` in one until \`lock()\` has resolved in the
   other, ${handOvers} times a round. Beside it a raw put, once every ${holdMs} ms as well, and raw puts in a row.

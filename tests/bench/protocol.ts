@@ -24,6 +24,8 @@ export interface Loop {
   readonly atMost: number;
   readonly holdMs: number;
   readonly withTurns: boolean;
+  /** The first caller of each process takes the name for itself, all others share it. */
+  readonly isShared?: boolean;
 }
 
 export type Order =

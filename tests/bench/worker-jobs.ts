@@ -36,9 +36,10 @@ export class WorkerJobs {
     await Promise.all(
       names.map(async (name, caller) => {
         const client = this.#client(caller % this.#clients.length);
+        const isReader = order.isShared === true && caller > 0;
         while (performance.now() - startedAt < ms && left > 0 && !this.#stopping.signal.aborted) {
           left -= 1;
-          const turn = await this.#once(client, name, order);
+          const turn = await (isReader ? this.#read(client, name) : this.#once(client, name, order));
           if (turn === null) return;
           operations += 1;
           if (order.withTurns) turns.push(turn);
@@ -72,6 +73,12 @@ export class WorkerJobs {
       if (signal.aborted) return null;
       throw error;
     }
+  }
+
+  async #read(client: Client, name: string): Promise<Turn> {
+    if (client.lockShared === undefined) throw new Error('Cannot measure: there are no shared locks');
+    await (await client.lockShared(name)).release();
+    return { at: 0, until: 0 };
   }
 
   async hold(client: number, name: string): Promise<object> {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3/concurrency"
+	recipe "go.etcd.io/etcd/client/v3/experimental/recipes"
 )
 
 type turn struct {
@@ -33,9 +34,16 @@ func (w *worker) loop(o order) (answer, error) {
 	turns := []turn{}
 	err := inParallel(len(o.Names), len(o.Names), func(i int) error {
 		sessions := w.sessions[i%len(w.clients)]
-		mutex := concurrency.NewMutex(sessions[(i/len(w.clients))%len(sessions)], prefix+o.Names[i])
+		session := sessions[(i/len(w.clients))%len(sessions)]
+		mutex := concurrency.NewMutex(session, prefix+o.Names[i])
 		for time.Now().Before(endAt) && left.Add(-1) >= 0 {
-			one, err := w.once(ctx, mutex, o)
+			var one turn
+			var err error
+			if o.IsShared {
+				err = readOrWrite(session, prefix+o.Names[i], i > 0)
+			} else {
+				one, err = w.once(ctx, mutex, o)
+			}
 			if err != nil && ctx.Err() != nil {
 				return nil // stopped as it waited
 			}
@@ -79,6 +87,21 @@ func (w *worker) once(ctx context.Context, mutex *concurrency.Mutex, o order) (t
 	}
 	until := now()
 	return turn{At: at, Until: until}, mutex.Unlock(context.Background())
+}
+
+// readOrWrite takes the name shared or alone. Each time by a mutex of its own, as one remembers what it holds.
+func readOrWrite(session *concurrency.Session, name string, isReader bool) error {
+	mutex := recipe.NewRWMutex(session, name)
+	if isReader {
+		if err := mutex.RLock(); err != nil {
+			return err
+		}
+		return mutex.RUnlock()
+	}
+	if err := mutex.Lock(); err != nil {
+		return err
+	}
+	return mutex.Unlock()
 }
 
 // now is in milliseconds, and the same in all processes of this machine.

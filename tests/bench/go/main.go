@@ -30,6 +30,7 @@ type order struct {
 	AtMost    int64    `json:"atMost"`
 	HoldMs    float64  `json:"holdMs"`
 	WithTurns bool     `json:"withTurns"`
+	IsShared  bool     `json:"isShared"`
 
 	Count  int `json:"count"`
 	AtOnce int `json:"atOnce"`

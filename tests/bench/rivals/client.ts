@@ -10,6 +10,8 @@ export interface Held {
 export interface Client {
   /** Waits its turn, or until `signal` aborts. */
   lock(name: string, signal?: AbortSignal): Promise<Held>;
+  /** As `lock`, together with others who share it. */
+  lockShared?(name: string): Promise<Held>;
   /** null where somebody has it. */
   tryLock?(name: string): Promise<Held | null>;
   inspect?(name: string): Promise<unknown>;

@@ -6,6 +6,7 @@ export const openLocker: OpenClient = (hosts, ttlSeconds) => {
   const locker = createLocker({ hosts: [...hosts], prefix, ttlMs: ttlSeconds * 1_000 });
   return Promise.resolve({
     lock: (name, signal) => locker.lock(name, signal === undefined ? undefined : { signal }),
+    lockShared: (name) => locker.lock(name, { mode: 'shared' }),
     tryLock: (name) => locker.tryLock(name),
     inspect: (name) => locker.inspect(name),
     async watch(name, onFree) {

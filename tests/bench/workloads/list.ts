@@ -13,7 +13,25 @@ export function allWorkloads({ queues }: Sizes): Workload[] {
     ...[2, 8, 32].map((processes) =>
       rateWorkload({ name: `hot-${processes}`, title: `one hot name, ${processes} processes`, processes, isHot: true }),
     ),
+    ...[2, 8, 32].map((callers) =>
+      rateWorkload({
+        name: `clients-${callers}`,
+        title: `one hot name, ${callers} clients in a process`,
+        callers,
+        isHot: true,
+        ownClients: true,
+        without: ['etcd3'],
+      }),
+    ),
     rateWorkload({ name: 'hot-callers', title: 'one hot name, 32 callers in a process', callers: 32, isHot: true }),
+    rateWorkload({
+      name: 'readers',
+      title: 'one name, 32 readers at once and a writer between',
+      callers: 33,
+      isHot: true,
+      isShared: true,
+      without: ['etcd3', 'floor'],
+    }),
     rateWorkload({ name: 'try', title: 'tryLock on a held name', what: 'try' }),
     rateWorkload({ name: 'inspect', title: 'inspect a held name', what: 'inspect', without: ['etcd3', 'go'] }),
     handOverWorkload('handover', 'release → next waiter holds', 1),

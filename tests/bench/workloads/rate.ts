@@ -16,6 +16,10 @@ export interface RateSettings {
   readonly callers?: number;
   /** Whether all callers of all processes want the same name. */
   readonly isHot?: boolean;
+  /** Whether each caller of a process has a client of its own. */
+  readonly ownClients?: boolean;
+  /** Whether all callers of a process but the first share the name. */
+  readonly isShared?: boolean;
   readonly without?: readonly RivalName[];
 }
 
@@ -51,7 +55,7 @@ async function run(bench: Bench, settings: RateSettings): Promise<void> {
 }
 
 async function takeTurn(bench: Bench, stage: Stage, settings: RateSettings, team: Team, round: number): Promise<Round> {
-  const { what = 'lock', isHot = false } = settings;
+  const { what = 'lock', isHot = false, ownClients = false, isShared = false } = settings;
   const { rival, crew, callers } = team;
   const { ms, warmUpMs, warmUps, atMost } = bench.sizes;
   const isAsking = what !== 'lock';
@@ -60,11 +64,12 @@ async function takeTurn(bench: Bench, stage: Stage, settings: RateSettings, team
     Array.from({ length: callers }, (_, caller) => (isHot || isAsking ? name : `${name}-${process}-${caller}`)),
   );
   // Somebody else holds what is tried or looked at: for the library a locker of its own.
-  const opening = { clients: isAsking ? 2 : 1, sessions: isHot ? callers : 1, warmUps: round < 0 ? warmUps : 5 };
+  const clients = isAsking ? 2 : ownClients ? callers : 1;
+  const opening = { clients, sessions: isHot ? callers / clients : 1, warmUps: round < 0 ? warmUps : 5 };
   return turn(stage, crew, opening, async () => {
     if (isAsking) await crew.first.ask({ do: 'hold', client: 1, name });
     const before = await stage.counts();
-    const answers = await crew.loop(names, { what, ms: round < 0 ? warmUpMs : ms, atMost, holdMs: 0, withTurns: false });
+    const answers = await crew.loop(names, { what, ms: round < 0 ? warmUpMs : ms, atMost, holdMs: 0, withTurns: false, isShared });
     const { calls, cpuMs: serverCpuMs } = since(before, await stage.counts());
     if (isAsking) await crew.first.ask({ do: 'letGo' });
     return {
