@@ -40,8 +40,8 @@ export class NameQueue implements Line {
   /** Whether somebody of this process is in the way of a new caller of that kind. */
   isTaken(slots: number): boolean {
     // Reading a session's clocks may find a holder's lease over: then it is lost, and the name is nobody's here.
-    for (const { session } of [...this.#holders]) session.checkDeadline();
-    const others = [...this.#holders, ...this.#places.filter(({ caller }) => caller !== undefined)];
+    for (const entry of [...this.#holders]) entry.checkDeadline();
+    const others = [...this.#holders.filter(({ isHeld }) => isHeld), ...this.#places.filter(({ caller }) => caller !== undefined)];
     return this.#callers.length > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
   }
 
@@ -129,7 +129,9 @@ export class NameQueue implements Line {
     const next = this.#callers[0];
     const mayFollow = next !== undefined && this.#hasRoom(next.asked.slots) && !this.#wouldOvertake(this.#places, next.asked.slots);
     const session = mayFollow ? this.#shared.sessions.enterAtOnce(next.asked) : undefined;
-    if (next === undefined || session === undefined) {
+    // Reading the clocks of a session may have ended it, and a place may have become free for the next one.
+    if (next === undefined || session === undefined || next !== this.#callers[0]) {
+      session?.leave();
       entry.leave();
     } else {
       entry.giveUp();

@@ -188,7 +188,15 @@ export class Entry implements Member {
     this.#turn?.stop();
     this.#turn = undefined;
     this.#onChange = () => undefined;
-    this.#state = { kind: 'held', onLost };
+    // In the very turn in which it was won the clocks may jump, and another lock of its lease be read first.
+    if (this.kind === 'gone') onLost(this.session.checkDeadline() ?? 'deleted');
+    else this.#state = { kind: 'held', onLost };
+  }
+
+  /** Reads the clocks; who is told of the end of a lease first may ask for the others of it, which are told after. */
+  checkDeadline(): void {
+    const reason = this.session.checkDeadline();
+    if (reason !== undefined) this.lose(reason);
   }
 
   async verify(): Promise<void> {

@@ -1,6 +1,7 @@
 /** What `createLocker` answers: puts the parts together, and sends each call to the one that serves it. */
 import { randomUUID } from 'node:crypto';
 import { systemClock } from './clock.ts';
+import { deferred } from './deferred.ts';
 import { LockerClosedError, LockTimeoutError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
@@ -122,7 +123,15 @@ export class LockService implements Locker {
     return watch;
   };
 
-  readonly close = (): Promise<void> => (this.#closed ??= this.#close());
+  readonly close = (): Promise<void> => {
+    if (this.#closed === undefined) {
+      const { promise, resolve } = deferred();
+      // Before its first step: that step calls listeners, which must not ask for anything any more.
+      this.#closed = promise;
+      resolve(this.#close());
+    }
+    return this.#closed;
+  };
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

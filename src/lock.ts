@@ -180,7 +180,7 @@ export class LockHandle implements Lock {
 
   // Reading them past a deadline is what makes the lock lost.
   #readClocks(): void {
-    this.#entry.session.checkDeadline();
+    this.#entry.checkDeadline();
     this.#checkMaxHold();
   }
 
@@ -233,6 +233,7 @@ export class LockHandle implements Lock {
   }
 
   #lose(reason: LossReason): void {
+    if (this.#lost !== undefined) return;
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
     this.#controller?.abort(this.#lost);

@@ -48,7 +48,7 @@ export interface Member {
 type State =
   | { readonly kind: 'opening' }
   | { readonly kind: 'open'; readonly gateCreated: bigint; readonly deadline: Instant }
-  | { readonly kind: 'ended' };
+  | { readonly kind: 'ended'; readonly reason: LossReason };
 
 export class Session {
   readonly leaseId = newLeaseId();
@@ -101,12 +101,14 @@ export class Session {
     return this.#state.kind === 'open';
   }
 
-  checkDeadline(): void {
+  /** Why it is over, where it is. */
+  checkDeadline(): LossReason | undefined {
     if (this.#state.kind === 'open' && this.remainingMs <= 0) this.end('expired');
+    return this.#state.kind === 'ended' ? this.#state.reason : undefined;
   }
 
   get hasEnded(): boolean {
-    return !this.isOpen && this.#state.kind === 'ended';
+    return this.checkDeadline() !== undefined;
   }
 
   suits({ ttlSeconds, lease }: LeaseWanted): boolean {
@@ -282,7 +284,7 @@ export class Session {
 
   end(reason: LossReason): void {
     if (this.#state.kind === 'ended') return;
-    this.#state = { kind: 'ended' };
+    this.#state = { kind: 'ended', reason };
     this.#sealed = true;
     this.#onEnd(this);
     for (const done of [...this.#pauses]) done();

@@ -82,7 +82,7 @@ class Try {
     const { clock, heartbeat } = this.#shared;
     const are = (kind: Entry['kind']): boolean => entries.every((entry) => entry.kind === kind);
     while (this.#caller.isWaiting) {
-      if (are('new')) {
+      if (are('new') && !session.isSealed) {
         if (await this.#create(session, entries)) return 'taken';
       } else if (entries.some(({ kind }) => kind === 'unsettled')) {
         await this.#settle(entries);
