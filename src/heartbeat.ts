@@ -41,8 +41,9 @@ export class Heartbeat {
     }));
   }
 
-  #nextBeat({ ttlMs }: Session): Instant {
-    return addMs(this.#context.clock.now(), (ttlMs / 3) * (1 - Math.random() / 5));
+  /** A third of the TTL later; sooner where no more than that would be left then, as of a lease that was granted slowly. */
+  #nextBeat({ ttlMs, remainingMs }: Session): Instant {
+    return addMs(this.#context.clock.now(), Math.min((ttlMs / 3) * (1 - Math.random() / 5), remainingMs - ttlMs / 3));
   }
 
   #schedule(): void {

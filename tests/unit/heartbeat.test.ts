@@ -1,7 +1,8 @@
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import type { Renewal } from '../../src/store/store.ts';
-import { type Bench, calls, type Fault, hangs, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
+import { answeredAfter, type Bench, calls, type Fault, hangs, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
+import { follow } from '../support/fixtures-holding.ts';
 
 async function untilBeats(bench: Bench, count: number): Promise<void> {
   for (let tries = 0; bench.store.count(calls.renew) < count && tries < 2_000; tries += 1) await bench.clock.advance(10);
@@ -26,6 +27,16 @@ describe('the heartbeat', () => {
     // A beat comes after 4 to 5 s, on a tick of 750 ms.
     expect(bench.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
     expect(bench.store.count(calls.renew)).toBeLessThanOrEqual(150 / 4 + 1);
+  });
+
+  test.each([600, 700, 800, 900])('renews in time a lease of 2 s that etcd took %i ms to grant', async (ms) => {
+    await using bench = await openBench();
+    bench.store.next(calls.grant, answeredAfter(bench.clock, ms));
+    const locking = follow(bench.createLocker({ ttlMs: 2_000 }).lock('a'));
+
+    await bench.clock.advance(10_000);
+
+    expect(locking.value?.held).toBe(true);
   });
 
   test('the heartbeat goes again at once when a beat failed', async () => {
