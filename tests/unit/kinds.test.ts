@@ -131,6 +131,50 @@ describe('kinds in one process', () => {
     await releaseInTurn([heir, reader]);
   });
 
+  test('no heir gets a place before a caller of another kind that was there before it', async () => {
+    await using bench = await openBench();
+    const holder = await bench.createLocker().lock('a', { value: 'holder' });
+    const locker = bench.createLocker();
+    const controller = new AbortController();
+    const quits = follow(locker.lock('a', { slots: 2, value: 'quits', signal: controller.signal }));
+    const two = follow(locker.lock('a', { slots: 2, value: 'two' }));
+    const writer = follow(locker.lock('a', { value: 'writer' }));
+    // Of the kind of who quits, but the writer came before it.
+    const heir = follow(locker.lock('a', { slots: 2, value: 'heir' }));
+    await bench.clock.advance(100);
+    expect(valuesOf(bench)).toEqual(['holder', 'quits', 'two', 'writer']);
+
+    controller.abort();
+    await bench.clock.advance(100);
+
+    expect(quits.isSettled).toBe(true);
+    expect(valuesOf(bench)).toEqual(['holder', 'two', 'writer', 'heir']);
+    await holder.release();
+    await releaseInTurn([two, writer, heir]);
+  });
+
+  test('a place goes to no caller of another kind', async () => {
+    await using bench = await openBench();
+    const holder = await bench.createLocker().lock('a', { value: 'holder' });
+    const locker = bench.createLocker();
+    const controller = new AbortController();
+    const writer = follow(locker.lock('a', { value: 'writer' }));
+    const quits = follow(locker.lock('a', { ...shared, value: 'quits', signal: controller.signal }));
+    const next = follow(locker.lock('a', { value: 'next' }));
+    await bench.clock.advance(100);
+    expect(valuesOf(bench)).toEqual(['holder', 'writer', 'quits']);
+
+    controller.abort();
+    await bench.clock.advance(100);
+    expect(quits.isSettled).toBe(true);
+    expect(valuesOf(bench)).toEqual(['holder', 'writer']);
+    await holder.release();
+    await releaseInTurn([writer]);
+    await bench.clock.settle();
+
+    expect(next.value?.mode).toBe('exclusive');
+  });
+
   test('a hand-over does not overtake an earlier caller of another kind that does not stand yet', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
