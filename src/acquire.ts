@@ -125,6 +125,8 @@ export class NameQueue implements Line {
   }
 
   #release(entry: Entry): Promise<void> {
+    // First of all: what is given back cannot be lost any more, whatever the clocks say when they are read below.
+    entry.giveUp();
     this.#holders = without(this.#holders, entry);
     const next = this.#callers[0];
     const mayFollow = next !== undefined && this.#hasRoom(next.asked.slots) && !this.#wouldOvertake(this.#places, next.asked.slots);
@@ -134,7 +136,6 @@ export class NameQueue implements Line {
       session?.leave();
       entry.leave();
     } else {
-      entry.giveUp();
       this.#placeFor(next).succeed(entry, session, next);
     }
     this.#seat();

@@ -233,7 +233,6 @@ export class LockHandle implements Lock {
   }
 
   #lose(reason: LossReason): void {
-    if (this.#lost !== undefined) return;
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
     this.#controller?.abort(this.#lost);

@@ -157,8 +157,10 @@ class Try {
   }
 
   async #settle(entries: readonly Entry[]): Promise<void> {
+    // Read once: of a second reading that throws, nobody would await what has begun.
+    const timeoutMs = this.#timeLeft();
     try {
-      await Promise.all(entries.map((entry) => entry.settle(this.#timeLeft())));
+      await Promise.all(entries.map((entry) => entry.settle(timeoutMs)));
     } catch (error) {
       if (!(error instanceof EtcdUnavailableError) || error.hosts.length > 0) throw error;
       throw this.#unavailable();

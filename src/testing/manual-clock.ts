@@ -61,7 +61,7 @@ export class ManualClock implements Clock {
       timer.callback();
       await this.settle();
     }
-    this.#moveTo(untilMs);
+    this.#moveTo(Math.max(untilMs, this.#monotonicMs));
   }
 
   /** Moves both clocks on by `ms` while nothing runs, as when a process is stopped; timers fall due at the next `advance`. */

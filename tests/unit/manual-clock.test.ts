@@ -23,6 +23,18 @@ describe('ManualClock', () => {
     expect(clock.now().monotonicMs - start).toBe(40);
   });
 
+  test('freeze() in a timer of advance() is not taken back', async () => {
+    const clock = new ManualClock();
+    const start = clock.now().monotonicMs;
+    clock.setTimer(10, () => {
+      clock.freeze(1_000);
+    });
+
+    await clock.advance(20);
+
+    expect(clock.now().monotonicMs - start).toBe(1_010);
+  });
+
   test('setTimer() is not called when it was cancelled', async () => {
     const clock = new ManualClock();
     const cancel = clock.setTimer(10, () => expect.unreachable('it was cancelled'));

@@ -3,7 +3,7 @@ import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { EtcdAuthError } from '../../src/errors.ts';
 import { internalsOf } from '../../src/internals.ts';
-import { type Bench, calls, hangs, openBench, refused } from '../support/fixtures-faults.ts';
+import { after, type Bench, calls, type Fault, hangs, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
 import { errorOf, follow } from '../support/fixtures-holding.ts';
 
 /** Freezes the process for `ms` at a reading of the clocks, `readings` from now; the answer ends the waiting for it. */
@@ -116,6 +116,33 @@ describe('a process frozen between two readings of the clocks', () => {
     expect(creations).toBe(1);
   });
 
+  test('a try for several whose time is up as it begins to settle leaves no rejection that nobody awaits', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): number => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    try {
+      for (let readings = 1; readings <= 8; readings += 1) {
+        await using bench = await openBench();
+        const locker = bench.createLocker();
+        await locker.lock('open');
+        const lostLate: Fault = (send, call) => {
+          const stop = freezeAt(bench, readings, 20);
+          return lostAnswer(send, call).finally(() => setImmediate(stop));
+        };
+        bench.store.next(calls.creation, after(bench.clock, 4_990, lostLate));
+        bench.store.next(calls.gateMove, lostRequest, lostRequest);
+
+        const trying = follow(locker.tryLockAll(['a', 'b']));
+        await bench.clock.advance(6_000);
+
+        expect(trying.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+      }
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+    expect(unhandled).toEqual([]);
+  });
+
   test.each([1, 2, 3, 4, 5])(
     'a release serves everybody who waits, whichever of the sessions ends in it (reading %i)',
     async (readings) => {
@@ -134,6 +161,7 @@ describe('a process frozen between two readings of the clocks', () => {
       const waiting = [follow(locker.lock('a')), follow(locker.lock('a'))];
       await bench.clock.advance(a.remainingMs - 50);
       expect(a.held).toBe(true);
+      const { signal } = a;
 
       const stop = freezeAt(bench, readings, 100);
       void a.release();
@@ -144,6 +172,8 @@ describe('a process frozen between two readings of the clocks', () => {
 
       expect(waiting.map(({ isSettled }) => isSettled)).toEqual([true, true]);
       expect(waiting[1]?.value?.held).toBe(true);
+      // The release reads the clocks once; what has been given back is not lost.
+      expect(signal.aborted).toBe(readings === 1);
     },
   );
 });
