@@ -58,13 +58,15 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
 }
 
 /** Calls `callback` once, when the lock's deadline passes and not at the library's next look at it. The answer ends the watching. */
-function onLoss(lock: Lock, callback: (reason: Error) => void): () => void {
+export function onLoss(lock: Lock, callback: (reason: Error) => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const onAbort = (): void => {
     clearTimeout(timer);
     callback(lock.signal.reason as Error);
   };
-  lock.signal.addEventListener('abort', onAbort, { once: true });
+  // Starting the command takes time, and a machine may sleep meanwhile: a signal that has aborted tells nobody any more.
+  if (lock.signal.aborted) onAbort();
+  else lock.signal.addEventListener('abort', onAbort, { once: true });
   // Reading `held` past the deadline is what makes the signal abort.
   const look = (): void => {
     if (lock.held) timer = setTimeout(look, Math.max(1, lock.remainingMs));
