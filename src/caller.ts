@@ -3,6 +3,7 @@
  *
  * Whoever gives up leaves the queue in the same turn; the promise may be rejected a little later, when the reason is known.
  */
+import { onAbort } from './abort.ts';
 import type { Clock, Instant } from './clock.ts';
 import { deferred } from './deferred.ts';
 import type { ResolvedLockOptions } from './options.ts';
@@ -30,10 +31,7 @@ export class Caller<T> {
       const abort = (): void => {
         this.reject(signal.reason);
       };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#cleanUp.push(() => {
-        signal.removeEventListener('abort', abort);
-      });
+      this.#cleanUp.push(onAbort(signal, abort));
     }
     if (timeoutMs !== undefined) {
       this.#cleanUp.push(

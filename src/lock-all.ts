@@ -1,6 +1,7 @@
 /**
  * Several names one after another, in the order of their keys: whoever holds one waits only for later ones, so no two wait for each other.
  */
+import { onAbort } from './abort.ts';
 import { addMs, msUntil } from './clock.ts';
 import { queuePath } from './keys.ts';
 import type { Lines } from './lines.ts';
@@ -19,10 +20,11 @@ export async function lockAll(shared: Shared, lines: Lines, names: readonly stri
   const until = timeoutMs === undefined ? undefined : addMs(clock.now(), timeoutMs);
   const held = new Map<string, LockHandle>();
   const waiting = new AbortController();
+  const { signal } = asked;
   const abort = (): void => {
-    waiting.abort(asked.signal?.reason);
+    waiting.abort(signal?.reason);
   };
-  asked.signal?.addEventListener('abort', abort, { once: true });
+  const stopListening = signal === undefined ? undefined : onAbort(signal, abort);
   try {
     for (const name of [...names].sort(byKey)) {
       waiting.signal.throwIfAborted();
@@ -42,7 +44,7 @@ export async function lockAll(shared: Shared, lines: Lines, names: readonly stri
     });
     throw error;
   } finally {
-    asked.signal?.removeEventListener('abort', abort);
+    stopListening?.();
   }
   if (lease !== undefined) sessions.endRenewal(lease);
   const inOrder = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);

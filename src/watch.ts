@@ -5,6 +5,7 @@
  * so no change can fall between the two: events up to the revision read are in it already, later ones are applied. After a break
  * the same again. Nothing is ever asked for from a past revision.
  */
+import { onAbort } from './abort.ts';
 import { inTurns } from './admission.ts';
 import { deferred } from './deferred.ts';
 import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf, isExact } from './keys.ts';
@@ -108,10 +109,7 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
       const abort = (): void => {
         this.end();
       };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#cleanUp.push(() => {
-        signal.removeEventListener('abort', abort);
-      });
+      this.#cleanUp.push(onAbort(signal, abort));
     }
   }
 

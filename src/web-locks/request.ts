@@ -4,6 +4,7 @@
  * The promise is settled at most once: by the callback's once the lock is released, or before by `signal` while it waits, by a thief or
  * the end of the lease while it is held.
  */
+import { onAbort } from '../abort.ts';
 import { deferred } from '../deferred.ts';
 import type { Internals } from '../internals.ts';
 import { exclusive, shared as sharedKind } from '../keys.ts';
@@ -28,14 +29,10 @@ export class Request {
     this.#asked = asked;
     const { signal } = asked.options;
     if (signal === undefined) return;
-    const abort = (): void => {
+    this.#stopListening = onAbort(signal, () => {
       this.#isAborted = true;
       this.#released.reject(signal.reason);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    this.#stopListening = () => {
-      signal.removeEventListener('abort', abort);
-    };
+    });
   }
 
   /** The specification's released promise. */
@@ -54,16 +51,19 @@ export class Request {
   }
 
   async #acquire(how: () => Promise<LockHandle | null>): Promise<void> {
+    let lock;
     try {
-      const lock = await how();
-      if (lock === null) this.#released.resolve(this.#call(null));
-      else if (this.#isAborted) await this.#release(lock);
-      else this.#hold(lock);
+      lock = await how();
     } catch (error) {
       this.#released.reject(waitingError(error));
+      return;
     } finally {
+      // From now on the signal is ignored; the callback may be the one that aborts it.
       this.#stopListening();
     }
+    if (lock === null) this.#released.resolve(this.#call(null));
+    else if (this.#isAborted) await this.#release(lock);
+    else this.#hold(lock);
   }
 
   #wait(): Promise<LockHandle> {

@@ -311,6 +311,38 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await held.request).toBe('kept');
     });
 
+    test('and so it is within the callback, which the lock was given to', async () => {
+      await using fixture = await open();
+      const { locks } = fixture;
+      const controller = new AbortController();
+
+      const request = locks.request('a', { signal: controller.signal }, async () => {
+        controller.abort();
+        return locks.request('a', { ifAvailable: true }, (lock) => lock);
+      });
+
+      expect(await request).toBeNull();
+    });
+
+    test('an abort is heard, whatever other listeners of the signal do', async () => {
+      await using fixture = await open();
+      const { locks } = fixture;
+      const held = await hold(locks, 'a');
+      const controller = new AbortController();
+      const aborted = (): Promise<unknown> => kindOf(locks.request('a', { signal: controller.signal }, never));
+      controller.signal.addEventListener('abort', (event) => {
+        event.stopImmediatePropagation();
+      });
+      const waiting = [aborted(), aborted()];
+
+      controller.abort();
+
+      expect(await Promise.all(waiting)).toEqual(Array(2).fill('DOMException AbortError'));
+      expect((await locks.query()).pending).toEqual([]);
+      held.release();
+      await held.request;
+    });
+
     test('an abort after the lock was released changes nothing', async () => {
       await using fixture = await open();
       const controller = new AbortController();
