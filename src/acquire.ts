@@ -69,7 +69,7 @@ export class NameQueue implements Line {
 
   /** Somebody of this process has deleted every entry of the name that was created before `token`. */
   robbed(token: bigint): void {
-    for (const entry of this.#holders) if (entry.token < token) entry.lose('deleted');
+    for (const entry of [...this.#holders, ...this.#places]) entry.robbed(token);
   }
 
   join(caller: Waiting<LockHandle>): void {

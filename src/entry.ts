@@ -166,6 +166,12 @@ export class Entry implements Member {
     this.#modified = modRevision;
   }
 
+  /** All of its queue that was created before `token` was deleted then: what was seen of the time before does not count. */
+  robbed(token: bigint): void {
+    if (this.isHeld && this.#token < token) this.lose('deleted');
+    else this.#turn?.changed(token);
+  }
+
   /** Watches for the turn to come; `onChange` is called when it is time for another look. */
   awaitTurn(): void {
     this.#turn?.watch();

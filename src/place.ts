@@ -83,6 +83,11 @@ export class Place {
     return (this.#stood ??= deferred()).promise;
   }
 
+  /** As `Entry.robbed`: it comes back with a new entry. */
+  robbed(token: bigint): void {
+    this.#entry?.robbed(token);
+  }
+
   /** The caller waits no more. */
   vacate(): void {
     this.#caller = undefined;

@@ -72,6 +72,13 @@ export class Turn {
     this.#isDue = true;
   }
 
+  /** Something has happened at `revision` that calls for a look that saw it. */
+  changed(revision: bigint): void {
+    if (revision <= this.#changedAt) return;
+    this.#changedAt = revision;
+    if (this.needsLook) this.#onChange();
+  }
+
   /** Watches what the last look found in the way. */
   watch(): void {
     if (this.#obstacle === undefined) return;
@@ -80,7 +87,7 @@ export class Turn {
     this.stop();
     const stop = this.#context.store.watch(request, {
       created: (revision) => {
-        this.#changed(revision);
+        this.changed(revision);
       },
       events: (events) => {
         for (const event of events) this.#happened(event);
@@ -113,12 +120,6 @@ export class Turn {
     const { keys, enough } = this.#obstacle;
     this.#remaining.delete(kv.key);
     // While a look is under way nobody knows yet which keys it will find.
-    if (this.#isLooking || keys.length - this.#remaining.size >= enough) this.#changed(kv.modRevision);
-  }
-
-  #changed(revision: bigint): void {
-    if (revision <= this.#changedAt) return;
-    this.#changedAt = revision;
-    if (this.needsLook) this.#onChange();
+    if (this.#isLooking || keys.length - this.#remaining.size >= enough) this.changed(kv.modRevision);
   }
 }

@@ -1,8 +1,9 @@
 /** What the tests of Web Locks run on: lock managers that share one origin, on a store of ours or Node's own for reference. */
-import type { Lock, LockManager, LockOptions } from 'etcd-locker/web-locks';
+import type { HeldLock, Lock, LockManager, LockOptions, WebLockManager } from 'etcd-locker/web-locks';
 import { webLocks } from 'etcd-locker/web-locks';
 import { expect, vi } from 'vitest';
 import { deferred } from '../../src/deferred.ts';
+import { type Fate, follow } from './fixtures-holding.ts';
 import type { OpenFixture } from './fixtures.ts';
 
 export interface LocksFixture extends AsyncDisposable {
@@ -66,6 +67,38 @@ export function hold<L extends Lock>(locks: Requesting<L>, name: string, options
     });
     request.catch(reject);
   });
+}
+
+/** A request that nobody waits for, and what has become of it so far. */
+export interface Asked {
+  readonly lock: HeldLock | null | undefined;
+  /** How often the callback was called. */
+  readonly granted: number;
+  /** How often the signal of its lock has fired. */
+  readonly aborts: number;
+  readonly fate: Fate<unknown>;
+  /** Lets the callback's promise be fulfilled. */
+  readonly end: (value?: unknown) => void;
+}
+
+export function ask(locks: WebLockManager, name: string, options: LockOptions = {}): Asked {
+  const result = deferred<unknown>();
+  const request = locks.request(name, options, (lock) => {
+    asked.lock = lock;
+    asked.granted += 1;
+    lock?.signal.addEventListener('abort', () => {
+      asked.aborts += 1;
+    });
+    return result.promise;
+  });
+  const asked: { -readonly [K in keyof Asked]: Asked[K] } = {
+    lock: undefined,
+    granted: 0,
+    aborts: 0,
+    fate: follow(request),
+    end: result.resolve,
+  };
+  return asked;
 }
 
 /** The name and, for a DOMException, that it is one; the errors of the specification have nothing else to tell them apart. */
