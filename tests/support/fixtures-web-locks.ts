@@ -74,7 +74,7 @@ export interface Asked {
   readonly lock: HeldLock | null | undefined;
   /** How often the callback was called. */
   readonly granted: number;
-  /** How often the signal of its lock has fired. */
+  /** How often the signal of its lock has fired, before the callback was called or later. */
   readonly aborts: number;
   readonly fate: Fate<unknown>;
   /** Lets the callback's promise be fulfilled. */
@@ -86,6 +86,8 @@ export function ask(locks: WebLockManager, name: string, options: LockOptions = 
   const request = locks.request(name, options, (lock) => {
     asked.lock = lock;
     asked.granted += 1;
+    // It may have been robbed before it was called.
+    if (lock?.signal.aborted === true) asked.aborts += 1;
     lock?.signal.addEventListener('abort', () => {
       asked.aborts += 1;
     });
