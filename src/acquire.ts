@@ -57,9 +57,9 @@ export class NameQueue implements Line {
     return this.standing.map(({ caller }) => caller);
   }
 
-  /** The keys of those of this process who hold. */
-  get holding(): readonly string[] {
-    return this.#holders.map(({ key }) => key);
+  /** The entries of those of this process who hold. */
+  get holding(): readonly Pick<Entry, 'key' | 'token'>[] {
+    return this.#holders;
   }
 
   /** Resolves once all who have a place now stand in etcd's queue, or have come to nothing. */

@@ -79,8 +79,8 @@ export class Lines {
     await Promise.all(queues.map(async (queue) => queue?.stood()));
   }
 
-  /** The keys of the locks that are held in this process. */
-  *holding(): Generator<string> {
+  /** The entries of the locks that are held in this process. */
+  *holding(): Generator<Pick<Entry, 'key' | 'token'>> {
     for (const queue of this.#queues.values()) yield* queue.holding;
   }
 

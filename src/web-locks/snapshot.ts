@@ -8,26 +8,29 @@ import { inTurns } from '../admission.ts';
 import type { Internals } from '../internals.ts';
 import { byCreateRevision, clientIdOf, gatesRange, leaseHex, modeOf, namesRange, queueRange, slotsOf } from '../keys.ts';
 import { byName } from '../list.ts';
-import type { KeyValue } from '../store/store.ts';
+import type { Committed, KeyValue } from '../store/store.ts';
 import type { LockSnapshot } from './types.ts';
 
 type Info = LockSnapshot['held'][number];
 
+/** Where etcd was restored from a snapshot its revisions stay behind the tokens that were given out before, however often one reads. */
+const maxReads = 10;
+
 /** @throws {EtcdUnavailableError} nobody answered in time */
 export async function snapshot({ clientId, shared, lines }: Internals): Promise<LockSnapshot> {
-  const { store, prefix } = shared;
-  const { ranges } = await store.commit({
-    compare: [],
-    then: [{ range: { ...namesRange(prefix, ''), keysOnly: true } }, { range: gatesRange(prefix) }],
-    otherwise: [],
-  });
+  const { prefix } = shared;
+  let { revision, ranges } = await read(shared);
+  // Whoever got its lock here while the answer was on its way is in no list of that revision, neither as a holder nor as one who waits.
+  for (let reads = 1; reads < maxReads && [...lines.holding()].some(({ token }) => token > revision); reads += 1) {
+    ({ revision, ranges } = await read(shared));
+  }
   const [entries = [], gates = []] = ranges;
   const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, clientIdOf(value)]));
   // Foreign ones, such as `etcdctl lock`, have nothing but their lease.
   const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
 
   const waiting = [...lines.waiting()];
-  const living = new Set([...waiting.map(({ key }) => key), ...lines.holding()]);
+  const living = new Set([...waiting, ...lines.holding()].map(({ key }) => key));
   const present = entries.filter((entry) => living.has(entry.key) || clientOf(entry) !== clientId);
   const found = new Set(present.map(({ key }) => key));
 
@@ -48,3 +51,10 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
     pending: [...inOrder(pending), ...notYet.map(({ name, asked }): Info => ({ name, mode: modeOf(asked.slots), clientId }))],
   };
 }
+
+const read = ({ store, prefix }: Internals['shared']): Promise<Committed> =>
+  store.commit({
+    compare: [],
+    then: [{ range: { ...namesRange(prefix, ''), keysOnly: true } }, { range: gatesRange(prefix) }],
+    otherwise: [],
+  });
