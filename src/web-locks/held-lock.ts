@@ -35,8 +35,14 @@ export class WebLock implements HeldLock {
 
 likeWebIDL(WebLock, 'Lock', ['name', 'mode', 'signal', 'fencingToken', 'guard']);
 
-/** Web IDL's members are enumerable, and its objects tell the interface's name. */
+/** Web IDL's members are enumerable, its objects tell the interface's name, and nobody but the library makes one. */
 export function likeWebIDL({ prototype }: { readonly prototype: object }, name: string, members: readonly string[]): void {
   for (const member of members) Object.defineProperty(prototype, member, { enumerable: true });
+  const constructor = function (): never {
+    throw new TypeError('Illegal constructor');
+  };
+  Object.defineProperty(constructor, 'name', { value: name });
+  Object.defineProperty(constructor, 'prototype', { value: prototype, writable: false });
+  Object.defineProperty(prototype, 'constructor', { value: constructor });
   Object.defineProperty(prototype, Symbol.toStringTag, { value: name, configurable: true });
 }

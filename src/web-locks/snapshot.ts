@@ -39,7 +39,7 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
   const infos = new Map<KeyValue, Info>();
   for (const [name, queue] of byName(prefix, present)) {
     const range = queueRange(prefix, name);
-    for (const entry of queue) infos.set(entry, { name, mode: modeOf(slotsOf(range, entry.key)), clientId: clientOf(entry) });
+    for (const entry of queue) infos.set(entry, info(name, slotsOf(range, entry.key), clientOf(entry)));
     const { holders, waiters } = inTurns(range, queue);
     held.push(...holders);
     pending.push(...waiters);
@@ -48,9 +48,12 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
   const notYet = waiting.filter(({ key }) => key === undefined || !found.has(key));
   return {
     held: inOrder(held),
-    pending: [...inOrder(pending), ...notYet.map(({ name, asked }): Info => ({ name, mode: modeOf(asked.slots), clientId }))],
+    pending: [...inOrder(pending), ...notYet.map(({ name, asked }) => info(name, asked.slots, clientId))],
   };
 }
+
+/** With the members in the order that Web IDL gives those of a dictionary. */
+const info = (name: string, slots: number, clientId: string): Info => ({ clientId, mode: modeOf(slots), name });
 
 const read = ({ store, prefix }: Internals['shared']): Promise<Committed> =>
   store.commit({

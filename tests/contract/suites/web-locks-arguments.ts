@@ -199,6 +199,23 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(Object.keys(Object.getPrototypeOf(locks) as object).sort()).toEqual(['query', 'request']);
       expect([locks.request.length, locks.query.length]).toEqual([2, 0]);
     });
+
+    test('nobody else can make a LockManager or a Lock', async () => {
+      await using fixture = await open();
+      const { locks } = fixture;
+      const lock = await locks.request('a', (held) => held);
+
+      for (const [one, name] of [
+        [locks, 'LockManager'],
+        [lock, 'Lock'],
+      ] as const) {
+        // prettier-ignore
+        const constructor = Reflect.get(one as object, 'constructor') as new () => unknown;
+        expect(constructor.name).toBe(name);
+        expect(one).toBeInstanceOf(constructor);
+        expect(() => new constructor()).toThrow(TypeError);
+      }
+    });
   });
 
   describe('§4.2.1 request(): what is refused before anything is asked for', () => {
@@ -214,6 +231,13 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       await using fixture = await open();
 
       expect(await kindOf(request(fixture.locks, name, options, callback))).toBe('DOMException NotSupportedError');
+    });
+
+    test('a member that is undefined is not there: no signal beside steal or ifAvailable', async () => {
+      await using fixture = await open();
+
+      expect(await request(fixture.locks, 'a', { signal: undefined, steal: true }, callback)).toBe('called');
+      expect(await request(fixture.locks, 'a', { signal: undefined, ifAvailable: true }, callback)).toBe('called');
     });
 
     test('wrong arguments come before what is refused', async () => {

@@ -223,6 +223,20 @@ export function webLocksMachines(open: OpenFixture): void {
       await Promise.all([...held.map(({ request }) => request), ...asked]);
     });
 
+    test('the members come in the order of a dictionary of Web IDL', async () => {
+      await using fixture = await open();
+      const locks = webLocks(fixture.createLocker());
+      const held = await hold(locks, 'a');
+      const waiting = locks.request('a', () => undefined);
+
+      const state = await locks.query();
+
+      expect(Object.keys(state)).toEqual(['held', 'pending']);
+      for (const info of [...state.held, ...state.pending]) expect(Object.keys(info)).toEqual(['clientId', 'mode', 'name']);
+      held.release();
+      await Promise.all([held.request, waiting]);
+    });
+
     test('what a client has asked for is seen by its own later query(), as what has become of it', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
@@ -288,6 +302,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect(held.lock?.signal.aborted).toBe(true);
       expect(await kindOf(locks.request('-', () => undefined))).toBe('DOMException InvalidStateError');
       expect(await kindOf(locks.query())).toBe('DOMException InvalidStateError');
+      expect(await kindOf(locks.request('a', { mode: 'foo' as 'shared' }, () => undefined))).toBe('TypeError');
       held.release();
     });
 
