@@ -4,6 +4,7 @@
  * It answers at once and loses nothing; the faults of a network belong to whoever stands between it and a locker.
  */
 import type { Clock } from '../../clock.ts';
+import { EtcdRefusedError } from '../../errors.ts';
 import {
   type Committed,
   type Compare,
@@ -84,6 +85,7 @@ export class MemoryEtcd {
   commit({ compare, then, otherwise }: Transaction): Committed {
     const succeeded = compare.every((one) => this.#holds(one));
     const operations = succeeded ? then : otherwise;
+    if ([then, otherwise].some(writesTwice)) throw new EtcdRefusedError('etcdserver: duplicate key given in txn request');
     for (const operation of operations) {
       if ('put' in operation && operation.put.leaseId !== '0' && !this.#leases.has(operation.put.leaseId)) {
         throw new LeaseNotFoundError('requested lease not found');
@@ -180,5 +182,13 @@ export class MemoryEtcd {
 
 const isWithin = (key: string, from: string, end: string | undefined): boolean =>
   end === undefined ? key === from : key >= from && key < end;
+
+/** Whether a key is put twice, or put and deleted: etcd does not take that. */
+function writesTwice(operations: readonly Operation[]): boolean {
+  const puts = operations.flatMap((one) => ('put' in one ? [one.put.key] : []));
+  const isDeleted = (key: string): boolean =>
+    operations.some((one) => 'delete' in one && isWithin(key, one.delete.key, one.delete.rangeEnd));
+  return new Set(puts).size < puts.length || puts.some(isDeleted);
+}
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,8 +1,10 @@
+import { EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { LeaseNotFoundError, type Range } from '../../../src/store/store.ts';
+import { LeaseNotFoundError, type Operation, type Range } from '../../../src/store/store.ts';
+import { clearingOf } from '../../../src/transactions.ts';
 import { errorOf } from '../../support/fixtures-holding.ts';
 import type { OpenFixture } from '../../support/fixtures.ts';
-import { grantLease, put, read, remove, write } from './store-words.ts';
+import { grantLease, put, read, remove, watching, write } from './store-words.ts';
 
 export function storeCommitContract(open: OpenFixture): void {
   describe('commit()', () => {
@@ -115,6 +117,113 @@ export function storeCommitContract(open: OpenFixture): void {
 
       expect(error).toBeInstanceOf(LeaseNotFoundError);
       expect(await read(store, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` })).toMatchObject([{ key: `${prefix}a/1`, value: 'old' }]);
+    });
+
+    test('commit() deletes a range from its key to before its end, in one revision, and no other key', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const inside = ['a/', 'a/1', 'a/1\0', 'a/\uffff', 'a/😀'].map((key) => `${prefix}${key}`);
+      const outside = ['a', 'a.', 'a0', 'a00', 'b/1', '`/'].map((key) => `${prefix}${key}`);
+      await write(store, ...[...inside, ...outside].map((key) => put(key, '', lease.leaseId)));
+      const told = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
+
+      const { revision } = await write(store, { delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } });
+      await fixture.until(() => {
+        expect(told.batches.flat()).toHaveLength(inside.length);
+      });
+
+      expect((await store.leaseKeys(lease.leaseId)).size).toBe(outside.length);
+      for (const key of outside) expect(await read(store, { key })).toMatchObject([{ key }]);
+      for (const key of inside) expect(await read(store, { key })).toEqual([]);
+      // All that one revision did comes together.
+      expect(told.batches).toHaveLength(1);
+      expect(new Set(told.batches.flat().map(({ kv }) => kv.modRevision))).toEqual(new Set([revision]));
+      expect(told.batches.flat().map(({ kv }) => kv.key)).toEqual(expect.arrayContaining(inside));
+      told.stop();
+    });
+
+    test('commit() deletes nothing where the range is empty, and does the rest', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+
+      const { succeeded } = await write(
+        store,
+        { delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } },
+        put(`${prefix}b`, '', lease.leaseId),
+      );
+
+      expect(succeeded).toBe(true);
+      expect(await read(store, { key: prefix, rangeEnd: `${prefix}~` })).toMatchObject([{ key: `${prefix}b` }]);
+    });
+
+    test.each<[string, (prefix: string) => Operation[]]>([
+      ['by its key', (prefix) => [remove(`${prefix}a/1`)]],
+      ['in a range', (prefix) => [{ delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } }]],
+      ['in a range that begins with it', (prefix) => [{ delete: { key: `${prefix}a/1`, rangeEnd: `${prefix}a0` } }]],
+    ])('commit() refuses to put a key that it deletes %s, and applies nothing', async (_, deletion) => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
+
+      const error = await errorOf(write(store, ...deletion(prefix), put(`${prefix}a/1`, 'new', lease.leaseId)));
+
+      expect(error).toBeInstanceOf(EtcdRefusedError);
+      expect(await read(store, { key: `${prefix}a/1` })).toMatchObject([{ value: 'old' }]);
+    });
+
+    test('commit() clears a range around a key and puts that key, all or nothing: what a theft does', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using robbed = await grantLease(fixture);
+      await using thief = await grantLease(fixture);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, order: 'oldest' } as const;
+      const [gate, key] = [`${prefix}@gate`, `${prefix}a/5`];
+      const { revision: gateAt } = await write(store, put(gate, '', thief.leaseId));
+      for (const one of ['1', '9', '5\0', '5-shared']) await write(store, put(`${prefix}a/${one}`, '', robbed.leaseId));
+      const theft = (revision: bigint) =>
+        store.commit({
+          compare: [{ key: gate, target: 'mod', op: '=', revision }],
+          then: [...clearingOf({ queue: range, key, slots: 1 }), put(key, 'stolen', thief.leaseId)],
+          otherwise: [{ range: { key: gate } }],
+        });
+      const told = await watching(fixture, { key: range.key, rangeEnd: range.rangeEnd });
+
+      const refused = await theft(gateAt - 1n);
+      expect(refused).toMatchObject({ succeeded: false, ranges: [[{ modRevision: gateAt }]] });
+      expect(await read(store, range)).toHaveLength(4);
+      const done = await theft(gateAt);
+
+      const kv = { key, value: 'stolen', createRevision: done.revision, modRevision: done.revision, leaseId: thief.leaseId };
+      expect(done).toEqual({ succeeded: true, revision: done.revision, ranges: [] });
+      expect(await read(store, range)).toEqual([kv]);
+      await fixture.until(() => {
+        expect(told.batches.flat()).toHaveLength(5);
+      });
+      expect(told.batches).toHaveLength(1);
+      told.stop();
+      // The end of the robbed one's lease is nothing to the thief.
+      await store.revoke(robbed.leaseId);
+      expect(await read(store, range)).toEqual([kv]);
+      expect(await store.leaseKeys(thief.leaseId)).toEqual(new Set([gate, key]));
+    });
+
+    test('commit() applies no range delete either when a put of it has a dead lease', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const dead = await grantLease(fixture);
+      await store.revoke(dead.leaseId);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
+      await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
+
+      const clearing = clearingOf({ queue: range, key: `${prefix}a/2`, slots: 1 });
+      const error = await errorOf(write(store, ...clearing, put(`${prefix}a/2`, '', dead.leaseId)));
+
+      expect(error).toBeInstanceOf(LeaseNotFoundError);
+      expect(await read(store, range)).toMatchObject([{ key: `${prefix}a/1`, value: 'old' }]);
     });
 
     test('commit() keeps every character of keys and values', async () => {
