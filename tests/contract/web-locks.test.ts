@@ -8,15 +8,17 @@ import { nodeLocks, openOn, openReference } from '../support/fixtures-web-locks.
 import { openEtcd, openMemory } from '../support/fixtures.ts';
 import { webLocksArguments } from './suites/web-locks-arguments.ts';
 import { webLocksMachines } from './suites/web-locks-machines.ts';
+import { webLocksNames } from './suites/web-locks-names.ts';
 import { webLocksRequest } from './suites/web-locks-request.ts';
 
 describe.each([
-  ['memory', openMemory],
-  ['etcd', () => openEtcd(inject('etcdEndpoints'))],
-])('Web Locks on %s', (_, open) => {
+  ['memory', openMemory, 200],
+  ['etcd', () => openEtcd(inject('etcdEndpoints')), 20],
+] as const)('Web Locks on %s', (_, open, runs) => {
   webLocksArguments(openOn(open));
   webLocksRequest(openOn(open));
   webLocksMachines(open);
+  webLocksNames(open, runs);
 });
 
 describe.runIf(nodeLocks !== undefined)("Web Locks: Node's own", () => {
