@@ -28,6 +28,23 @@ export default defineConfig({
           name: 'tests',
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/fault/**'],
+          typecheck: { exclude: ['tests/types/dom/**'] },
+        },
+      },
+      // A program of its own, as in any other the DOM library would be known to all of src.
+      {
+        test: {
+          name: 'types beside the DOM library',
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ['tests/types/dom/*.test-d.ts'],
+            exclude: ['tests/types/*.test-d.ts'],
+            tsconfig: './tests/types/dom/tsconfig.json',
+            // Of src itself: it is written for Node's library, and is checked with that.
+            ignoreSourceErrors: true,
+          },
         },
       },
       // After all others and one file after the other: each has a cluster and many processes.

@@ -1,5 +1,4 @@
 /** The types of the Web Locks specification, by structure those of the DOM library, so that nobody needs that library. */
-import type { Lock as LockerLock } from '../lock.ts';
 
 export type LockMode = 'exclusive' | 'shared';
 
@@ -54,10 +53,10 @@ export interface LockManager {
 export interface HeldLock extends Lock {
   /** Aborts with an AbortError the moment the lock may be somebody else's: stolen, or its lease over. Never by the release. */
   readonly signal: AbortSignal;
-  /** As {@link LockerLock.fencingToken}. */
+  /** As that of the locker's lock: it rises from each holder of the name to the next. */
   readonly fencingToken: bigint;
-  /** As {@link LockerLock.guard}. */
-  readonly guard: LockerLock['guard'];
+  /** As that of the locker's lock: a compare for a transaction of any etcd3 client, whose writes are done only while it is held. */
+  readonly guard: [key: string, target: 'Create', op: '==', revision: string];
 }
 
 /** `query` answers with all members there. */

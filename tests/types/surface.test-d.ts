@@ -21,6 +21,7 @@ import {
   type Store,
 } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { type HeldLock, type LockManager, type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import { Etcd3 } from 'etcd3';
 import { describe, expectTypeOf, test } from 'vitest';
 
@@ -155,6 +156,13 @@ describe('the public types', () => {
   test('guard fits the transactions of etcd3 as it is', () => {
     const transaction = () => new Etcd3().if(...lock.guard);
     expectTypeOf(transaction).toBeFunction();
+  });
+
+  test('webLocks() makes a LockManager of a locker, whose locks have a signal, a token and a guard besides', () => {
+    expectTypeOf(webLocks).parameters.toEqualTypeOf<[locker: Locker]>();
+    expectTypeOf(webLocks).returns.toEqualTypeOf<WebLockManager>();
+    expectTypeOf<WebLockManager>().toExtend<LockManager>();
+    expectTypeOf<HeldLock>().toEqualTypeOf<Readonly<Pick<Lock, 'name' | 'mode' | 'signal' | 'fencingToken' | 'guard'>>>();
   });
 
   test('states tell who holds and who waits', () => {

@@ -11,6 +11,7 @@ import {
   type Store,
 } from 'etcd-locker';
 import { ManualClock, memoryStore, type MemoryStoreOptions } from 'etcd-locker/testing';
+import { type HeldLock, type LockManager, type LockManagerSnapshot, webLocks, type WebLockManager } from 'etcd-locker/web-locks';
 
 const clock = new ManualClock();
 const memory: MemoryStoreOptions = { clock };
@@ -37,6 +38,19 @@ function first({ holders }: LockState): Contender | undefined {
 
 export function code(error: unknown): LockerErrorCode | undefined {
   return isLockerError(error) ? error.code : undefined;
+}
+
+// As code for navigator.locks is written, by somebody who has no DOM library.
+export async function useWebLocks(locks: LockManager, signal: AbortSignal): Promise<string> {
+  const state: LockManagerSnapshot = await locks.query();
+  const mode = await locks.request('orders/42', { mode: 'shared', signal }, (lock) => lock?.mode ?? 'none');
+  return `${mode} ${String(state.held?.[0]?.clientId)}`;
+}
+
+export async function useMore(signal: AbortSignal): Promise<bigint | undefined> {
+  const locks: WebLockManager = webLocks(createLocker(options));
+  await useWebLocks(locks, signal);
+  return locks.request('a', { ifAvailable: true }, (lock: HeldLock | null) => (lock?.signal.aborted === true ? undefined : lock?.fencingToken));
 }
 
 // @ts-expect-error an option that does not exist
