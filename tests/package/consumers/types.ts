@@ -50,7 +50,9 @@ export async function useWebLocks(locks: LockManager, signal: AbortSignal): Prom
 export async function useMore(signal: AbortSignal): Promise<bigint | undefined> {
   const locks: WebLockManager = webLocks(createLocker(options));
   await useWebLocks(locks, signal);
-  return locks.request('a', { ifAvailable: true }, (lock: HeldLock | null) => (lock?.signal.aborted === true ? undefined : lock?.fencingToken));
+  return locks.request('a', { ifAvailable: true }, (lock: HeldLock | null) =>
+    lock?.signal.aborted === true ? undefined : lock?.fencingToken,
+  );
 }
 
 // @ts-expect-error an option that does not exist
