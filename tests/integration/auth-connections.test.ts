@@ -5,17 +5,14 @@ import { Etcd3 } from 'etcd3';
 import { createLocker } from 'etcd-locker';
 import { expect, test } from 'vitest';
 import { canControlServers, startEtcd, startTcpProxy } from '../support/etcd.ts';
+import { enableAuth, root as auth, simpleTokens } from '../support/etcd-auth.ts';
 import { eventually } from '../support/integration-stage.ts';
 
-const auth = { username: 'root', password: 'root-8402' };
-
 test.skipIf(!(await canControlServers()))('a locker keeps one connection to a host, however many tokens it needs', async () => {
-  await using server = await startEtcd({ args: ['--auth-token', 'simple', '--bcrypt-cost', '4'] });
+  await using server = await startEtcd({ args: simpleTokens() });
+  await enableAuth({ hosts: server.endpoint });
   const anybody = new Etcd3({ hosts: server.endpoint });
   const root = new Etcd3({ hosts: server.endpoint, auth });
-  await anybody.user(auth.username).create(auth.password);
-  await anybody.user(auth.username).addRole('root');
-  await anybody.auth.authEnable();
   await using proxy = await startTcpProxy(server.endpoint);
   const locker = createLocker({ hosts: proxy.endpoint, auth, ttlMs: 60_000 });
   const lock = await locker.lock('held');

@@ -2,7 +2,8 @@ import { Etcd3 } from 'etcd3';
 import { createLocker, EtcdAuthError, type Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
+import { enableAuth, expectEmpty, root as asRoot, simpleTokens } from '../support/etcd-auth.ts';
+import { openStage, type Stage } from '../support/integration-stage.ts';
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${String(index)}`);
 
@@ -63,34 +64,25 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
   describe('on an etcd with auth on', () => {
     let server: EtcdServer;
     let root: Etcd3;
+    const auth = { username: 'locker', password: 'sesame-9431' };
     beforeAll(async () => {
-      server = await startEtcd({ args: ['--bcrypt-cost', '4'] });
-      const client = new Etcd3({ hosts: server.endpoint });
-      await client.user('root').create('root');
-      await client.user('root').addRole('root');
-      await client.role('lock').create();
-      const grant = async (from: string, to: string): Promise<void> => {
-        await client.role('lock').grant({ permission: 'Readwrite', range: { start: Buffer.from(from), end: Buffer.from(to) } as never });
-      };
+      server = await startEtcd({ args: simpleTokens() });
       // All below the prefix but the one name n250.
-      await grant('locks/', 'locks/n250/');
-      await grant('locks/n2500', 'locks0');
-      await client.user('locker').create('locker');
-      await client.user('locker').addRole('lock');
-      await client.auth.authEnable();
-      client.close();
-      root = new Etcd3({ hosts: server.endpoint, auth: { username: 'root', password: 'root' } });
+      const rights = [
+        { from: 'locks/', to: 'locks/n250/' },
+        { from: 'locks/n2500', to: 'locks0' },
+      ];
+      await enableAuth({ hosts: server.endpoint }, [{ ...auth, rights }]);
+      root = new Etcd3({ hosts: server.endpoint, auth: asRoot });
     });
     afterAll(async () => {
-      await eventually(async () => {
-        expect(await root.getAll().keys()).toEqual([]);
-      });
+      await expectEmpty(root);
       root.close();
       await server.stop();
     });
 
     test('fail alone: of 500 locks at once the one that etcd forbids, whether or not it checks inside a batch', async () => {
-      await using locker = createLocker({ hosts: server.endpoint, auth: { username: 'locker', password: 'locker' } });
+      await using locker = createLocker({ hosts: server.endpoint, auth });
 
       const results = await Promise.allSettled(names(500).map((name) => locker.lock(name)));
 

@@ -4,7 +4,8 @@ import { createLocker, type Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { serverCounts, since } from '../bench/metrics.ts';
 import { canControlServers, startEtcd } from '../support/etcd.ts';
-import { eventually, timed } from '../support/integration-stage.ts';
+import { enableAuth, expectEmpty, root, simpleTokens } from '../support/etcd-auth.ts';
+import { timed } from '../support/integration-stage.ts';
 import { report } from './report.ts';
 
 const locks = 10_000;
@@ -14,7 +15,6 @@ const ttlMs = 9_000;
 /** What the shortest time left may be: two beats in a row would have to fail for less. */
 const leastLeftMs = 1_000;
 
-const root = { username: 'root', password: 'root-8402' };
 /** Whose every request etcd compares with the rights of a role, as it does not for root. */
 const auth = { username: 'locker', password: 'sesame-9431' };
 
@@ -24,8 +24,8 @@ describe.skipIf(!(await canControlServers()))('10 000 locks held by one process 
     ['without auth', undefined],
     ['with auth', auth],
   ])('%s', { timeout: 120_000 }, async (how, user) => {
-    await using server = await startEtcd({ args: ['--auth-token', 'simple', '--bcrypt-cost', '4'] });
-    if (user !== undefined) await enableAuth(server.endpoint);
+    await using server = await startEtcd({ args: simpleTokens() });
+    if (user !== undefined) await enableAuth({ hosts: server.endpoint }, [{ ...user, rights: ['locks/'] }]);
     const etcd = new Etcd3({ hosts: server.endpoint, ...(user && { auth: root }) });
     const locker = createLocker({ hosts: server.endpoint, ttlMs, ...(user && { auth: user }) });
 
@@ -59,10 +59,7 @@ describe.skipIf(!(await canControlServers()))('10 000 locks held by one process 
     const beaten = seen['LeaseKeepAlive'] ?? 0;
     for (const method of ['Range', 'LeaseTimeToLive']) expect(Math.abs(beaten - (seen[method] ?? 0)), method).toBeLessThanOrEqual(sessions);
     expect(Object.keys(seen).sort()).toEqual(['LeaseKeepAlive', 'LeaseTimeToLive', 'Range']);
-    await eventually(async () => {
-      expect(await etcd.getAll().keys()).toEqual([]);
-      expect((await etcd.leaseClient.leaseLeases()).leases).toEqual([]);
-    });
+    await expectEmpty(etcd);
     etcd.close();
   });
 });
@@ -77,17 +74,4 @@ async function takeAll(lock: (name: string) => Promise<Lock>): Promise<Lock[]> {
     }),
   );
   return held;
-}
-
-async function enableAuth(endpoint: string): Promise<void> {
-  const client = new Etcd3({ hosts: endpoint });
-  await client.user(root.username).create(root.password);
-  await client.user(root.username).addRole('root');
-  await client.role('lock').create();
-  const range = { start: Buffer.from('locks/'), end: Buffer.from('locks0') } as never;
-  await client.role('lock').grant({ permission: 'Readwrite', range });
-  await client.user(auth.username).create(auth.password);
-  await client.user(auth.username).addRole('lock');
-  await client.auth.authEnable();
-  client.close();
 }

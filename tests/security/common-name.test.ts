@@ -1,43 +1,27 @@
 /** Users whose certificate says who they are: no password, no token. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type LockerOptions } from 'etcd-locker';
-import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates.ts';
-import { startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually } from '../support/integration-stage.ts';
-import { canRunRecipe, passwords, runRecipe } from '../support/security-recipe.ts';
-import { allUses, clientOf, expectAllDenied, outcomeOf, readingUses } from '../support/security-stage.ts';
+import { canRunRecipe, openRecipe, passwords } from '../support/security-recipe.ts';
+import { allUses, clientOf, expectAllDenied, expectOutlivesTtl, outcomeOf, readingUses } from '../support/security-stage.ts';
 
 const authority = makeAuthority('test CA');
 const rootCertificate = authority.certificate;
 const methods = Object.keys(allUses);
 
 describe.skipIf(!canRunRecipe)('users by the common name of their certificate', () => {
-  let server: EtcdServer;
-  let root: Etcd3;
-  const as = (commonName: string) => ({
-    hosts: `https://${server.endpoint}`,
+  let etcd: Awaited<ReturnType<typeof openRecipe>>;
+  const as = (commonName: string, endpoint = etcd.server.endpoint) => ({
+    hosts: `https://${endpoint}`,
     credentials: { rootCertificate, ...clientOf(authority.issue({ commonName })) },
   });
-  const billing = (options?: LockerOptions): LockerOptions => ({ ...as('billing'), ...options });
+  const billing = (): LockerOptions => as('billing');
   beforeAll(async () => {
     const mutual = { authority: rootCertificate, client: authority.issue({ commonName: 'setup' }) };
-    server = await startEtcd({ args: ['--bcrypt-cost', '4'], tls: { server: authority.issue({ commonName: 'server' }), mutual } });
-    await runRecipe(server, mutual);
-    // It has a password, and gives none.
-    root = new Etcd3(as('root'));
-    await root.user('nobody').create('sesame-9431');
+    // root has a password, and gives none.
+    etcd = await openRecipe((endpoint) => as('root', endpoint), { server: authority.issue({ commonName: 'server' }), mutual });
   });
-  afterAll(async () => {
-    await eventually(async () => {
-      expect(await root.getAll().keys()).toEqual([]);
-      expect((await root.leaseClient.leaseLeases()).leases).toEqual([]);
-    });
-    root.close();
-    await server.stop();
-  });
+  afterAll(() => etcd[Symbol.asyncDispose]());
 
   test.each(methods)('%s works for a user with rights', async (method) => {
     const { error } = await outcomeOf(billing(), method);
@@ -45,18 +29,7 @@ describe.skipIf(!canRunRecipe)('users by the common name of their certificate', 
     expect(error).toBeUndefined();
   });
 
-  test('a lock outlives its TTL, and is handed over from locker to locker', async () => {
-    await using holders = createLocker(billing({ ttlMs: 2_000 }));
-    await using waiters = createLocker(billing());
-    const lock = await holders.lock('x');
-    const waiting = follow(waiters.lock('x'));
-
-    await sleep(2_500);
-
-    expect([lock.held, waiting.isSettled]).toEqual([true, false]);
-    await lock.release();
-    expect((await waiting.promise).held).toBe(true);
-  });
+  test('a lock outlives its TTL, and is handed over from locker to locker', () => expectOutlivesTtl(billing()));
 
   test('many locks at once go through together', async () => {
     await using locker = createLocker(billing());

@@ -1,10 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createLocker } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates.ts';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { clientOf, outcomeOf, uses } from '../support/security-stage.ts';
+import { clientOf, expectOutlivesTtl, outcomeOf, uses } from '../support/security-stage.ts';
 
 const authority = makeAuthority('test CA');
 const rootCertificate = authority.certificate;
@@ -24,19 +21,8 @@ describe.skipIf(!(await canControlServers()))('mutual TLS', () => {
     expect(error).toBeUndefined();
   });
 
-  test('a lock outlives its TTL, and is handed over from locker to locker', async () => {
-    const options = { hosts: server.endpoint, credentials: { rootCertificate, ...clientOf(client) }, ttlMs: 2_000 };
-    await using holders = createLocker(options);
-    await using waiters = createLocker(options);
-    const lock = await holders.lock('renewed');
-    const waiting = follow(waiters.lock('renewed'));
-
-    await sleep(2_500);
-
-    expect([lock.held, waiting.isSettled]).toEqual([true, false]);
-    await lock.release();
-    expect((await waiting.promise).held).toBe(true);
-  });
+  test('a lock outlives its TTL, and is handed over from locker to locker', () =>
+    expectOutlivesTtl({ hosts: server.endpoint, credentials: { rootCertificate, ...clientOf(client) } }));
 
   test.each([
     ['there is no client certificate', {}],

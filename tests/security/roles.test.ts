@@ -3,34 +3,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startEtcd, type EtcdServer } from '../support/etcd.ts';
 import { follow } from '../support/fixtures-holding.ts';
 import { eventually } from '../support/integration-stage.ts';
-import { canRunRecipe, passwords, runRecipe } from '../support/security-recipe.ts';
+import { canRunRecipe, nobody, openRecipe, passwords } from '../support/security-recipe.ts';
 import { allUses, expectAllDenied, outcomeOf, readingUses } from '../support/security-stage.ts';
 
 const methods = Object.keys(allUses);
 
 describe.skipIf(!canRunRecipe)('roles', () => {
-  let server: EtcdServer;
-  let root: Etcd3;
-  const as = (username: string, password = 'sesame-9431') => ({ hosts: server.endpoint, auth: { username, password } });
+  let etcd: Awaited<ReturnType<typeof openRecipe>>;
+  const as = (username: string, password: string) => ({ hosts: etcd.server.endpoint, auth: { username, password } });
   const orders = (): LockerOptions => as('orders', passwords.orders);
   const dashboard = () => as('dashboard', passwords.dashboard);
   beforeAll(async () => {
-    server = await startEtcd({ args: ['--bcrypt-cost', '4'] });
-    await runRecipe(server);
-    root = new Etcd3(as('root', passwords.root));
-    await root.user('nobody').create('sesame-9431');
+    etcd = await openRecipe((hosts) => ({ hosts, auth: { username: 'root', password: passwords.root } }));
   });
-  afterAll(async () => {
-    await eventually(async () => {
-      expect(await root.getAll().keys()).toEqual([]);
-      expect((await root.leaseClient.leaseLeases()).leases).toEqual([]);
-    });
-    root.close();
-    await server.stop();
-  });
+  afterAll(() => etcd[Symbol.asyncDispose]());
 
   describe('a role that may read and write under the prefix alone', () => {
     test.each(methods)('is enough for %s', async (method) => {
@@ -123,7 +111,7 @@ describe.skipIf(!canRunRecipe)('roles', () => {
   });
 
   test('a user without a role gets EtcdAuthError that names the prefix from every use', async () => {
-    await expectAllDenied(as('nobody'), methods, 'locks/');
+    await expectAllDenied(as(nobody.username, nobody.password), methods, 'locks/');
   });
 
   test('whoever may write under the prefix can delete a lock, and its holder is told', async () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { internalsOf } from '../../src/internals.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { enableAuth, simpleTokens } from '../support/etcd-auth.ts';
 import { errorOf, follow } from '../support/fixtures-holding.ts';
 import { hungHost } from '../support/hung-host.ts';
 import { eventually } from '../support/integration-stage.ts';
@@ -147,18 +148,8 @@ describe.skipIf(!(await canControlServers()))('with a user and a password', () =
   const secrets = [password, wrongPassword, token];
   beforeAll(async () => {
     // Tokens do not live long, so that they are refused as well.
-    server = await startEtcd({ args: ['--auth-token', 'simple', '--auth-token-ttl', '1', '--bcrypt-cost', '4'] });
-    const client = new Etcd3({ hosts: server.endpoint });
-    await client.user('root').create(password);
-    await client.user('root').addRole('root');
-    await client.role('lock').create();
-    await client
-      .role('lock')
-      .grant({ permission: 'Readwrite', range: { start: Buffer.from('locks/'), end: Buffer.from('locks0') } as never });
-    await client.user('locker').create(password);
-    await client.user('locker').addRole('lock');
-    await client.auth.authEnable();
-    client.close();
+    server = await startEtcd({ args: simpleTokens(1) });
+    await enableAuth({ hosts: server.endpoint }, [{ ...auth, rights: ['locks/'] }]);
   });
   afterAll(() => server.stop());
 
@@ -200,14 +191,8 @@ describe.skipIf(!(await canControlServers()))('with a user and a password', () =
 
   test('no lost lock, nor what is logged of an etcd that went away, has one', async () => {
     const { lines, logger } = listener();
-    const own = await startEtcd();
-    const client = new Etcd3({ hosts: own.endpoint });
-    for (const name of ['root', 'locker']) {
-      await client.user(name).create(password);
-      await client.user(name).addRole('root');
-    }
-    await client.auth.authEnable();
-    client.close();
+    const own = await startEtcd({ args: simpleTokens() });
+    await enableAuth({ hosts: own.endpoint }, [{ ...auth, rights: ['locks/'] }]);
     const locker = createLocker({ hosts: own.endpoint, auth, logger, ttlMs: 2_000, requestTimeoutMs: 300 });
     const lock = await locker.lock('x');
     const waiting = follow(locker.lock('x'));

@@ -1,8 +1,8 @@
 import { createLocker, type EtcdUnavailableError } from 'etcd-locker';
-import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/certificates.ts';
 import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { enableAuth } from '../support/etcd-auth.ts';
 import { outcomeOf, uses } from '../support/security-stage.ts';
 
 /** Far below requestTimeoutMs, and enough for a busy machine. */
@@ -115,15 +115,7 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
   describe('with a user and a password', () => {
     const auth = { username: 'locker', password: 'sesame-9431' };
     const grpcOptions = { 'grpc.ssl_target_name_override': 'etcd.example' };
-    beforeAll(async () => {
-      const root = new Etcd3({ hosts: `https://${elsewhere.endpoint}`, credentials, grpcOptions });
-      for (const name of ['root', 'locker']) {
-        await root.user(name).create(auth.password);
-        await root.user(name).addRole('root');
-      }
-      await root.auth.authEnable();
-      root.close();
-    });
+    beforeAll(() => enableAuth({ hosts: `https://${elsewhere.endpoint}`, credentials, grpcOptions }, [{ ...auth, rights: ['locks/'] }]));
 
     test('lock() works, also with a name of its own for the check', async () => {
       const { error } = await outcomeOf({ hosts: elsewhere.endpoint, credentials, auth, grpcOptions });

@@ -5,14 +5,18 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Identity } from './certificates.ts';
-import { findEtcd, type EtcdServer } from './etcd.ts';
+import { Etcd3, type IOptions } from 'etcd3';
+import { findEtcd, startEtcd, type EtcdServer } from './etcd.ts';
+import { expectEmpty, simpleTokens, type User } from './etcd-auth.ts';
+import type { ServerTls } from './etcd-server.ts';
 
 const run = promisify(execFile);
 const document = fileURLToPath(new URL('../../docs/security.md', import.meta.url));
 
 /** Of the users that have one, by the names that they have in the document. */
 export const passwords = { root: 'root-8402', orders: 'sesame-9431', dashboard: 'poppy-5580' };
+
+export const nobody: User = { username: 'nobody', password: 'sesame-9431' };
 
 const source = await findEtcd();
 const etcdctl = source.kind === 'binary' ? source.etcdctl : null;
@@ -25,8 +29,31 @@ async function recipe(): Promise<string> {
   return [...section.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, commands]) => commands).join('');
 }
 
+/**
+ * An etcd with authentication turned on as the document says, and beside its users `nobody`, who has no role.
+ * In the end no key and no lease may be left on it.
+ */
+export async function openRecipe(
+  rootAt: (endpoint: string) => IOptions,
+  tls?: ServerTls,
+): Promise<AsyncDisposable & { readonly server: EtcdServer; readonly root: Etcd3 }> {
+  const server = await startEtcd({ args: simpleTokens(), ...(tls && { tls }) });
+  await runRecipe(server, tls?.mutual);
+  const root = new Etcd3(rootAt(server.endpoint));
+  await root.user(nobody.username).create(nobody.password);
+  return {
+    server,
+    root,
+    async [Symbol.asyncDispose]() {
+      await expectEmpty(root);
+      root.close();
+      await server.stop();
+    },
+  };
+}
+
 /** Turns authentication on at `server`, as the document says; with `tls`, the certificate of the server's authority and of a client. */
-export async function runRecipe(server: EtcdServer, tls?: { readonly authority: Buffer; readonly client: Identity }): Promise<void> {
+async function runRecipe(server: EtcdServer, tls: ServerTls['mutual']): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'recipe-'));
   const file = async (name: string, content: string | Buffer): Promise<string> => {
     await writeFile(join(folder, name), content, { mode: 0o600 });

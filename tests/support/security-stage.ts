@@ -1,9 +1,11 @@
 /** What the tests of TLS and auth ask of a locker, and how they look at what it says. */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { createLocker, EtcdAuthError, type Locker, type LockerOptions } from 'etcd-locker';
 import { expect } from 'vitest';
 import type { Identity } from './certificates.ts';
+import { follow } from './fixtures-holding.ts';
 import { timed } from './integration-stage.ts';
 
 export const clientOf = ({ privateKey, certificate }: Identity) => ({ privateKey, certChain: certificate });
@@ -62,6 +64,20 @@ export async function expectAllDenied(options: LockerOptions, methods: readonly 
     // Far below requestTimeoutMs.
     expect(ms, method).toBeLessThan(3_000);
   }
+}
+
+/** Asserts that with these options locks are renewed, watched for, and handed over from locker to locker. */
+export async function expectOutlivesTtl(options: LockerOptions): Promise<void> {
+  await using holders = createLocker({ ...options, ttlMs: 2_000 });
+  await using waiters = createLocker(options);
+  const lock = await holders.lock('renewed');
+  const waiting = follow(waiters.lock('renewed'));
+
+  await sleep(2_500);
+
+  expect([lock.held, waiting.isSettled]).toEqual([true, false]);
+  await lock.release();
+  expect((await waiting.promise).held).toBe(true);
 }
 
 function useOf(method: string): (locker: Locker) => Promise<unknown> {
