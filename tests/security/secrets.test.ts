@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { internalsOf } from '../../src/internals.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { enableAuth, simpleTokens } from '../support/etcd-auth.ts';
+import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd-auth.ts';
 import { errorOf, follow } from '../support/fixtures-holding.ts';
 import { hungHost } from '../support/hung-host.ts';
 import { eventually } from '../support/integration-stage.ts';
@@ -15,7 +15,6 @@ import { clientOf, everythingOf, listener, outcomeOf, uses } from '../support/se
 
 const password = 'sesame-9431';
 const wrongPassword = 'wrong-7210';
-const token = /[A-Za-z]{16}\.\d+/;
 
 /** As `everythingOf`, for what goes round in circles too. */
 function printsOf(value: unknown): string {
@@ -48,11 +47,12 @@ function expectNone(told: readonly string[], secrets: readonly (string | RegExp)
 }
 
 /** Everything that a locker, all it gives out and the inside of it show, in use, in loss and when closed. */
-async function toldBy(locker: Locker): Promise<string[]> {
+async function toldBy(locker: Locker, meanwhile: () => Promise<unknown> = () => Promise.resolve()): Promise<string[]> {
   const told: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.shared, internalsOf(locker)?.lines];
   const lock = await locker.lock('a', { ttlMs: 2_000 });
   const locks = await locker.lockAll(['b', 'c']);
   told.push(lock, locks, lock.signal, lock.guard, await locker.inspect('a'), webLocks(locker), await webLocks(locker).query());
+  await meanwhile();
   for await (const state of locker.list()) told.push(state);
   const states = locker.watch('a');
   told.push(states, await states.next());
@@ -142,16 +142,27 @@ describe('a secret in options that are refused', () => {
   });
 });
 
-describe.skipIf(!(await canControlServers()))('with a user and a password', () => {
+describe.skipIf(!(await canControlServers())).each([
+  // They do not live long, so that they are refused as well.
+  { kind: 'simple', token: /[A-Za-z]{16}\.\d+/, flags: () => ({ args: simpleTokens(1), [Symbol.dispose]: () => undefined }) },
+  // The beginning of each of its parts that tells something: a JSON object in base64.
+  { kind: 'JWT', token: /eyJ[\w-]{8}/, flags: jwtTokens },
+])('with a user, a password and $kind tokens', ({ token, flags }) => {
   let server: EtcdServer;
+  let tokens: ReturnType<typeof flags>;
   const auth = { username: 'locker', password };
   const secrets = [password, wrongPassword, token];
   beforeAll(async () => {
-    // Tokens do not live long, so that they are refused as well.
-    server = await startEtcd({ args: simpleTokens(1) });
+    tokens = flags();
+    server = await startEtcd({ args: tokens.args });
     await enableAuth({ hosts: server.endpoint }, [{ ...auth, rights: ['locks/'] }]);
   });
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await server.stop();
+    tokens[Symbol.dispose]();
+  });
+  /** After it a JWT is refused. */
+  const changeRights = () => administer(server.endpoint, (client) => client.role(`r${String(Math.random()).slice(2)}`).create());
 
   test('a token of this etcd looks as these tests think', async () => {
     const client = new Etcd3({ hosts: server.endpoint });
@@ -164,7 +175,7 @@ describe.skipIf(!(await canControlServers()))('with a user and a password', () =
   test('nothing that a locker shows has one', async () => {
     const { lines, logger } = listener();
 
-    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, auth, logger }))), ...lines, ''], secrets);
+    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, auth, logger }), changeRights)), ...lines, ''], secrets);
   });
 
   test('no error and no line of the log has one', async () => {
@@ -191,7 +202,7 @@ describe.skipIf(!(await canControlServers()))('with a user and a password', () =
 
   test('no lost lock, nor what is logged of an etcd that went away, has one', async () => {
     const { lines, logger } = listener();
-    const own = await startEtcd({ args: simpleTokens() });
+    const own = await startEtcd({ args: tokens.args });
     await enableAuth({ hosts: own.endpoint }, [{ ...auth, rights: ['locks/'] }]);
     const locker = createLocker({ hosts: own.endpoint, auth, logger, ttlMs: 2_000, requestTimeoutMs: 300 });
     const lock = await locker.lock('x');
