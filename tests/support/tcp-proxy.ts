@@ -17,6 +17,8 @@ export interface TcpProxy extends AsyncDisposable {
   hang(which?: (opening: string) => boolean): void;
   /** What the client sends still arrives and takes effect; it just never hears of it. */
   hangAnswers(): void;
+  /** Nothing passes any more on the connections of now, for good, and nobody is told: as when a firewall has forgotten them. New ones pass. */
+  strand(): void;
   /** Ends hang() and hangAnswers(): what was held back is delivered. */
   resume(): void;
   /** Resets every connection and refuses new ones. */
@@ -67,6 +69,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     hangAnswers: () => {
       set({ requestsPass: true, answersPass: false, meets: all });
     },
+    strand: () => {
+      for (const link of links) link.isStranded = true;
+    },
     resume: () => {
       set({ requestsPass: true, answersPass: true, meets: all });
     },
@@ -84,12 +89,14 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
 
 /** One connection of a client, and ours to the server on its behalf. */
 class Link {
+  isStranded = false;
   readonly #links: Set<Link>;
   readonly #sockets: readonly Socket[];
   readonly #lanes: readonly Lane[];
 
   constructor(client: Socket, target: string, weather: Weather, links: Set<Link>) {
     const at = target.lastIndexOf(':');
+    const passes = (isOpen: boolean): boolean => !this.isStranded && (isOpen || !weather.meets(opening));
     const server = connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)), allowHalfOpen: true });
     for (const socket of [client, server]) socket.setNoDelay(true); // the proxy must add no delay of its own
     let opening = '';
@@ -97,8 +104,8 @@ class Link {
     this.#links = links;
     this.#sockets = [client, server];
     this.#lanes = [
-      new Lane(client, server, weather, () => weather.requestsPass || !weather.meets(opening)),
-      new Lane(server, client, weather, () => weather.answersPass || !weather.meets(opening)),
+      new Lane(client, server, weather, () => passes(weather.requestsPass)),
+      new Lane(server, client, weather, () => passes(weather.answersPass)),
     ];
     for (const socket of this.#sockets) {
       socket.on('close', () => {

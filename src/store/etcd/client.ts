@@ -4,7 +4,7 @@
  * It is an Etcd3: hosts, credentials and channels are etcd3's. What it adds are calls that take and give bytes, on
  * the channel that etcd3 has made: no message objects in between, and of grpc's layers only those that a call needs.
  */
-import type { Client as GrpcClient, Metadata, status as GrpcStatus } from '@grpc/grpc-js';
+import type { Client as GrpcClient, connectivityState, Metadata, status as GrpcStatus } from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
 import { tokenIn } from './answers.ts';
 import { Authentication } from './authentication.ts';
@@ -32,6 +32,8 @@ export interface StreamListener {
 export interface Stream {
   write(request: Buffer): void;
   end(): void;
+  /** As `end`, where an answer to what was written is overdue. */
+  giveUp(): void;
 }
 
 export interface RawClient {
@@ -52,7 +54,7 @@ export interface RawClient {
 /** Loading etcd3 takes 100 ms, which an import of this package must not cost. */
 const loadClient = async () => {
   const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc.status);
+  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
 };
 let loading: ReturnType<typeof loadClient> | undefined;
 
@@ -79,9 +81,11 @@ interface Connection {
   readonly metadata: Metadata;
   /** Closes the channels; others are made when they are needed. */
   readonly reset: () => void;
+  /** When anything came on it, by performance.now(). */
+  heardAt: number;
 }
 
-function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
+function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, { READY }: typeof connectivityState) {
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;
     readonly #underWay = new Set<Call>();
@@ -108,17 +112,20 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
     #callOn(connection: Connection, method: Method, request: Buffer, deadline: number): Promise<Buffer> {
       return new Promise((resolve, reject) => {
         const call = newCall(connection, method, deadline);
+        const sentAt = performance.now();
         let answer: Buffer | undefined;
         this.#underWay.add(call);
         call.start(connection.metadata, {
-          onReceiveMetadata: () => undefined,
+          onReceiveMetadata: () => {
+            connection.heardAt = performance.now();
+          },
           onReceiveMessage: (message: Buffer) => {
             answer = message;
           },
           onReceiveStatus: ({ code, details }) => {
             this.#underWay.delete(call);
             if (code === OK && answer !== undefined) resolve(answer);
-            else reject(this.#failed(connection, code, details));
+            else reject(this.#failed(connection, code, details, sentAt));
           },
         });
         call.startRead();
@@ -136,8 +143,10 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
       let waiting: Buffer[] | undefined = [];
       let isFirst = true;
       let hasEnded = false;
+      let writtenAt = performance.now();
       const write = (request: Buffer): void => {
         if (hasEnded) return;
+        writtenAt = performance.now();
         if (waiting === undefined) {
           call.sendMessageWithContext({}, request);
         } else if (isFirst) {
@@ -156,6 +165,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
       call.start(metadata, {
         onReceiveMetadata: () => undefined,
         onReceiveMessage: (message: Buffer) => {
+          connection.heardAt = performance.now();
           if (hasEnded) return;
           call.startRead();
           listener.message(message);
@@ -164,18 +174,20 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
           this.#underWay.delete(call);
           if (hasEnded) return;
           hasEnded = true;
-          listener.ended(this.#failed(connection, code, details));
+          listener.ended(this.#failed(connection, code, details, writtenAt));
         },
       });
       call.startRead();
-      return {
-        write,
-        end() {
-          if (hasEnded) return;
-          hasEnded = true;
-          call.cancelWithStatus(CANCELLED, 'nobody waits any more');
-        },
+      const end = (): void => {
+        if (hasEnded) return;
+        hasEnded = true;
+        call.cancelWithStatus(CANCELLED, 'nobody waits any more');
       };
+      const giveUp = (): void => {
+        this.#unanswered(connection, writtenAt);
+        end();
+      };
+      return { write, end, giveUp };
     }
 
     override close(): void {
@@ -204,6 +216,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
         reset: () => {
           resource.resetAllServices();
         },
+        heardAt: 0,
       }));
     }
 
@@ -212,19 +225,30 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus) {
       return tokenIn(await this.#callOn(await this.#plain(), methods.authenticate, request, Date.now() + timeoutMs));
     }
 
-    #failed(connection: Connection, code: number, details: string): CallFailure {
-      const failure = new CallFailure(code, details === '' ? `etcd ended the call with status ${code}` : details);
-      const { client, reset } = connection;
-      // Not after a deadline: others may be waiting for these channels, and a host that is dead is left for the next one anyway.
-      const isToReset = renewing.includes(code) && !this.#left.has(client);
-      const isStale = isStaleToken(details) && this.#connection === connection;
-      if (isToReset || isStale) this.#connection = undefined;
-      if (isStale) this.#authentication?.forget();
-      if (isToReset) {
-        this.#left.add(client);
-        reset();
+    #failed(connection: Connection, code: number, details: string, sentAt: number): CallFailure {
+      if (isStaleToken(details) && this.#connection === connection) {
+        this.#connection = undefined;
+        this.#authentication?.forget();
       }
-      return failure;
+      if (renewing.includes(code)) this.#leave(connection);
+      if (code === status.deadlineExceeded) this.#unanswered(connection, sentAt);
+      return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+    }
+
+    /**
+     * A connection that passes nothing any more need not say so, as where a firewall has forgotten it: then TCP takes a quarter
+     * of an hour to give it up. One that is being made is left alone, as others may be waiting for it.
+     */
+    #unanswered(connection: Connection, sentAt: number): void {
+      const { client, heardAt } = connection;
+      if (heardAt < sentAt && client.getChannel().getConnectivityState(false) === READY) this.#leave(connection);
+    }
+
+    #leave({ client, reset }: Connection): void {
+      if (this.#left.has(client)) return;
+      this.#left.add(client);
+      this.#connection = undefined;
+      reset();
     }
   };
 }

@@ -124,6 +124,7 @@ async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promis
   answer.promise.catch(() => undefined); // told below, if the stream could be opened
   const stream: Stream = await host.stream(timeoutMs, methods.keepAlive, { message: answer.resolve, ended: answer.reject });
   const timer = setTimeout(() => {
+    stream.giveUp();
     answer.reject(noAnswer(timeoutMs));
   }, until - performance.now()).unref();
   try {

@@ -129,6 +129,8 @@ export class Host {
       // Nobody but us may send a request again: not grpc-js by itself, nor as a service config in the DNS may tell it to.
       'grpc.enable_retries': 0,
       'grpc.service_config_disable_resolution': 1,
+      // Lockers of one process would share a connection, and keep each other's where it passes nothing any more.
+      'grpc.use_local_subchannel_pool': 1,
     };
     const options: Omit<IOptions, 'auth'> = {
       hosts: this.#url,

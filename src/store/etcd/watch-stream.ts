@@ -244,7 +244,9 @@ export class WatchStream {
     const [oldest] = connection.pending;
     const now = performance.now();
     if (oldest !== undefined) {
-      if (now - oldest.sentAt > this.#hosts.tryMs) this.#broken(connection, `no answer within ${String(Math.round(this.#hosts.tryMs))} ms`);
+      if (now - oldest.sentAt <= this.#hosts.tryMs) return;
+      connection.stream.giveUp();
+      this.#broken(connection, `no answer within ${String(Math.round(this.#hosts.tryMs))} ms`);
       return;
     }
     const [watch] = this.#watches;
