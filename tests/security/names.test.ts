@@ -44,14 +44,61 @@ const domStrings = fc.oneof(
 );
 const prefixes = fc.constantFrom('', 'locks/', 'locks', '@', '%', 'ä/', '\0', 'a/b/');
 
-async function listed(locker: Locker): Promise<string[]> {
+async function listed(locker: Locker, startsWith = ''): Promise<string[]> {
   const names: string[] = [];
-  for await (const { name } of locker.list()) names.push(name);
+  for await (const { name } of locker.list({ startsWith })) names.push(name);
   return names.sort();
 }
 
+/** As lockAll() takes them. */
+const byKey = (a: string, b: string): number => (encodeURIComponent(a) < encodeURIComponent(b) ? -1 : 1);
+
 const isWithin = (key: string, { key: from, rangeEnd }: { key: string; rangeEnd: string }): boolean =>
   Buffer.from(key).compare(Buffer.from(from)) >= 0 && Buffer.from(key).compare(Buffer.from(rangeEnd)) < 0;
+
+/** Each begins as another does, or is written as a key or a gate is, or as the encoding of another. */
+const lookalikes = [
+  ...[
+    'a',
+    'a/',
+    'a//',
+    'a\0',
+    'a\0b',
+    'a\n',
+    'a\x7f',
+    'a0',
+    'a%',
+    'a%00',
+    'a%2F',
+    'a%252F',
+    'a/b',
+    'a\u0301',
+    'á',
+    '\0',
+    '\n',
+    '\x1b[2J',
+    '\x7f',
+  ],
+  ...['a/ff-1', 'a/ff-1-shared', 'a/ff-1-of-3', '-shared', '-of-3', 'ff-1', '/', '//', '.', '..', '../a', '0', '%', '%25', '%u', '%uD800'],
+  ...[
+    '@',
+    '@sessions',
+    '@sessions/',
+    '@sessions/ff',
+    '@sessions0',
+    '%40sessions/ff',
+    '@empty',
+    'locks/',
+    'locks/a',
+    '\uFFFD',
+    '\u{10ffff}',
+  ],
+];
+
+const memoryAndEtcd = [
+  ['memory', openMemory],
+  ['etcd', () => openEtcd(inject('etcdEndpoints'))],
+] as const;
 
 describe('names', () => {
   test('of any two the ranges are apart, and so is the range of the gates', () => {
@@ -105,6 +152,38 @@ describe('names', () => {
     await expectApart(fixture, 8);
   });
 
+  test.each(memoryAndEtcd)(
+    'that look like each other, like keys or like gates are taken, refused and listed one by one in %s',
+    async (_, open) => {
+      await using fixture = await open();
+      const [holder, other] = [fixture.createLocker({ value: 'me' }), fixture.createLocker()];
+      const own = await holder.lock('a');
+      const gates = (await fixture.gates()).map(({ key }) => key);
+      await own.release();
+      const names = [...lookalikes, own.key, own.key.slice(fixture.prefix.length), ...gates, `${fixture.prefix}@sessions`];
+
+      await using locks = await holder.lockAll(names);
+
+      expect(locks.locks.map(({ name }) => name)).toEqual(names);
+      expect(new Set(locks.locks.map(({ key }) => key)).size).toBe(names.length);
+      expect(await listed(other)).toEqual([...names].sort());
+      for (const { name, key } of locks.locks) {
+        const alike = await listed(other, name);
+        expect(alike, name).toEqual(names.filter((one) => one.startsWith(name)).sort());
+        expect(await other.inspect(name), name).toMatchObject({ name, waiting: 0, holders: [{ key, value: 'me', foreign: false }] });
+        expect(await other.tryLockAll([name, 'free']), name).toBeNull();
+      }
+      await expectFree(other, 'free');
+      const waiting = follow(other.lockAll([...names].reverse()));
+      await fixture.until(async () => {
+        expect((await holder.inspect([...names].sort(byKey)[0] ?? '')).waiting).toBe(1);
+      });
+      await locks.release();
+      await (await waiting.promise).release();
+      expect(await listed(other)).toEqual([]);
+    },
+  );
+
   test.each([
     ['memory', openMemory, 100],
     ['etcd', () => openEtcd(inject('etcdEndpoints')), 5],
@@ -141,8 +220,8 @@ describe('names', () => {
 });
 
 describe('a value', () => {
-  test('of 1 MiB is refused where it is given, with the limit', async () => {
-    await using fixture = await openMemory();
+  test.each(memoryAndEtcd)('of 1 MiB is refused where it is given, with the limit, in %s', async (_, open) => {
+    await using fixture = await open();
     const locker = fixture.createLocker();
     const value = 'x'.repeat(2 ** 20);
     const lock = await locker.lock('x');

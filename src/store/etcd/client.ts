@@ -178,14 +178,19 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         },
       });
       call.startRead();
+      const cancel = (): void => {
+        call.cancelWithStatus(CANCELLED, 'nobody waits any more');
+      };
       const end = (): void => {
         if (hasEnded) return;
         hasEnded = true;
-        call.cancelWithStatus(CANCELLED, 'nobody waits any more');
+        cancel();
       };
       const giveUp = (): void => {
-        this.#unanswered(connection, writtenAt);
-        end();
+        if (hasEnded) return;
+        hasEnded = true;
+        // An answer that has come already is heard by then.
+        this.#unanswered(connection, writtenAt, cancel);
       };
       return { write, end, giveUp };
     }
@@ -239,9 +244,13 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
      * A connection that passes nothing any more need not say so, as where a firewall has forgotten it: then TCP takes a quarter
      * of an hour to give it up. One that is being made is left alone, as others may be waiting for it.
      */
-    #unanswered(connection: Connection, sentAt: number): void {
-      const { client, heardAt } = connection;
-      if (heardAt < sentAt && client.getChannel().getConnectivityState(false) === READY) this.#leave(connection);
+    #unanswered(connection: Connection, sentAt: number, then?: () => void): void {
+      // In a process that was held up timers come before all that arrived meanwhile.
+      setImmediate(() => {
+        const isConnected = connection.client.getChannel().getConnectivityState(false) === READY;
+        if (isConnected && connection.heardAt < sentAt) this.#leave(connection);
+        then?.();
+      });
     }
 
     #leave({ client, reset }: Connection): void {
