@@ -227,6 +227,8 @@ export function kindContract(open: OpenFixture): void {
         order.push(turn);
         const locks = await Promise.all(turn.map((index) => promiseOf(waiting, index)));
         for (const lock of locks) expect(lock.held).toBe(true);
+        const served = waiting.flatMap(({ isSettled }, index) => (isSettled ? [index] : []));
+        expect(served).toEqual(order.flat().sort((one, other) => one - other));
         await Promise.all(locks.map((lock) => lock.release()));
       }
 
