@@ -27,15 +27,19 @@ async function watchQueue(fixture: LockerFixture): Promise<Disposable & { readon
   return { seen, [Symbol.dispose]: stop };
 }
 
-/** Takes each lock in turn, looks who holds, and gives it back; the values in the order in which they held. */
+/** Takes each lock in turn, alone, looks who holds, and gives it back; the values in the order in which they held. */
 async function takeTurns(fixture: LockerFixture, waiting: readonly Promise<Lock>[]): Promise<string[]> {
   const observer = fixture.createLocker();
   const order: { value: string; token: bigint }[] = [];
+  let holding = 0;
   await Promise.all(
     waiting.map(async (promise) => {
       const lock = await promise;
       order.push({ value: lock.value, token: lock.fencingToken });
+      holding += 1;
+      expect(holding).toBe(1);
       await expectHolder(observer, lock);
+      holding -= 1;
       await lock.release();
     }),
   );
@@ -52,6 +56,8 @@ export function orderContract(open: OpenFixture): void {
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: '0' });
       const second = await lineUp(fixture, other, '1');
+      await expectHolder(one, holder);
+      expect(second.isSettled).toBe(false);
 
       await holder.release();
       const third = one.lock('a', { value: '2' });
@@ -107,6 +113,8 @@ export function orderContract(open: OpenFixture): void {
       const holder = await one.lock('a', { value: 'one 1' });
       const own = [follow(one.lock('a', { value: 'one 2' })), follow(one.lock('a', { value: 'one 3' }))];
       const theirs = [await lineUp(fixture, other, 'other 1'), follow(other.lock('a', { value: 'other 2' }))];
+      await expectHolder(one, holder);
+      expect([...own, ...theirs].some(({ isSettled }) => isSettled)).toBe(false);
       const served = takeTurns(
         fixture,
         [...own, ...theirs].map(({ promise }) => promise),
