@@ -132,7 +132,7 @@ export class Caller {
     const startsWith = this.#severalPrng.pick(['', ...scenario.names]);
     const holders = scenario.names
       .filter((name) => name.startsWith(startsWith))
-      .flatMap((name) => record.holdersOf(record.entries(name)).map(({ createRevision }) => ({ name, createRevision })));
+      .flatMap((name) => record.holders(name).map(({ createRevision }) => ({ name, createRevision })));
     const states: LockState[] = [];
     try {
       for await (const state of this.#process.locker.list({ startsWith })) states.push(state);

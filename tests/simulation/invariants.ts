@@ -6,8 +6,8 @@ import type { World } from './world.ts';
 const promptMs = 150;
 
 export function checkStep(world: World, acquired: readonly Call[]): void {
-  for (const held of [...world.judge.live]) checkHeld(world, held);
-  for (const several of [...world.judge.several]) several.check();
+  for (const held of world.judge.live) checkHeld(world, held);
+  for (const several of world.judge.several) several.check();
   for (const call of acquired) checkOrder(world, call);
   if (world.isSettled) checkPromptness(world);
 }

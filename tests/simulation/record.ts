@@ -17,6 +17,14 @@ export interface Change {
 export interface QueueState {
   readonly revision: bigint;
   readonly entries: readonly KeyValue[];
+  /** Those of them that hold. */
+  readonly holders: readonly KeyValue[];
+}
+
+interface Kind {
+  readonly mode: Mode;
+  readonly slots: number;
+  readonly foreign: boolean;
 }
 
 interface Queue {
@@ -31,6 +39,7 @@ interface Queue {
 
 const prefix = 'locks/';
 const gates = `${prefix}@sessions/`;
+const emptyQueue: QueueState = { revision: 0n, entries: [], holders: [] };
 
 export class Record {
   readonly #etcd: MemoryEtcd;
@@ -41,6 +50,7 @@ export class Record {
   /** Of each entry that was ended by an outsider: when, as a revision. */
   readonly #tampered = new Map<bigint, bigint>();
   readonly #gatesGone = new Set<string>();
+  readonly #kinds = new Map<string, Kind>();
   #isOutsider = false;
 
   constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
@@ -49,7 +59,7 @@ export class Record {
     this.#queues = names.map((name) => ({
       name,
       range: queueRange(prefix, name),
-      states: [{ revision: 0n, entries: [] }],
+      states: [emptyQueue],
       headSinceMs: 0,
       busyAtMs: -1,
     }));
@@ -90,29 +100,21 @@ export class Record {
     return this.entries(name).find(({ createRevision }) => createRevision === token);
   }
 
-  /** Whether the entry of that token holds, by the rule of the design: all before it are of its kind, and fewer than its slots. */
+  /** Those that hold. */
+  holders(name: string): readonly KeyValue[] {
+    return this.#last(this.#queue(name)).holders;
+  }
+
   isAdmitted(name: string, token: bigint): boolean {
-    return this.#isAdmitted(this.entries(name), token);
+    return this.holders(name).some(({ createRevision }) => createRevision === token);
   }
 
-  /** Those of a queue that hold. */
-  holdersOf(entries: readonly KeyValue[]): readonly KeyValue[] {
-    return entries.filter(({ createRevision }) => this.#isAdmitted(entries, createRevision));
-  }
-
-  #isAdmitted(entries: readonly KeyValue[], token: bigint): boolean {
-    const index = entries.findIndex(({ createRevision }) => createRevision === token);
-    const [own] = entries.slice(index);
-    if (index < 0 || own === undefined) return false;
-    const { slots } = this.kindOf(own.key);
-    return index < slots && entries.slice(0, index).every(({ key }) => this.kindOf(key).slots === slots);
-  }
-
-  kindOf(key: string): { readonly mode: Mode; readonly slots: number; readonly foreign: boolean } {
-    const suffix = key.slice(key.lastIndexOf('/') + 1);
-    const [, kind] = /^[0-9a-f]+-\d+(-shared|-of-\d+)?$/.exec(suffix) ?? [];
-    const slots = kind === undefined ? 1 : kind === '-shared' ? Infinity : Number(kind.slice('-of-'.length));
-    return { mode: slots === 1 ? 'exclusive' : 'shared', slots, foreign: !/^[0-9a-f]+-\d/.test(suffix) };
+  kindOf(key: string): Kind {
+    const known = this.#kinds.get(key);
+    if (known !== undefined) return known;
+    const kind = readKind(key);
+    this.#kinds.set(key, kind);
+    return kind;
   }
 
   /** The kind of the entry of that token; undefined where it is gone. */
@@ -136,7 +138,7 @@ export class Record {
       const state = states[at];
       if (state !== undefined && state.revision <= revision) return state;
     }
-    return states[0] ?? { revision: 0n, entries: [] };
+    return emptyQueue;
   }
 
   /** Every revision after those that were there by `atMs`. */
@@ -179,11 +181,19 @@ export class Record {
     }
     if (before.entries.length > 0 || entries.length > 0) queue.busyAtMs = this.#now();
     if (before.entries[0]?.createRevision !== entries[0]?.createRevision) queue.headSinceMs = this.#now();
-    queue.states.push({ revision, entries });
+    queue.states.push({ revision, entries, holders: this.#holdersOf(entries) });
+  }
+
+  /** By the rule of the design: all before it are of its kind, and fewer than its slots. So they are the first ones, of one kind. */
+  #holdersOf(entries: readonly KeyValue[]): readonly KeyValue[] {
+    return entries.filter(({ key }, index) => {
+      const { slots } = this.kindOf(key);
+      return index < slots && entries.slice(0, index).every((before) => this.kindOf(before.key).slots === slots);
+    });
   }
 
   #last({ states }: Queue): QueueState {
-    return states[states.length - 1] ?? { revision: 0n, entries: [] };
+    return states[states.length - 1] ?? emptyQueue;
   }
 
   #queue(name: string): Queue {
@@ -191,4 +201,11 @@ export class Record {
     if (queue === undefined) throw new RangeError(`There is no name ${name} in this run`);
     return queue;
   }
+}
+
+function readKind(key: string): Kind {
+  const suffix = key.slice(key.lastIndexOf('/') + 1);
+  const [, kind] = /^[0-9a-f]+-\d+(-shared|-of-\d+)?$/.exec(suffix) ?? [];
+  const slots = kind === undefined ? 1 : kind === '-shared' ? Infinity : Number(kind.slice('-of-'.length));
+  return { mode: slots === 1 ? 'exclusive' : 'shared', slots, foreign: !/^[0-9a-f]+-\d/.test(suffix) };
 }
