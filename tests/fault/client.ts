@@ -67,7 +67,10 @@ class Caller {
         while (!over.aborted) await this.#turn({ names: [work.name] }, () => ended);
         return;
       case 'spin':
-        return this.#spin(work.name);
+        await this.#spin(work.name);
+        // A process that ends by itself may be met by SIGTERM when it has no handler any more, and would die of it.
+        await ended;
+        return;
       case 'bursts':
         return this.#bursts(work.name, work.locks);
       case 'watch':

@@ -122,7 +122,9 @@ export class Host {
     const { auth, credentials, grpcOptions } = this.#options;
     const { privateKey, certChain } = credentials ?? {};
     const channel: ChannelOptions = {
-      'grpc.max_reconnect_backoff_ms': 1_000,
+      // grpc-js adds up to a fifth: with a second here, a host that is back would be found later than a requestTimeoutMs of a second.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 500,
       'grpc.enable_http_proxy': 0,
       'grpc.max_receive_message_length': 64 * 1024 * 1024,
       ...(grpcOptions as ChannelOptions),
