@@ -43,8 +43,9 @@ export class Caller {
   async #run(): Promise<void> {
     const { scenario, faults } = this.#world;
     for (;;) {
-      // Slowly while the world comes to rest: nothing is found there that the time before and after it does not show.
-      const pauseMs = this.#world.isSettled ? 200 : faults.isOver ? 2_500 : scenario.pauseMs;
+      const { isSettled, isPast } = this.#world;
+      // Seldom while the world comes to rest: nothing is found there that the time before and after it does not show.
+      const pauseMs = isSettled ? 200 : isPast ? 6_000 : faults.isOver ? 2_500 : scenario.pauseMs;
       await this.#sleep(this.#prng.skewed(0, pauseMs));
       if (!this.#process.isOpen || !this.#world.takesCalls) break;
       if (!this.#severalPrng.chance(0.12)) await this.#act(this.#prng.pick(scenario.names));

@@ -68,6 +68,11 @@ export class World {
     return this.#phase === 'calls';
   }
 
+  /** Whether all that faults left on its way has arrived. */
+  get isPast(): boolean {
+    return this.scheduler.nowMs >= this.latestMs;
+  }
+
   /** Whether everything has to run as if nothing had ever gone wrong. */
   get isSettled(): boolean {
     return this.scheduler.nowMs >= this.settledMs;
