@@ -41,9 +41,10 @@ export class Heartbeat {
     }));
   }
 
-  /** A third of the TTL later; sooner where no more than that would be left then, as of a lease that was granted slowly. */
-  #nextBeat({ ttlMs, remainingMs }: Session): Instant {
-    return addMs(this.#context.clock.now(), Math.min((ttlMs / 3) * (1 - Math.random() / 5), remainingMs - ttlMs / 3));
+  /** Counted from the sending of what was answered last, as the deadline is: a slow answer does not put off the next beat. */
+  #nextBeat({ ttlMs, marginMs, remainingMs }: Session): Instant {
+    const sentAgoMs = ttlMs - marginMs - remainingMs;
+    return addMs(this.#context.clock.now(), (ttlMs / 3) * (1 - Math.random() / 5) - sentAgoMs);
   }
 
   #schedule(): void {
@@ -73,7 +74,7 @@ export class Heartbeat {
         continue;
       }
       for (const member of session.members) member.tick(now);
-      if (msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
+      if (session.wantsRenewal && msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
     }
     if (this.#pulses.size > 0) this.#schedule();
   }

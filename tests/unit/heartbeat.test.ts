@@ -39,6 +39,18 @@ describe('the heartbeat', () => {
     expect(locking.value?.held).toBe(true);
   });
 
+  test('the heartbeat is not put off by answers that are slow', async () => {
+    await using bench = await openBench();
+    const lock = await bench.createLocker().lock('a');
+    bench.store.every(calls.renew, answeredAfter(bench.clock, 2_400));
+
+    await bench.clock.advance(150_000);
+
+    // Each is sent 4 to 5 s after the one before, or on the next tick of 750 ms; 2.4 s more between them would be 20 of them.
+    expect(bench.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
+    expect(lock.held).toBe(true);
+  });
+
   test('the heartbeat goes again at once when a beat failed', async () => {
     await using bench = await openBench();
     const lock = await bench.createLocker().lock('a');
