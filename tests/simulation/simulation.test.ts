@@ -47,10 +47,11 @@ describe('the simulation', () => {
 });
 
 describe('a planted bug', () => {
-  test.for(planted)('$name is found', { timeout: 60_000 }, async (bug) => {
+  // What each seed does changes with the code, and with it which one finds the bug: by chance all miss in one case of 160 000.
+  test.for(planted)('$name is found', { timeout: 120_000 }, async (bug) => {
     using copy = plant(bug);
 
-    const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(3 * bug.foundWithin));
+    const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(4 * bug.foundWithin));
 
     expect(output).toMatch(/^seed \d+: /m);
     expect(code).toBe(1);
