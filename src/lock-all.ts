@@ -2,7 +2,6 @@
  * Several names one after another, in the order of their keys: whoever holds one waits only for later ones, so no two wait for each other.
  */
 import { onAbort } from './abort.ts';
-import { addMs, msUntil } from './clock.ts';
 import { queuePath } from './keys.ts';
 import type { Lines } from './lines.ts';
 import type { LockHandle } from './lock.ts';
@@ -17,7 +16,8 @@ import type { Shared } from './place.ts';
 export async function lockAll(shared: Shared, lines: Lines, names: readonly string[], asked: ResolvedLockOptions): Promise<MultiLock> {
   const { clock, sessions, logger } = shared;
   const { timeoutMs, maxHoldMs, lease } = asked;
-  const until = timeoutMs === undefined ? undefined : addMs(clock.now(), timeoutMs);
+  // By the monotonic clock alone, as the timer of one name goes: a wall clock that is set forward takes nobody's time.
+  const untilMs = timeoutMs === undefined ? undefined : clock.now().monotonicMs + timeoutMs;
   const held = new Map<string, LockHandle>();
   const waiting = new AbortController();
   const { signal } = asked;
@@ -28,7 +28,7 @@ export async function lockAll(shared: Shared, lines: Lines, names: readonly stri
   try {
     for (const name of [...names].sort(byKey)) {
       waiting.signal.throwIfAborted();
-      const left = until === undefined ? undefined : Math.max(0, msUntil(until, clock.now()));
+      const left = untilMs === undefined ? undefined : Math.max(0, untilMs - clock.now().monotonicMs);
       // The time to hold begins when all are held.
       const lock = await lines.lock(name, { ...asked, signal: waiting.signal, timeoutMs: left, maxHoldMs: undefined }, timeoutMs);
       held.set(name, lock);

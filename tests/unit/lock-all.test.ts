@@ -34,6 +34,23 @@ describe('lockAll()', () => {
     expect(all.error).toMatchObject({ code: 'LOCK_TIMEOUT', holder: undefined });
   });
 
+  test('has all its time though the wall clock is set forward before the second name (seed 422111095 of the simulation)', async () => {
+    await using bench = await openBench();
+    const others = bench.createLocker();
+    const [a, b] = [await others.lock('a'), await others.lock('b')];
+    const all = follow(bench.createLocker().lockAll(['a', 'b'], { timeoutMs: 3_000 }));
+    await bench.clock.advance(100);
+
+    bench.clock.jumpWall(5_000);
+    await a.release();
+    await bench.clock.advance(2_000);
+
+    expect(all.isSettled).toBe(false);
+    await b.release();
+    await bench.clock.advance(100);
+    expect((await all.promise).held).toBe(true);
+  });
+
   test('aborted in the very turn in which a name was got: none is kept', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
