@@ -26,7 +26,13 @@ export interface ShowCommand {
   readonly locker: LockerOptions;
 }
 
-export type Command = { readonly kind: 'help' | 'version' } | RunCommand | ShowCommand;
+export interface HelpCommand {
+  readonly kind: 'help';
+  /** Of the whole where there is none. */
+  readonly of: ShowCommand['kind'] | undefined;
+}
+
+export type Command = { readonly kind: 'version' } | HelpCommand | RunCommand | ShowCommand;
 
 /** @throws {UsageError} it is none that there is */
 export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv): Command {
@@ -35,21 +41,23 @@ export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv): C
   const own = end < 0 ? argv : argv.slice(0, end);
   const command = end < 0 ? undefined : argv.slice(end + 1);
   const { given, positionals } = tokensOf(own);
-  if (given.has('help')) return { kind: 'help' };
+  const [word, ...rest] = positionals;
+  if (given.has('help')) return { kind: 'help', of: command === undefined && isShowing(word) ? word : undefined };
   if (given.has('version')) return { kind: 'version' };
 
-  const [word, ...rest] = positionals;
   if (command !== undefined) {
     if (rest.length > 0) throw new UsageError(`NAME: expected one name before --, got ${String(positionals.length)} words`);
     return runCommand(word, command, new Values(given, env));
   }
-  if (word !== 'inspect' && word !== 'list' && word !== 'watch') {
+  if (!isShowing(word)) {
     throw new UsageError(
       word === undefined ? 'NAME: expected a name, then -- and a command' : `${quoted(word)}: expected -- and a command after NAME`,
     );
   }
   return showCommand(word, rest, new Values(given, env));
 }
+
+const isShowing = (word: string | undefined): word is ShowCommand['kind'] => word === 'inspect' || word === 'list' || word === 'watch';
 
 function runCommand(name: string | undefined, [file, ...args]: readonly string[], values: Values): RunCommand {
   if (name === undefined) throw new UsageError('NAME: expected the name of a lock before --');

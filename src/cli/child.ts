@@ -14,19 +14,26 @@ const lookMs = 20;
 
 export class Child {
   readonly ended: Promise<Ending>;
-  readonly #process: ChildProcess;
+  /** None where the system refused to make one. */
+  readonly #process: ChildProcess | undefined;
   readonly #leadsGroup = !hasTerminal();
 
   constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
-    this.#process = spawn(file, args, { stdio: 'inherit', env, detached: this.#leadsGroup });
+    let child: ChildProcess;
+    try {
+      child = spawn(file, args, { stdio: 'inherit', env, detached: this.#leadsGroup });
+    } catch (error) {
+      // What Node does not tell by an event: ENOTDIR, ENAMETOOLONG, E2BIG and others.
+      this.ended = Promise.resolve(notStarted(file, error as NodeJS.ErrnoException));
+      return;
+    }
+    this.#process = child;
     this.ended = new Promise((resolve) => {
-      this.#process.once('error', (error: NodeJS.ErrnoException) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
         // Also a signal that could not be sent is told here; only without a process is it over.
-        if (this.#process.pid !== undefined) return;
-        complain(`cannot run ${JSON.stringify(file)}: ${error.code === 'ENOENT' ? 'no such command' : error.message}`);
-        resolve({ status: error.code === 'ENOENT' ? exitStatus.notFound : exitStatus.cannotRun });
+        if (child.pid === undefined) resolve(notStarted(file, error));
       });
-      this.#process.once('exit', (code, signal) => {
+      child.once('exit', (code, signal) => {
         resolve(signal === null ? { status: code ?? exitStatus.software } : { signal });
       });
     });
@@ -57,13 +64,19 @@ export class Child {
 
   /** Whether there was somebody to send it to. */
   #send(signal: NodeJS.Signals | 0): boolean {
-    const { pid } = this.#process;
-    if (pid === undefined) return false;
+    if (this.#process?.pid === undefined) return false;
     if (!this.#leadsGroup) return this.#process.kill(signal);
     try {
-      return process.kill(-pid, signal);
+      return process.kill(-this.#process.pid, signal);
     } catch {
       return false;
     }
   }
+}
+
+/** As shells have it: 127 where there is none, 126 where there is something that cannot be run. */
+function notStarted(file: string, { code, message }: NodeJS.ErrnoException): Ending {
+  const isMissing = code === 'ENOENT';
+  complain(`cannot run ${JSON.stringify(file)}: ${isMissing ? 'no such command' : message}`);
+  return { status: isMissing ? exitStatus.notFound : exitStatus.cannotRun };
 }

@@ -1,5 +1,6 @@
 /** What a failure is to the shell: an exit status of sysexits.h, and one line on stderr. */
 import { InvalidOptionsError, isLockerError } from 'etcd-locker';
+import { OutputError } from './output.ts';
 import { printable } from './table.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -7,6 +8,7 @@ export const exitStatus = {
   usage: 64,
   unavailable: 69,
   software: 70,
+  output: 74,
   tempFail: 75,
   noPermission: 77,
   cannotRun: 126,
@@ -22,6 +24,8 @@ export function complain(message: string): void {
 }
 
 export function endingOf(error: unknown): Ending {
+  // As a program that does not know of SIGPIPE ends by it.
+  if (error instanceof OutputError && error.code === 'EPIPE') return { signal: 'SIGPIPE' };
   const [status, message] = told(error);
   complain(message);
   return { status };
@@ -30,6 +34,7 @@ export function endingOf(error: unknown): Ending {
 function told(error: unknown): [status: number, message: string] {
   if (error instanceof UsageError) return [exitStatus.usage, `${error.message} (see etcd-locker --help)`];
   if (error instanceof InvalidOptionsError) return [exitStatus.usage, `${issuesOf(error)} (see etcd-locker --help)`];
+  if (error instanceof OutputError) return [exitStatus.output, error.message];
   if (!isLockerError(error)) return [exitStatus.software, error instanceof Error ? (error.stack ?? error.message) : String(error)];
   switch (error.code) {
     case 'LOCK_TIMEOUT':
@@ -37,9 +42,9 @@ function told(error: unknown): [status: number, message: string] {
       return [exitStatus.tempFail, error.message];
     case 'ETCD_UNAVAILABLE':
     case 'ETCD_REFUSED':
-      return [exitStatus.unavailable, error.message];
+      return [exitStatus.unavailable, withOptions(error.message)];
     case 'ETCD_AUTH':
-      return [exitStatus.noPermission, error.message];
+      return [exitStatus.noPermission, withOptions(error.message)];
     case 'INVALID_OPTIONS':
     case 'LOCKER_CLOSED':
     case 'LOCK_RELEASED':
@@ -64,4 +69,12 @@ const optionOf: Readonly<Record<string, string>> = {
 
 function issuesOf({ issues }: InvalidOptionsError): string {
   return issues.map(({ path, message }) => `${optionOf[path.split(/[.[]/, 1)[0] ?? ''] ?? path}: ${message}`).join('; ');
+}
+
+const optionOfCredential: Readonly<Record<string, string>> = { rootCertificate: '--cacert', certChain: '--cert', privateKey: '--key' };
+
+function withOptions(message: string): string {
+  return message
+    .replaceAll(/\bcredentials\.(\w+)/g, (path, name: string) => optionOfCredential[name] ?? path)
+    .replaceAll('set credentials', 'set --cacert');
 }

@@ -4,14 +4,15 @@ import { createRequire } from 'node:module';
 import { type Command, parseCommand } from './arguments.ts';
 import { type Ending, endingOf } from './failures.ts';
 import { helpText } from './help.ts';
+import { outliveReaders, write } from './output.ts';
 import { run } from './run.ts';
 import { show } from './show.ts';
 import { finish } from './signals.ts';
 
-function perform(command: Command): Ending | Promise<Ending> {
+function perform(command: Command): Promise<Ending> {
   switch (command.kind) {
     case 'help':
-      return print(helpText());
+      return print(helpText(command.of));
     case 'version':
       return print(`${(createRequire(import.meta.url)('etcd-locker/package.json') as { version: string }).version}\n`);
     case 'run':
@@ -21,8 +22,8 @@ function perform(command: Command): Ending | Promise<Ending> {
   }
 }
 
-function print(text: string): Ending {
-  process.stdout.write(text);
+async function print(text: string): Promise<Ending> {
+  await write(text);
   return { status: 0 };
 }
 
@@ -34,4 +35,5 @@ async function main(): Promise<Ending> {
   }
 }
 
+outliveReaders();
 finish(await main());

@@ -1,12 +1,14 @@
 /** The command as it was built, as a process of its own. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { EtcdServer } from '../support/etcd.ts';
+import { openStage, type Stage } from '../support/integration-stage.ts';
 import { TestProcess, type Ending } from '../support/processes.ts';
 
 export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** No variable of the machine's own for etcdctl may get in. */
-const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCDCTL_')));
+export const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCDCTL_')));
 
 type Env = Readonly<Record<string, string>>;
 
@@ -26,6 +28,26 @@ export function outcome(args: readonly string[], env: Env = {}): Promise<Outcome
   });
 }
 
+export interface CommandStage extends Stage<EtcdServer> {
+  /** Those that lead to its etcd. */
+  readonly options: readonly string[];
+  /** To its end. */
+  readonly run: (...args: readonly string[]) => Promise<Outcome>;
+  readonly launch: (...args: readonly string[]) => TestProcess;
+}
+
+/** At its end it also asserts that no key and no lease is left of any command. */
+export async function openCommandStage(): Promise<CommandStage> {
+  const stage = await openStage();
+  const options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
+  return {
+    ...stage,
+    options,
+    run: (...args) => outcome([...options, ...args]),
+    launch: (...args) => start([...options, ...args]),
+  };
+}
+
 /** A script for `node -e` as the command under the lock: it tells where it is, a line each. */
 export const script = (text: string): string[] => ['--', process.execPath, '-e', text];
 
@@ -36,5 +58,5 @@ export const listener = (then = 'process.exit(0)'): string[] =>
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'])
       process.on(name, () => { console.log(name + ' ' + ++n); if (name === 'SIGTERM') { ${then} } });
     setInterval(() => {}, 1000);
-    console.log('working ' + process.pid);`,
+    console.log('working ' + process.pid + ' by ' + process.ppid);`,
   );

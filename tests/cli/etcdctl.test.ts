@@ -1,18 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findEtcd, type EtcdServer } from '../support/etcd.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
+import { findEtcd } from '../support/etcd.ts';
 import { TestProcess } from '../support/processes.ts';
-import { listener, outcome, start } from './command.ts';
+import { type CommandStage, listener, openCommandStage } from './command.ts';
 
 const source = await findEtcd();
 const etcdctl = source.kind === 'binary' ? source.etcdctl : null;
 if (etcdctl === null) console.warn('Skipped: the command beside `etcdctl lock`, as this etcd came without an etcdctl.');
 
-let stage: Stage<EtcdServer>;
-let options: string[];
+let stage: CommandStage;
 beforeAll(async () => {
-  stage = await openStage();
-  options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
+  stage = await openCommandStage();
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -24,7 +21,7 @@ const etcdctlLock = (name: string): TestProcess =>
 
 describe.skipIf(etcdctl === null)('etcd-locker and `etcdctl lock` exclude each other', () => {
   test('where etcdctl waits for the command', async () => {
-    const child = start([...options, 'first', ...listener()]);
+    const child = stage.launch('first', ...listener());
     await child.reached(/^working/);
     await using other = etcdctlLock('first');
     await stage.queued('first', 2);
@@ -41,8 +38,8 @@ describe.skipIf(etcdctl === null)('etcd-locker and `etcdctl lock` exclude each o
   test('where the command waits for etcdctl', async () => {
     await using other = etcdctlLock('second');
     await other.reached(/\/second\/[0-9a-f]+$/);
-    expect((await outcome([...options, '--try', 'second', '--', 'true'])).code).toBe(75);
-    const child = start([...options, 'second', ...listener()]);
+    expect((await stage.run('--try', 'second', '--', 'true')).code).toBe(75);
+    const child = stage.launch('second', ...listener());
     await stage.queued('second', 2);
     expect(child.steps).toEqual([]);
 

@@ -1,24 +1,13 @@
 import { expect, test, describe } from 'vitest';
 import { canControlServers, type EtcdMember } from '../support/etcd.ts';
-import { memberOf, openStage } from '../support/integration-stage.ts';
-import { listener, start } from './command.ts';
+import { memberOf } from '../support/integration-stage.ts';
+import { listener, openCommandStage } from './command.ts';
 
 // The last local deadline is a TTL after the last renewal that was answered.
 describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed under a running command', () => {
   const begin = async (command: readonly string[]) => {
-    const stage = await openStage();
-    const child = start([
-      '--hosts',
-      stage.server.endpoints.join(','),
-      '--prefix',
-      stage.prefix,
-      '--ttl',
-      '3s',
-      '--grace',
-      '500ms',
-      'nightly',
-      ...command,
-    ]);
+    const stage = await openCommandStage();
+    const child = stage.launch('--ttl', '3s', '--grace', '500ms', 'nightly', ...command);
     await child.reached(/^working/);
     const etcd: EtcdMember = memberOf(stage.server);
     await etcd.kill();

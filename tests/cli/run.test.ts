@@ -1,19 +1,20 @@
+import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { EtcdServer } from '../support/etcd.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
-import { listener, outcome, script, start } from './command.ts';
+import { canControlServers } from '../support/etcd.ts';
+import { memberOf } from '../support/integration-stage.ts';
+import { type CommandStage, listener, main, openCommandStage, outcome, script } from './command.ts';
 
-let stage: Stage<EtcdServer>;
-let options: string[];
+const canFreeze = await canControlServers();
+let stage: CommandStage;
+let run: CommandStage['run'];
+let launch: CommandStage['launch'];
 beforeAll(async () => {
-  stage = await openStage();
-  options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
+  stage = await openCommandStage();
+  ({ run, launch } = stage);
 });
-// It also asserts that no key and no lease is left of any command.
 afterAll(() => stage[Symbol.asyncDispose]());
-
-const run = (...args: string[]) => outcome([...options, ...args]);
-const launch = (...args: string[]) => start([...options, ...args]);
 
 describe('etcd-locker NAME -- COMMAND', () => {
   test('runs the command under the lock and tells it which', async () => {
@@ -54,6 +55,12 @@ describe('etcd-locker NAME -- COMMAND', () => {
       { code: 127, signal: null, stderr: 'etcd-locker: cannot run "no-such-command": no such command\n' },
     ],
     ['a folder', ['--', '/'], { code: 126, signal: null }],
+    [
+      'what is no path',
+      ['--', '/dev/null/x'],
+      { code: 126, signal: null, stderr: 'etcd-locker: cannot run "/dev/null/x": spawn ENOTDIR\n' },
+    ],
+    ['too long a name', ['--', 'x'.repeat(300)], { code: 126, signal: null }],
   ])('ends as the command does: %s', async (what, command, ending) => {
     expect(await run(what, ...command)).toMatchObject(ending);
   });
@@ -155,5 +162,44 @@ describe('etcd-locker NAME -- COMMAND', () => {
   test('gives the lock up when a command has ended that left something in the background', async () => {
     expect(await run('background', '--', 'sh', '-c', 'sleep 2 >/dev/null 2>&1 & exit 3')).toMatchObject({ code: 3 });
     expect(await stage.etcd.entries('background')).toEqual([]);
+  });
+
+  test('hands its stdin, stdout and stderr to the command', async () => {
+    const { options } = stage;
+    const words = [process.execPath, main, ...options, 'pipes', '--', 'sh', '-c', 'read line; echo "out $line"; echo "err $line" >&2'];
+
+    const { stdout, stderr } = await promisify(execFile)('sh', ['-c', 'echo hello | "$@"', 'sh', ...words]);
+
+    expect([stdout, stderr]).toEqual(['out hello\n', 'err hello\n']);
+  });
+
+  test('stops the command also where nobody reads its stderr any more', async () => {
+    const child = launch('--ttl', '3s', '--grace', '300ms', 'unheard', ...listener('undefined'));
+    const { step } = await child.reached(/^working/);
+    const [entry] = await stage.etcd.entries('unheard');
+    child.closeStderr();
+    await stage.etcd.delete(entry?.key ?? '');
+
+    expect((await child.ended).code).toBe(75);
+
+    expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
+    expect(() => process.kill(Number(/\d+/.exec(step)?.[0]), 0)).toThrow('ESRCH');
+  });
+
+  test.skipIf(!canFreeze)('while it waits for etcd to confirm the release a signal ends it at once', async () => {
+    const child = launch('--ttl', '2s', 'unconfirmed', ...listener());
+    await child.reached(/^working/);
+    await memberOf(stage.server).freeze();
+    child.signal('SIGTERM');
+    await child.reached('SIGTERM 1');
+    await sleep(200);
+    expect(child.isRunning).toBe(true);
+    const startedAt = performance.now();
+
+    child.signal('SIGINT');
+
+    expect(await child.ended).toEqual({ code: null, signal: 'SIGINT', stderr: '' });
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    memberOf(stage.server).thaw();
   });
 });

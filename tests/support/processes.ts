@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { eventually } from './integration-stage.ts';
 import { forgetPid, rememberPid } from './leftovers.ts';
@@ -26,14 +27,14 @@ export class TestProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   #isRunning = true;
 
-  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
-    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, stdin: 'ignore' | 'pipe' = 'ignore') {
+    const child = spawn(file, args, { stdio: [stdin, 'pipe', 'pipe'], env });
     const { pid } = child;
     if (pid !== undefined) rememberPid(pid);
     this.#child = child;
     let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-    createInterface(child.stdout).on('line', (line) => {
+    child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    createInterface(child.stdout as Readable).on('line', (line) => {
       this.steps.push(toStep(line));
     });
     this.ended = once(child, 'close').then((ending) => {
@@ -63,8 +64,18 @@ export class TestProcess implements AsyncDisposable {
     return find() ?? { step: String(step) };
   }
 
+  /** As when the reader of a pipe has gone. */
+  closeStderr(): void {
+    this.#child.stderr?.destroy();
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Where it was started with a pipe for its stdin. */
+  type(text: string): void {
+    this.#child.stdin?.write(text);
   }
 
   /** Ends it, whatever it does and even if it is stopped. */

@@ -1,0 +1,96 @@
+/** The command under a terminal that `script` of util-linux makes, which every Debian has. */
+import { spawnSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { TestProcess } from '../support/processes.ts';
+import { clean, type CommandStage, listener, main, openCommandStage } from './command.ts';
+
+const hasScript = /util-linux/.test(String(spawnSync('script', ['--version']).stdout));
+if (!hasScript) console.warn('Skipped: the command under a terminal, as there is no `script` of util-linux here.');
+
+const ctrl = { c: '\x03', backslash: '\x1c' };
+
+describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
+  let stage: CommandStage;
+  beforeAll(async () => {
+    stage = await openCommandStage();
+  });
+  afterAll(() => stage[Symbol.asyncDispose]());
+
+  /** Without an echo, so that what it prints stands alone. `script -e` ends with its status. */
+  function typeAt(...args: readonly string[]): TestProcess {
+    const words = [process.execPath, main, ...stage.options, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+    const command = `stty -echo; exec ${words.join(' ')}`;
+    return new TestProcess('script', ['-qefc', command, '/dev/null'], { ...clean, SHELL: '/bin/sh' }, 'pipe');
+  }
+
+  test('what is typed reaches the command once, and other signals through us', async () => {
+    await using terminal = typeAt('typed', ...listener('process.exit(7)'));
+    const { step } = await terminal.reached(/^working/);
+    const [entry] = await stage.etcd.entries('typed');
+    const [, pid] = / by (\d+)$/.exec(step) ?? [];
+
+    terminal.type(ctrl.c);
+    await terminal.reached('SIGINT 1');
+    terminal.type(ctrl.backslash);
+    await terminal.reached('SIGQUIT 2');
+    terminal.type(ctrl.c);
+    await terminal.reached('SIGINT 3');
+    expect(await stage.etcd.entries('typed')).toEqual([entry]);
+    process.kill(Number(pid), 'SIGTERM');
+
+    expect((await terminal.ended).code).toBe(7);
+    expect(terminal.steps.slice(1).map((one) => one.step)).toEqual(['SIGINT 1', 'SIGQUIT 2', 'SIGINT 3', 'SIGTERM 4']);
+    expect(await stage.etcd.entries('typed')).toEqual([]);
+  });
+
+  test('a command that ^C ends gives the lock back, and the status is 130', async () => {
+    await using terminal = typeAt('ended', '--', 'sh', '-c', 'echo working; exec sleep 60');
+    await terminal.reached('working');
+
+    terminal.type(ctrl.c);
+
+    expect((await terminal.ended).code).toBe(130);
+    expect(await stage.etcd.entries('ended')).toEqual([]);
+  });
+
+  test('^C while it waits leaves the queue, and the status is 130', async () => {
+    const lock = await stage.createLocker().lock('waits');
+    await using terminal = typeAt('waits', '--', 'echo', 'no');
+    await stage.queued('waits', 2);
+
+    terminal.type(ctrl.c);
+
+    expect((await terminal.ended).code).toBe(130);
+    expect(terminal.steps).toEqual([]);
+    expect(await stage.etcd.entries('waits')).toHaveLength(1);
+    await lock.release();
+  });
+
+  test('^C ends watch, and the status is 130', async () => {
+    await using terminal = typeAt('watch', 'watched');
+    await terminal.reached(/^\d{4}-/);
+
+    terminal.type(ctrl.c);
+
+    expect((await terminal.ended).code).toBe(130);
+  });
+
+  test('the command reads from the terminal', async () => {
+    await using terminal = typeAt('reads', '--', 'sh', '-c', 'echo working; read line; echo "got $line"; exit 3');
+    await terminal.reached('working');
+
+    terminal.type('hello\n');
+
+    expect((await terminal.ended).code).toBe(3);
+    expect(terminal.steps.at(-1)).toEqual({ step: 'got hello' });
+  });
+
+  test('where the terminal goes away the command ends, and the lock with it', async () => {
+    const terminal = typeAt('hung up', '--', 'sh', '-c', 'echo working; exec sleep 60');
+    await terminal.reached('working');
+
+    await terminal[Symbol.asyncDispose]();
+
+    await stage.queued('hung up', 0);
+  });
+});
