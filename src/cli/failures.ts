@@ -76,5 +76,5 @@ const optionOfCredential: Readonly<Record<string, string>> = { rootCertificate: 
 function withOptions(message: string): string {
   return message
     .replaceAll(/\bcredentials\.(\w+)/g, (path, name: string) => optionOfCredential[name] ?? path)
-    .replaceAll('set credentials', 'set --cacert');
+    .replaceAll(/\b(set|the option) credentials\b/g, '$1 --cacert');
 }

@@ -36,4 +36,6 @@ async function main(): Promise<Ending> {
 }
 
 outliveReaders();
+// They are for those who write programs; a certificate for an address, checked by grpc-js, causes one.
+process.noDeprecation = true;
 finish(await main());

@@ -10,6 +10,9 @@ export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.
 /** No variable of the machine's own for etcdctl may get in. */
 export const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCDCTL_')));
 
+/** Below the five seconds that a request to etcd may take, and enough for a busy machine. */
+export const atOnceMs = 3_000;
+
 type Env = Readonly<Record<string, string>>;
 
 export const start = (args: readonly string[], env: Env = {}): TestProcess =>

@@ -1,0 +1,208 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { canControlServers } from '../support/etcd.ts';
+import { follow } from '../support/fixtures-holding.ts';
+import { eventually, memberOf } from '../support/integration-stage.ts';
+import { atOnceMs, clean, type CommandStage, main, openCommandStage, outcome } from './command.ts';
+
+const canFreeze = await canControlServers();
+/** Moves the cursor, changes the title, turns the text around. */
+const hostile = 'a\u001b[2Jb\u009b31m\r\n\u202ec\u0000';
+const escapedHostile = 'a\\u001b[2Jb\\u009b31m\\u000d\\u000a\\u202ec\\u0000';
+
+let stage: CommandStage;
+beforeAll(async () => {
+  stage = await openCommandStage();
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+const json = (stdout: string): unknown[] =>
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+/** What a terminal would obey, but for the ends of lines. */
+const commands = /[^\P{Cc}\n]|[\u202A-\u202E]/u;
+
+describe('etcd-locker inspect', () => {
+  test('tells a free lock', async () => {
+    const table = await stage.run('inspect', 'free');
+    const lines = await stage.run('inspect', '--json', 'free');
+
+    expect(table).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^free is free, as of revision \d+\n$/) as string });
+    expect(json(lines.stdout)).toMatchObject([{ name: 'free', held: false, holders: [], waiters: [], waiting: 0 }]);
+  });
+
+  test('tells who holds and who waits, in order, and nothing of a value that a terminal obeys', async () => {
+    const lock = await stage.createLocker({ value: hostile }).lock('queue');
+    const waiting = follow(stage.createLocker({ value: 'next' }).lock('queue', { mode: 'shared' }));
+    await stage.queued('queue', 2);
+    const last = follow(stage.createLocker({ value: 'last' }).lock('queue', { slots: 3 }));
+    await stage.queued('queue', 3);
+
+    const { stdout } = await stage.run('inspect', 'queue');
+    const [state] = json((await stage.run('inspect', '--json', 'queue')).stdout);
+
+    const rows = stdout.split('\n').map((line) => line.split(/ {2,}/));
+    expect(rows.slice(2, 3)).toEqual([['PLACE', 'KIND', 'TOKEN', 'LEASE', 'VALUE', 'KEY']]);
+    expect(rows.slice(3, 6).map(([place, kind, , , value]) => [place, kind, value])).toEqual([
+      ['holds', 'exclusive', escapedHostile],
+      ['waits 1', 'shared', 'next'],
+      ['waits 2', '3 slots', 'last'],
+    ]);
+    expect(rows[3]?.slice(2, 4)).toEqual([String(lock.fencingToken), BigInt(lock.leaseId).toString(16)]);
+    expect(stdout).not.toMatch(commands);
+    expect(state).toMatchObject({
+      held: true,
+      holders: [{ value: hostile, fencingToken: String(lock.fencingToken), key: lock.key, slots: 1 }],
+      waiters: [
+        { value: 'next', mode: 'shared', slots: null },
+        { value: 'last', slots: 3 },
+      ],
+    });
+    await lock.release();
+    await (await waiting.promise).release();
+    await (await last.promise).release();
+  });
+
+  test.each([['list'], ['watch', 'x'], ['inspect', 'x']])('%s exits 69 where etcd cannot be reached', async (...words) => {
+    const { code, stdout, stderr } = await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', ...words]);
+
+    expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd [^\n]+\n$/) as string });
+    expect(stdout).toBe(words[0] === 'watch' ? 'TIME                      WAITING  HOLDERS\n' : '');
+  });
+});
+
+describe('etcd-locker list', () => {
+  test('tells all names, kinds and values, and those that begin so', async () => {
+    const one = stage.createLocker({ value: hostile });
+    const other = stage.createLocker({ value: 'other' });
+    const locks = await Promise.all([
+      one.lock('list/\u001b[1m'),
+      ...[one, other].map((locker) => locker.lock('list/readers', { mode: 'shared' })),
+      ...[one, other].map((locker) => locker.lock('list/slots', { slots: 2 })),
+      other.lock('else'),
+    ]);
+
+    const table = await stage.run('list', 'list/');
+    const lines = await stage.run('list', '--json');
+
+    const rows = table.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+    expect(rows.map(([name, kind, holders, waiting]) => [name, kind, holders, waiting])).toEqual([
+      ['NAME', 'KIND', 'HOLDERS', 'WAITING'],
+      ['list/\\u001b[1m', 'exclusive', '1', '0'],
+      ['list/readers', 'shared', '2', '0'],
+      ['list/slots', '2 slots', '2', '0'],
+    ]);
+    expect(table.stdout).not.toMatch(commands);
+    expect(table.stdout).toContain(escapedHostile);
+    expect(json(lines.stdout)).toMatchObject([
+      { name: 'else', holders: [{ value: 'other' }] },
+      { name: 'list/\u001b[1m', holders: [{ value: hostile, slots: 1 }] },
+      { name: 'list/readers', holders: [{ slots: null }, { slots: null }] },
+      { name: 'list/slots', holders: [{ slots: 2 }, { slots: 2 }] },
+    ]);
+    await Promise.all(locks.map((lock) => lock.release()));
+  });
+
+  test('tells a slow reader all, and ends quietly as by SIGPIPE where the reader has gone', async () => {
+    const locker = stage.createLocker({ value: 'x'.repeat(60_000) });
+    const locks = await locker.lockAll(['a', 'b', 'c', 'd', 'e'].map((name) => `big/${name}`));
+    const words = [process.execPath, main, ...stage.options, 'list', '--json'];
+    const sh = (text: string) => promisify(execFile)('sh', ['-c', text, 'sh', ...words], { env: clean });
+
+    expect((await sh('"$@" | { sleep 1; wc -l; }')).stdout.trim()).toBe('5');
+    // The status that is lost in a pipe is told beside it.
+    const { stdout, stderr } = await sh('{ "$@"; echo "status $?" >&2; } | head -1 | cut -c 1-16');
+
+    expect([stdout, stderr]).toEqual(['{"name":"big/a",\n', 'status 141\n']);
+    await locks.release();
+  });
+
+  test.skipIf(process.platform !== 'linux')('exits 74 with one line where the disk is full', async () => {
+    const words = [process.execPath, main, ...stage.options, 'list'];
+    const failed = promisify(execFile)('sh', ['-c', '"$@" >/dev/full', 'sh', ...words], { env: clean });
+
+    await expect(failed).rejects.toMatchObject({
+      code: 74,
+      stderr: expect.stringMatching(/^etcd-locker: Cannot write to stdout: ENOSPC[^\n]*\n$/) as string,
+    });
+  });
+});
+
+describe('etcd-locker watch', () => {
+  test('tells each change, a line each', async () => {
+    await using watching = stage.launch('watch', 'lines');
+    await watching.reached(/^TIME {22}WAITING {2}HOLDERS$/);
+    await watching.reached(/^\d{4}-\d\d-\d\dT[\d:.]+Z {2}0 {8}-$/);
+    const lock = await stage.createLocker({ value: hostile }).lock('lines');
+    await eventually(() => {
+      expect(watching.steps.at(-1)?.step.endsWith(`  0        ${escapedHostile}`)).toBe(true);
+    });
+    await lock.setValue('another');
+    await watching.reached(/ another$/);
+    await lock.release();
+
+    await eventually(() => {
+      expect(watching.steps.at(-1)?.step).toMatch(/ -$/);
+    });
+    watching.signal('SIGTERM');
+
+    expect(await watching.ended).toEqual({ code: null, signal: 'SIGTERM', stderr: '' });
+    expect(watching.steps).toHaveLength(5);
+  });
+
+  test('tells each change as JSON', async () => {
+    await using watching = stage.launch('watch', '--json', 'json');
+    const isAt = (state: object) =>
+      eventually(() => {
+        expect(watching.steps.at(-1)).toMatchObject({ name: 'json', waiting: 0, ...state });
+      });
+    await isAt({ held: false, holders: [] });
+    const lock = await stage.createLocker({ value: hostile }).lock('json');
+    await isAt({ held: true, holders: [{ value: hostile, fencingToken: String(lock.fencingToken), leaseId: lock.leaseId }] });
+    await lock.release();
+    await isAt({ held: false, holders: [] });
+
+    watching.signal('SIGINT');
+
+    expect(await watching.ended).toEqual({ code: null, signal: 'SIGINT', stderr: '' });
+  });
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('dies of %s at once', async (signal) => {
+    await using watching = stage.launch('watch', 'quiet');
+    await watching.reached(/ -$/);
+    const startedAt = performance.now();
+
+    watching.signal(signal);
+
+    expect(await watching.ended).toEqual({ code: null, signal, stderr: '' });
+    expect(performance.now() - startedAt).toBeLessThan(atOnceMs);
+  });
+});
+
+describe.skipIf(!canFreeze)('while etcd does not answer', () => {
+  afterAll(() => {
+    memberOf(stage.server).thaw();
+  });
+
+  test.each([['inspect', 'x'], ['list'], ['watch', 'x']])('%s dies of SIGINT at once', async (...words) => {
+    await memberOf(stage.server).freeze();
+    const child = spawn(process.execPath, [main, ...stage.options, '--verbose', ...words], {
+      env: clean,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const startedAt = performance.now();
+
+    child.kill('SIGINT');
+
+    expect(await once(child, 'close')).toEqual([null, 'SIGINT']);
+    expect(performance.now() - startedAt).toBeLessThan(atOnceMs);
+  });
+});
