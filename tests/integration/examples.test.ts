@@ -11,7 +11,7 @@ import { findOtherNode } from '../support/other-nodes.ts';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'examples');
-const files = (await readdir(folder)).filter((file) => /\.(ts|cjs)$/.test(file));
+const files = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
 const other = await findOtherNode();
 
 const commonjsLines = ['held: true', 'not to be had meanwhile: held by a CommonJS program'];
@@ -53,6 +53,13 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'etcd has: by the next',
     'another store takes the next: true, the late one: false',
   ],
+  'command.sh': [
+    'another one meanwhile: 75',
+    'held by: the first',
+    'the first ended with: 3',
+    'the next has: nightly',
+    'names that are held afterwards: 0',
+  ],
   'commonjs.cjs': commonjsLines,
 };
 
@@ -81,5 +88,5 @@ test.skipIf(other === null)(`commonjs.cjs runs on another Node too (${other?.ver
 test('an unknown name is answered with those there are', async () => {
   const failed = run(process.execPath, ['tests/support/run-example.ts', 'nothing'], { cwd: root });
 
-  await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('await-using, commonjs') as string });
+  await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('await-using, command, commonjs') as string });
 });

@@ -11,12 +11,12 @@ import { fileURLToPath } from 'node:url';
 import { startEtcd } from './etcd.ts';
 
 const folder = new URL('../../examples/', import.meta.url);
-const files = readdirSync(folder).filter((file) => /\.(ts|cjs)$/.test(file));
+const files = readdirSync(folder).filter((file) => /\.(ts|cjs|sh)$/.test(file));
 
 async function runExample(file: string): Promise<number> {
   await using etcd = await startEtcd();
   console.error(`${file} on ${etcd.source}`);
-  const child = spawn(process.execPath, [fileURLToPath(new URL(file, folder))], {
+  const child = spawn(file.endsWith('.sh') ? 'sh' : process.execPath, [fileURLToPath(new URL(file, folder))], {
     stdio: 'inherit',
     env: { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') },
   });
