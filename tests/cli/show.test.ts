@@ -26,7 +26,7 @@ const json = (stdout: string): unknown[] =>
 /** What a terminal would obey, but for the ends of lines. */
 const commands = /[^\P{Cc}\n]|[\u202A-\u202E]/u;
 
-describe('etcd-locker inspect', () => {
+describe('etcd-locker inspect', { timeout: 60_000 }, () => {
   test('tells a free lock', async () => {
     const table = await stage.run('inspect', 'free');
     const lines = await stage.run('inspect', '--json', 'free');
@@ -75,7 +75,7 @@ describe('etcd-locker inspect', () => {
   });
 });
 
-describe('etcd-locker list', () => {
+describe('etcd-locker list', { timeout: 60_000 }, () => {
   test('tells all names, kinds and values, and those that begin so', async () => {
     const one = stage.createLocker({ value: hostile });
     const other = stage.createLocker({ value: 'other' });
@@ -135,7 +135,7 @@ describe('etcd-locker list', () => {
   });
 });
 
-describe('etcd-locker watch', () => {
+describe('etcd-locker watch', { timeout: 60_000 }, () => {
   test('tells each change, a line each', async () => {
     await using watching = stage.launch('watch', 'lines');
     await watching.reached(/^TIME {22}WAITING {2}HOLDERS$/);
@@ -197,7 +197,7 @@ describe.skipIf(!canFreeze)('while etcd does not answer', () => {
       env: clean,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     const startedAt = performance.now();
 
     child.kill('SIGINT');
