@@ -96,11 +96,10 @@ export class Entry implements Member {
    * @throws {OutcomeUnknownError} no answer came; `settle` finds out
    */
   async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
-    const { session } = this;
-    const { gate } = session;
+    const { gate } = this.session;
     let answer;
     try {
-      answer = await this.#context.store.commit(creationOf(this, session, this.value, creation), { once: true, timeoutMs });
+      answer = await this.#context.store.commit(creationOf(this, this.session, this.value, creation), { once: true, timeoutMs });
     } catch (error) {
       if (error instanceof OutcomeUnknownError) this.unanswered(gate);
       throw error;
@@ -110,11 +109,11 @@ export class Entry implements Member {
       return 'created';
     }
     const [[sent] = [], [gateNow] = []] = answer.ranges;
-    if (sent?.leaseId === session.leaseId) {
+    if (sent?.leaseId === this.session.leaseId) {
       this.#enqueued(sent);
       return 'created';
     }
-    return session.foundGate(gateNow) === gate ? 'not-created' : 'gate-moved';
+    return this.session.foundGate(gateNow) === gate ? 'not-created' : 'gate-moved';
   }
 
   /** Its key was created at `revision`, when `ahead` were before it. */

@@ -48,7 +48,7 @@ describe('the simulation', () => {
 
 describe('a planted bug', () => {
   // What each seed does changes with the code, and with it which one finds the bug: by chance all miss in one case of 160 000.
-  test.for(planted)('$name is found', { timeout: 120_000 }, async (bug) => {
+  test.for(planted)('$name is found', { timeout: 60_000 }, async (bug) => {
     using copy = plant(bug);
 
     const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(4 * bug.foundWithin));
