@@ -62,6 +62,7 @@ what is counted.
 The workloads:
 
 - **one at a time**: one caller locks and releases a name of its own.
+- **each held for 50 ms**: the same, seldom: its processor time is that of a process which rests between its turns.
 - **16, 64, 256 at once**: so many callers of one process, each with a name of its own.
 - **one hot name**: 2, 8 and 32 processes with a client and a session each want the same name and release it at once; 2, 8 and 32 clients of one process do; and 32
   callers of one client (Go: a session for each).

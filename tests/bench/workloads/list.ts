@@ -9,6 +9,8 @@ import type { Sizes, Workload } from './workload.ts';
 export function allWorkloads({ queues }: Sizes): Workload[] {
   return [
     rateWorkload({ name: 'one', title: 'one at a time' }),
+    // What a lock costs a process that does nothing else meanwhile, and whose code is in no cache of the processor any more.
+    rateWorkload({ name: 'paced', title: 'one at a time, each held for 50 ms', holdMs: 50 }),
     ...[16, 64, 256].map((callers) => rateWorkload({ name: `names-${callers}`, title: `${callers} at once, different names`, callers })),
     ...[2, 8, 32].map((processes) =>
       rateWorkload({ name: `hot-${processes}`, title: `one hot name, ${processes} processes`, processes, isHot: true }),

@@ -20,6 +20,7 @@ export interface RateSettings {
   readonly ownClients?: boolean;
   /** Whether all callers of a process but the first share the name. */
   readonly isShared?: boolean;
+  readonly holdMs?: number;
   readonly without?: readonly RivalName[];
 }
 
@@ -55,7 +56,7 @@ async function run(bench: Bench, settings: RateSettings): Promise<void> {
 }
 
 async function takeTurn(bench: Bench, stage: Stage, settings: RateSettings, team: Team, round: number): Promise<Round> {
-  const { what = 'lock', isHot = false, ownClients = false, isShared = false } = settings;
+  const { what = 'lock', isHot = false, ownClients = false, isShared = false, holdMs = 0 } = settings;
   const { rival, crew, callers } = team;
   const { ms, warmUpMs, warmUps, atMost } = bench.sizes;
   const isAsking = what !== 'lock';
@@ -69,7 +70,7 @@ async function takeTurn(bench: Bench, stage: Stage, settings: RateSettings, team
   return turn(stage, crew, opening, async () => {
     if (isAsking) await crew.first.ask({ do: 'hold', client: 1, name });
     const before = await stage.counts();
-    const answers = await crew.loop(names, { what, ms: round < 0 ? warmUpMs : ms, atMost, holdMs: 0, withTurns: false, isShared });
+    const answers = await crew.loop(names, { what, ms: round < 0 ? warmUpMs : ms, atMost, holdMs, withTurns: false, isShared });
     const { calls, cpuMs: serverCpuMs } = since(before, await stage.counts());
     if (isAsking) await crew.first.ask({ do: 'letGo' });
     return {
