@@ -22,5 +22,5 @@ test.skipIf((await findEtcd()).kind === 'endpoints')('bench prints its tables: a
 test('bench tells what is wrong with its options, and ends with 1', async () => {
   const ended = run(process.execPath, [bench, '--only', 'nothing']);
 
-  await expect(ended).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('--only takes one, names-16') as string });
+  await expect(ended).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('--only takes one, paced, names-16') as string });
 });
