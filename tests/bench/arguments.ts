@@ -22,7 +22,7 @@ export const help = `npm run bench -- [options]
 const full: Sizes = {
   rounds: 5,
   ms: 1_000,
-  warmUpMs: 2_000,
+  warmUpMs: 5_000,
   warmUps: 200,
   atMost: 50_000,
   handOvers: 40,
