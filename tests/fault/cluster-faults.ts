@@ -4,13 +4,15 @@ import type { Prng } from '../simulation/prng.ts';
 import type { EtcdMember, TcpProxy } from '../support/etcd.ts';
 import { mend, type Scenario } from './scenario.ts';
 
-type Fault = (ms: number) => Promise<void>;
+type Fault = readonly [what: string, inject: (ms: number) => Promise<void>, mostMs: number];
 
 export class ClusterFaults {
   readonly #scenario: Scenario;
   readonly #proxies: readonly TcpProxy[];
   readonly #random: Prng;
-  readonly #faults: readonly (readonly [what: string, fault: Fault, mostMs: number])[];
+  readonly #faults: readonly Fault[];
+  /** Those that come before any comes again. */
+  #next: readonly Fault[] = [];
 
   constructor(scenario: Scenario, proxies: readonly TcpProxy[], random: Prng) {
     this.#scenario = scenario;
@@ -28,6 +30,7 @@ export class ClusterFaults {
       ['connections cut', (ms) => this.#cut([one()], ms), 2_000],
       ['all connections cut', (ms) => this.#cut(everybody, ms), 2_000],
       ['requests hang', (ms) => this.#hang(one(), ms), 4_000],
+      ['requests late', (ms) => this.#requestsLate(one(), ms), 3_000],
       ['answers late', (ms) => this.#answers([one()], ms, false), 3_000],
       ['answers lost', (ms) => this.#answers([one()], ms, true), 2_000],
       ['all answers lost', (ms) => this.#answers(everybody, ms, true), 2_000],
@@ -37,11 +40,19 @@ export class ClusterFaults {
     ];
   }
 
+  /** Whether each kind has come as often as any other. */
+  get isThrough(): boolean {
+    return this.#next.length === 0;
+  }
+
   /** Injects the next, ends it after its time, and leaves the cluster alone for a while. */
   async next(): Promise<void> {
-    const [what, fault, mostMs] = this.#pick(this.#faults);
+    if (this.#next.length === 0) this.#next = this.#faults;
+    const chosen = this.#pick(this.#next);
+    this.#next = this.#next.filter((one) => one !== chosen);
+    const [what, inject, mostMs] = chosen;
     const ms = this.#random.between(100, Math.max(100, mostMs));
-    await this.#scenario.fault(what, 'cluster', () => fault(ms));
+    await this.#scenario.fault(what, 'cluster', () => inject(ms));
     await sleep(this.#random.between(0, 800));
   }
 
@@ -85,6 +96,12 @@ export class ClusterFaults {
 
   async #hang(proxy: TcpProxy, ms: number): Promise<void> {
     proxy.hang();
+    await sleep(ms);
+    proxy.resume();
+  }
+
+  async #requestsLate(proxy: TcpProxy, ms: number): Promise<void> {
+    proxy.hangRequests();
     await sleep(ms);
     proxy.resume();
   }

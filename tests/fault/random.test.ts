@@ -80,11 +80,13 @@ describe.skipIf(!(await canControlServers()))('everything at random', () => {
     const until = performance.now() + chaosMs;
     const faults = new ClusterFaults(scenario, proxies, random.fork('cluster'));
     const strikeCluster = async (): Promise<void> => {
-      while (performance.now() < until) await faults.next();
+      while (performance.now() < until || !faults.isThrough) await faults.next();
+      isOver = true;
     };
+    let isOver = false;
     const strikeClients = async (): Promise<void> => {
       const mine = random.fork('clients');
-      while (performance.now() < until) {
+      while (!isOver) {
         const at = mine.integer(0, clients.length - 1);
         const client = clients[at];
         await sleep(mine.between(500, 2_500));

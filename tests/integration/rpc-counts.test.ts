@@ -35,6 +35,8 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
       [...after].map(([method, count]) => [method, count - (before.get(method) ?? 0)] as const).filter(([, count]) => count > 0),
     );
   };
+  const toldOnWatches = async (): Promise<number> =>
+    Number(/^grpc_server_msg_received_total\{.*grpc_method="Watch".*\} (\S+)$/m.exec(await stage.server.metrics())?.[1] ?? 0);
   const openLocker = async () => {
     const locker = stage.createLocker({ ttlMs });
     await locker.withLock('warm', () => undefined);
@@ -226,7 +228,12 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     await stage.queued('x', 2);
     await sleep(200);
 
+    const before = await toldOnWatches();
+
     expect(await during(() => sleep(3_000))).toEqual({});
+
+    // Every half of requestTimeoutMs each stream is asked whether it still hears, by a watch that comes and goes.
+    expect((await toldOnWatches()) - before).toBeLessThanOrEqual(2 * 2 * 2);
 
     await held.release();
     await Promise.all(waiting.map(async ({ promise }) => (await promise).release()));
@@ -272,8 +279,6 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
   test('are an enqueue, a look and a release a turn when two processes take turns, on watches that are kept', async () => {
     const lockers = [await openLocker(), await openLocker()];
     const turns = 20;
-    const toldOnWatches = async (): Promise<number> =>
-      Number(/^grpc_server_msg_received_total\{.*grpc_method="Watch".*\} (\S+)$/m.exec(await stage.server.metrics())?.[1] ?? 0);
     const before = await toldOnWatches();
 
     const calls = await during(() =>

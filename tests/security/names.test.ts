@@ -1,6 +1,6 @@
 /** Names, values and keys as hostile bytes: they stay apart, come back as they were, and break nothing. */
 import { Etcd3 } from 'etcd3';
-import { createLocker, type Locker } from 'etcd-locker';
+import { createLocker, type Locker, type LockState } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import fc from 'fast-check';
 import { describe, expect, inject, test } from 'vitest';
@@ -242,6 +242,38 @@ describe('a value', () => {
     }
     expect([lock.held, lock.value]).toEqual([true, (await locker.inspect('x')).holders[0]?.value]);
     await expectFree(locker, 'y');
+  });
+
+  const values = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 200 }),
+    fc.array(fc.constantFrom(...tricks, 'ä', '😀', '\u202e', '\u2028', '\uFFFD'), { maxLength: 20 }).map((parts) => parts.join('')),
+  );
+
+  test.each([
+    ['the memory store', openMemory, 100],
+    ['etcd', () => openEtcd(inject('etcdEndpoints')), 20],
+  ] as const)('comes back as it was from %s, in inspect() and in watch()', async (_, open, numRuns) => {
+    await using fixture = await open();
+    const [writer, reader] = [fixture.createLocker(), fixture.createLocker()];
+
+    await fc.assert(
+      fc.asyncProperty(values, values, async (first, second) => {
+        await using lock = await writer.lock('x', { value: first });
+        const states = reader.watch('x');
+        const told = async (): Promise<unknown> => {
+          const { value: state } = (await states.next()) as IteratorYieldResult<LockState>;
+          return state.holders.map((one) => one.value);
+        };
+        expect(await told()).toEqual([first]);
+
+        await lock.setValue(second);
+
+        expect((await reader.inspect('x')).holders.map((one) => one.value)).toEqual([second]);
+        if (second !== first) expect(await told()).toEqual([second]);
+        await states.return?.();
+      }),
+      { numRuns },
+    );
   });
 
   test('comes back as it was, whatever it holds', async () => {

@@ -13,6 +13,8 @@ export interface Planted {
   readonly what: string;
   /** So many seeds find it in 19 cases of 20, as docs/simulation.md has it. */
   readonly foundWithin: number;
+  /** Of those that it may break, as docs/simulation.md has them. */
+  readonly rules: readonly string[];
   readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
 }
 
@@ -21,6 +23,7 @@ export const planted: readonly Planted[] = [
     name: 'deadline-from-answer',
     what: 'the deadline counts from the answer instead of the sending',
     foundWithin: 680,
+    rules: ['exclusion'],
     edits: [
       {
         file: 'src/session.ts',
@@ -43,6 +46,7 @@ export const planted: readonly Planted[] = [
     name: 'unguarded-release',
     what: 'the release deletes the key whoever has it',
     foundWithin: 110,
+    rules: ['exclusion', 'token'],
     edits: [
       {
         file: 'src/transactions.ts',
@@ -55,6 +59,7 @@ export const planted: readonly Planted[] = [
     name: 'no-own-entry-check',
     what: 'a waiter that wakes does not look whether its own entry is still there',
     foundWithin: 25,
+    rules: ['gone'],
     edits: [
       {
         file: 'src/entry.ts',
@@ -67,6 +72,7 @@ export const planted: readonly Planted[] = [
     name: 'wrong-predecessor',
     what: 'a waiter goes on waiting for the predecessor that it had first, when that one has left and others are before it',
     foundWithin: 30,
+    rules: ['prompt'],
     edits: [
       {
         file: 'src/turn.ts',
@@ -79,12 +85,14 @@ export const planted: readonly Planted[] = [
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
     foundWithin: 70,
+    rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
     what: 'a renewal counts without the proof that the present leader answered it (in the model of the adapter)',
     foundWithin: 115,
+    rules: ['exclusion'],
     edits: [
       {
         file: 'tests/simulation/network.ts',
@@ -97,6 +105,7 @@ export const planted: readonly Planted[] = [
     name: 'value-without-revision',
     what: 'setValue compares that the entry is its own, but not the revision that it read',
     foundWithin: 190,
+    rules: ['value'],
     edits: [
       {
         file: 'src/value-writer.ts',
@@ -109,6 +118,7 @@ export const planted: readonly Planted[] = [
     name: 'kind-forgotten',
     what: 'the rule of admission counts those before, and forgets of which kind they are: a reader joins a writer',
     foundWithin: 10,
+    rules: ['exclusion'],
     edits: [
       {
         file: 'src/admission.ts',
@@ -121,6 +131,7 @@ export const planted: readonly Planted[] = [
     name: 'place-of-another-kind',
     what: 'who gives up leaves the place to the next in line, of whatever kind',
     foundWithin: 810,
+    rules: ['kind'],
     edits: [
       {
         file: 'src/acquire.ts',
@@ -133,6 +144,7 @@ export const planted: readonly Planted[] = [
     name: 'writer-overtaken',
     what: 'a reader goes by who holds alone, and overtakes the writer that waits',
     foundWithin: 12,
+    rules: ['exclusion'],
     edits: [
       {
         file: 'src/admission.ts',
@@ -145,6 +157,7 @@ export const planted: readonly Planted[] = [
     name: 'one-too-many',
     what: 'a semaphore lets in one more than it has slots',
     foundWithin: 12,
+    rules: ['exclusion'],
     edits: [
       {
         file: 'src/admission.ts',
@@ -157,12 +170,14 @@ export const planted: readonly Planted[] = [
     name: 'names-in-no-order',
     what: 'lockAll takes the names in the order in which they are given, so that two may wait for each other',
     foundWithin: 190,
+    rules: ['unserved'],
     edits: [{ file: 'src/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
     what: 'of several names only the one that was lost counts as lost',
     foundWithin: 90,
+    rules: ['all'],
     edits: [
       {
         file: 'src/multi-lock.ts',

@@ -56,6 +56,20 @@ test('hang() holds everything back, and resume() delivers it in order', async ()
   await expect.poll(() => client.seen).toMatch(/^a!?b!$/);
 });
 
+test('hangRequests() keeps from the server what the client says, and from the client nothing', async () => {
+  client.socket.write('a');
+  await expect.poll(() => client.seen).toBe('a!');
+  proxy.hangRequests();
+  client.socket.write('b');
+  for (const socket of openAtServer) socket.write('news');
+  await expect.poll(() => client.seen).toBe('a!news');
+  expect(seenByServer).toBe('a');
+
+  proxy.resume();
+
+  await expect.poll(() => client.seen).toBe('a!newsb!');
+});
+
 test('hang() takes only the connections that it is told to', async () => {
   const other = await dial(proxy.endpoint);
   client.socket.write('mine');

@@ -17,9 +17,11 @@ export interface TcpProxy extends AsyncDisposable {
   hang(which?: (opening: string) => boolean): void;
   /** What the client sends still arrives and takes effect; it just never hears of it. */
   hangAnswers(): void;
+  /** The other direction: the server hears nothing more, its own words still arrive. */
+  hangRequests(): void;
   /** Nothing passes any more on the connections of now, for good, and nobody is told: as when a firewall has forgotten them. New ones pass. */
   strand(): void;
-  /** Ends hang() and hangAnswers(): what was held back is delivered. */
+  /** Ends hang(), hangAnswers() and hangRequests(): what was held back is delivered. */
   resume(): void;
   /** Resets every connection and refuses new ones. */
   cut(): Promise<void>;
@@ -68,6 +70,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     hangAnswers: () => {
       set({ requestsPass: true, answersPass: false, meets: all });
+    },
+    hangRequests: () => {
+      set({ requestsPass: false, answersPass: true, meets: all });
     },
     strand: () => {
       for (const link of links) link.isStranded = true;
