@@ -29,9 +29,9 @@ export class Child {
     }
     this.#process = child;
     this.ended = new Promise((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        // Also a signal that could not be sent is told here; only without a process is it over.
+      child.on('error', (error: NodeJS.ErrnoException) => {
         if (child.pid === undefined) resolve(notStarted(file, error));
+        else complain(`cannot signal the command: ${error.message}`); // as one that has become another user
       });
       child.once('exit', (code, signal) => {
         resolve(signal === null ? { status: code ?? exitStatus.software } : { signal });
@@ -68,8 +68,11 @@ export class Child {
     if (!this.#leadsGroup) return this.#process.kill(signal);
     try {
       return process.kill(-this.#process.pid, signal);
-    } catch {
-      return false;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'ESRCH') return false;
+      if (signal !== 0) complain(`cannot signal the command: ${message}`);
+      return true;
     }
   }
 }

@@ -56,7 +56,7 @@ function told(error: unknown): [status: number, message: string] {
 const optionOf: Readonly<Record<string, string>> = {
   name: 'NAME',
   startsWith: 'BEGINNING',
-  hosts: '--hosts',
+  hosts: '--hosts or ETCDCTL_ENDPOINTS',
   prefix: '--prefix',
   value: '--value',
   ttlMs: '--ttl',

@@ -38,7 +38,9 @@ held, \`watch\` each change; \`etcd-locker inspect --help\` tells more.
   tail: `${duration}
 COMMAND sees ETCD_LOCKER_NAME, ETCD_LOCKER_KEY (the holder's key in etcd) and
 ETCD_LOCKER_TOKEN (the fencing token, which rises from each holder of NAME to
-the next). Signals are passed on to it.
+the next). Signals are passed on to it; what is typed in a terminal (^C) it
+gets from there. Under a terminal a lost lock stops COMMAND itself, but not
+what it has started: a shell should \`exec\` what it runs.
 
 Exit status:
   COMMAND's own, also where a signal ended it; else

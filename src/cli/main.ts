@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { type Command, parseCommand } from './arguments.ts';
 import { type Ending, endingOf } from './failures.ts';
 import { helpText } from './help.ts';
+import { catchMistakes } from './mistakes.ts';
 import { outliveReaders, write } from './output.ts';
 import { run } from './run.ts';
 import { show } from './show.ts';
@@ -36,6 +37,7 @@ async function main(): Promise<Ending> {
 }
 
 outliveReaders();
+catchMistakes();
 // They are for those who write programs; a certificate for an address, checked by grpc-js, causes one.
 process.noDeprecation = true;
 finish(await main());

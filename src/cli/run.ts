@@ -2,7 +2,8 @@
 import { createLocker, type Lock, type Locker } from 'etcd-locker';
 import type { RunCommand } from './arguments.ts';
 import { Child } from './child.ts';
-import { complain, type Ending, exitStatus } from './failures.ts';
+import { complain, type Ending, endingOf, exitStatus } from './failures.ts';
+import { handleMistakes } from './mistakes.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
 /** @throws {LockerError} the lock could not be asked for or was not to be had in time */
@@ -43,14 +44,20 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
   });
   let stopped: Promise<void> | undefined;
   const unwatch = onLoss(lock, (reason) => {
+    stopped ??= child.stop(graceMs); // before the telling: a terminal that is held up by ^S takes its time
     complain(`${reason.message}; stopping the command`);
-    stopped = child.stop(graceMs);
+  });
+  let mistake: Ending | undefined;
+  handleMistakes((error) => {
+    stopped ??= child.stop(graceMs);
+    mistake ??= endingOf(error);
   });
   const ending = await child.ended;
   // It may be lost without anybody having been told so far, as after this machine was asleep.
   const isLost = !lock.held;
   unwatch();
   await stopped;
+  if (mistake !== undefined) return mistake;
   if (!isLost) return ending;
   // Whatever the command itself says of it: another may have held the lock while it was at work.
   complain(`the command ${wordsFor(ending)} after the lock was lost`);

@@ -16,7 +16,7 @@ export const atOnceMs = 3_000;
 type Env = Readonly<Record<string, string>>;
 
 export const start = (args: readonly string[], env: Env = {}): TestProcess =>
-  new TestProcess(process.execPath, [main, ...args], { ...clean, ...env });
+  new TestProcess(process.execPath, [main, ...args], { ...clean, ...env }, { detached: true });
 
 export interface Outcome extends Ending {
   readonly stdout: string;

@@ -1,10 +1,24 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers } from '../support/etcd.ts';
 import { memberOf } from '../support/integration-stage.ts';
-import { atOnceMs, type CommandStage, listener, main, openCommandStage, outcome, script } from './command.ts';
+import { atOnceMs, type CommandStage, listener, main, openCommandStage, outcome, script, start } from './command.ts';
+
+/** For a shell: another process of the same group. */
+const other = (onTerm: string): string => `sh -c 'trap ${onTerm} TERM; echo other $$; while :; do sleep 0.1; done'`;
+
+/** Whoever inherits it may not have asked yet how it ended. */
+function isAtWork(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+    return !/^ [ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1));
+  } catch {
+    return false;
+  }
+}
 
 const canFreeze = await canControlServers();
 let stage: CommandStage;
@@ -91,7 +105,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
 
   test.each([
     [['--ttl', '1s', 'x', '--', 'true'], '--ttl: expected at least 2000 ms, got 1000'],
-    [['--hosts', 'a b', 'x', '--', 'true'], '--hosts: expected one host'],
+    [['--hosts', 'a b', 'x', '--', 'true'], '--hosts or ETCDCTL_ENDPOINTS: expected one host'],
     [['', '--', 'true'], 'NAME: expected a name, got an empty string'],
   ])('exits 64 with one line that names the option: %j', async (args, message) => {
     const { code, stderr } = await outcome(args);
@@ -157,6 +171,44 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(stderr).toMatch(
       /Cannot keep lock "deleted" .*its key in etcd was deleted; stopping the command\n.*ended with status 0 after the lock was lost\n$/,
     );
+  });
+
+  test.each([
+    ['SIGTERM', 'exit', 5_000],
+    ['SIGKILL', ':', 300],
+  ])('a lost lock stops all of the group of a command without a terminal, by %s', async (_, onTerm, graceMs) => {
+    const child = launch(
+      '--ttl',
+      '3s',
+      '--grace',
+      `${String(graceMs)}ms`,
+      'group',
+      '--',
+      'sh',
+      '-c',
+      `trap exit TERM; ${other(onTerm)} & wait`,
+    );
+    const { step } = await child.reached(/^other \d+$/);
+    const [entry] = await stage.etcd.entries('group');
+    await stage.etcd.delete(entry?.key ?? '');
+
+    expect((await child.ended).code).toBe(75);
+    expect(isAtWork(Number(step.split(' ')[1]))).toBe(false);
+  });
+
+  test('a mistake in etcd-locker itself stops the command, and the status is 70', async () => {
+    const mistake = 'setTimeout(() => { if (process.argv[1].endsWith("main.js")) throw new Error("planted") }, 1500).unref()';
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(mistake)}`;
+    const child = start([...stage.options, '--grace', '300ms', 'mistaken', ...listener('undefined')], { NODE_OPTIONS });
+    const { step } = await child.reached(/^working/);
+
+    const { code, stderr } = await child.ended;
+
+    expect(code).toBe(70);
+    expect(stderr).toMatch(/^etcd-locker: Error: planted/);
+    expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
+    expect(() => process.kill(Number(/\d+/.exec(step)?.[0]), 0)).toThrow('ESRCH');
+    expect(await stage.etcd.entries('mistaken')).toEqual([]);
   });
 
   test('gives the lock up when a command has ended that left something in the background', async () => {

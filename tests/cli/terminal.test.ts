@@ -20,7 +20,7 @@ describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
   function typeAt(...args: readonly string[]): TestProcess {
     const words = [process.execPath, main, ...stage.options, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
     const command = `stty -echo; exec ${words.join(' ')}`;
-    return new TestProcess('script', ['-qefc', command, '/dev/null'], { ...clean, SHELL: '/bin/sh' }, 'pipe');
+    return new TestProcess('script', ['-qefc', command, '/dev/null'], { ...clean, SHELL: '/bin/sh' }, { stdin: 'pipe' });
   }
 
   test('what is typed reaches the command once, and other signals through us', async () => {

@@ -27,8 +27,14 @@ export class TestProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   #isRunning = true;
 
-  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, stdin: 'ignore' | 'pipe' = 'ignore') {
-    const child = spawn(file, args, { stdio: [stdin, 'pipe', 'pipe'], env });
+  /** With `detached` it has no terminal, whatever ours is. */
+  constructor(
+    file: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = process.env,
+    { stdin = 'ignore', detached = false }: { readonly stdin?: 'ignore' | 'pipe'; readonly detached?: boolean } = {},
+  ) {
+    const child = spawn(file, args, { stdio: [stdin, 'pipe', 'pipe'], env, detached });
     const { pid } = child;
     if (pid !== undefined) rememberPid(pid);
     this.#child = child;

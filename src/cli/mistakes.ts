@@ -1,0 +1,19 @@
+/** An error that nobody has caught, ours or a dependency's: Node would end us at once, and leave a command running without its lock. */
+import { endingOf } from './failures.ts';
+import { finish } from './signals.ts';
+
+let handle = (error: unknown): void => {
+  finish(endingOf(error));
+};
+
+/** Rejections that nobody handles come here as well. */
+export function catchMistakes(): void {
+  process.on('uncaughtException', (error) => {
+    handle(error);
+  });
+}
+
+/** From now on `handler` sees to the end. */
+export function handleMistakes(handler: (error: unknown) => void): void {
+  handle = handler;
+}
