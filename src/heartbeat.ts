@@ -81,12 +81,13 @@ export class Heartbeat {
 
   async #beat(session: Session): Promise<void> {
     for (let failures = 0; session.wantsRenewal; failures += 1) {
-      if (failures > 1) await session.pause(Math.min(25 * 2 ** failures, 1_000));
       if (await this.#renew(session)) {
         // Beside the beat, not in it: the deadline has moved, and who waits for the beat need not wait for this.
         void this.#audit(session);
         return;
       }
+      // The first is tried again at once. What ends the session ends the pause too.
+      if (failures > 0 && session.isOpen) await session.pause(Math.min(50 * 2 ** failures, 1_000));
     }
   }
 

@@ -30,8 +30,9 @@ export class Sessions {
     const until = addMs(clock.now(), timeoutMs);
     let hosts: readonly HostFailure[] = [];
     for (;;) {
-      if (this.#closed) throw new LockerClosedError();
       const found = this.#find(wanted, places);
+      // Not before: it reads the clocks, and who hears of a loss by that may close the locker.
+      if (this.#closed) throw new LockerClosedError();
       const session = found ?? this.#open(wanted);
       session.enter(places);
       const opened = this.#opened.get(session) ?? Promise.resolve();
@@ -44,10 +45,11 @@ export class Sessions {
       } catch (error) {
         this.#leave(session, places);
         // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
-        if (error instanceof LeaseNotFoundError) continue;
-        // Somebody else's attempt may have failed in the middle of our time.
-        if (found === undefined || !(error instanceof EtcdUnavailableError)) throw error;
-        ({ hosts } = error);
+        if (!(error instanceof LeaseNotFoundError)) {
+          // Somebody else's attempt may have failed in the middle of our time.
+          if (found === undefined || !(error instanceof EtcdUnavailableError)) throw error;
+          ({ hosts } = error);
+        }
       }
       if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, hosts);
     }

@@ -144,6 +144,7 @@ export const calls = {
   creation: (call: Call) => putsOf(call).some((key) => !isGate(key)) && compares(call, isGate),
   handOver: (call: Call) => putsOf(call).length > 0 && deletesOf(call).length > 0,
   value: (call: Call) => putsOf(call).some((key) => !isGate(key)) && !compares(call, isGate),
+  gatePut: (call: Call) => putsOf(call).some(isGate),
   gateMove: (call: Call) => putsOf(call).some(isGate) && compares(call, (_, revision) => revision > 0n),
   deletion: (call: Call) => deletesOf(call).length > 0 && putsOf(call).length === 0,
   read: (call: Call) => call.method === 'commit' && putsOf(call).length + deletesOf(call).length === 0,

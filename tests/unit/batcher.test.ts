@@ -104,6 +104,29 @@ describe('Batcher', () => {
     );
   });
 
+  test.each([1, 2])('commit() of %i once whose answer says nothing has an unknown outcome', async (count) => {
+    const silent = new Etcd();
+    Object.assign(silent, {
+      current: { checksNestedPermissions: () => true, call: () => Promise.resolve(Buffer.alloc(0)) },
+      request: async <T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>) => {
+        try {
+          return await attempt(silent.current, 1_000, 0);
+        } catch {
+          throw new OutcomeUnknownError([]); // as Hosts has it of what was sent once
+        }
+      },
+    });
+
+    const answers = await commitAll(
+      new Batcher(silent),
+      many(count).map((one) => ({ ...one, once: true })),
+    );
+
+    expect(answers.map((answer) => answer.status === 'rejected' && (answer.reason as unknown))).toEqual(
+      Array.from({ length: count }, () => expect.any(OutcomeUnknownError) as unknown),
+    );
+  });
+
   test('commit() puts several of one lane into a request where all of them share it, and lets none overtake one that does not', async () => {
     const etcd = new Etcd();
 

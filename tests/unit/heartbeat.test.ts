@@ -78,6 +78,22 @@ describe('the heartbeat', () => {
     expect(lock.remainingMs).toBeGreaterThan(12_000);
   });
 
+  test.each(['its deadline', 'close()'])('the heartbeat leaves a lease alone once its session was ended by %s', async (what) => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const lock = await locker.lock('a');
+    bench.store.every(calls.renew, refused(new Error('no leader')));
+    await bench.clock.advance(7_000);
+    let atTheEnd: number | undefined;
+    lock.signal.addEventListener('abort', () => (atTheEnd = bench.store.count(calls.renew)));
+
+    if (what === 'close()') await locker.close();
+    await bench.clock.advance(20_000);
+
+    expect(atTheEnd).toBeGreaterThan(2);
+    expect(bench.store.count(calls.renew)).toBe(atTheEnd);
+  });
+
   test('Lock is not lost when a renewal is answered with no although the gate is there', async () => {
     await using bench = await openBench();
     const lock = await bench.createLocker().lock('a');

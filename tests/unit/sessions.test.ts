@@ -1,6 +1,6 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, away, calls, hangs, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
+import { after, answeredAfter, away, calls, hangs, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
 import { errorOf, follow } from '../support/fixtures-holding.ts';
 
 const denied = () => new EtcdAuthError('locks/', 'permission denied');
@@ -147,6 +147,26 @@ describe('opening a session', () => {
 
     expect(closed.isSettled).toBe(true);
     expect(bench.clock.isHeld).toBe(false);
+  });
+});
+
+describe('a gate that never stands before its lease is over', () => {
+  test.each(['lock', 'tryLock'] as const)('%s() rejects with ETCD_UNAVAILABLE after its time', async (method) => {
+    await using bench = await openBench();
+    const locker = bench.createLocker({ ttlMs: 2_000, requestTimeoutMs: 5_000 });
+    const mend = bench.store.every(calls.gatePut, after(bench.clock, 2_100));
+
+    const asked = follow<unknown>(locker[method]('a'));
+    await bench.clock.advance(10_000);
+
+    expect(asked.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    const grants = bench.store.count(calls.grant);
+    await bench.clock.advance(10_000);
+    expect(bench.store.count(calls.grant)).toBe(grants);
+    mend();
+    const next = follow(locker.lock('a'));
+    await bench.clock.advance(1_000);
+    expect(next.value?.held).toBe(true);
   });
 });
 

@@ -153,7 +153,8 @@ export class Batcher {
   }
 
   async #plain({ request, once }: Commit, timeoutMs: number): Promise<Committed> {
-    return committedIn(await this.#hosts.request((host, tryMs) => host.call(tryMs, methods.txn, request), { once, timeoutMs }));
+    // Read within the try: an answer that says nothing leaves the outcome unknown.
+    return this.#hosts.request(async (host, tryMs) => committedIn(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 }
 

@@ -38,15 +38,15 @@ export interface Stream {
 
 export interface RawClient {
   /**
-   * A unary call; `deadline` is by the wall clock.
-   * @throws {CallFailure} at the deadline at the latest
+   * A unary call; `until` is by the monotonic clock, which nobody sets.
+   * @throws {CallFailure} by then at the latest
    */
-  call(method: Method, request: Buffer, deadline: number): Promise<Buffer>;
+  call(method: Method, request: Buffer, until: number): Promise<Buffer>;
   /**
    * A stream that etcd ends where the member has no leader.
-   * @throws {CallFailure} at the deadline at the latest
+   * @throws {CallFailure} by then at the latest
    */
-  stream(method: Method, listener: StreamListener, deadline: number): Promise<Stream>;
+  stream(method: Method, listener: StreamListener, until: number): Promise<Stream>;
   /** Ends what is under way. */
   close(): void;
 }
@@ -99,19 +99,19 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
     }
 
-    async call(method: Method, request: Buffer, deadline: number): Promise<Buffer> {
+    async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
-        return await this.#callOn(this.#connection ?? (await this.#connect(deadline)), method, request, deadline);
+        return await this.#callOn(this.#connection ?? (await this.#connect(until)), method, request, until);
       } catch (error) {
         if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
       }
       // Refused before anything was applied, so it may be sent again.
-      return this.#callOn(await this.#connect(deadline), method, request, deadline);
+      return this.#callOn(await this.#connect(until), method, request, until);
     }
 
-    #callOn(connection: Connection, method: Method, request: Buffer, deadline: number): Promise<Buffer> {
+    #callOn(connection: Connection, method: Method, request: Buffer, until: number): Promise<Buffer> {
       return new Promise((resolve, reject) => {
-        const call = newCall(connection, method, deadline);
+        const call = newCall(connection, method, until);
         const sentAt = performance.now();
         let answer: Buffer | undefined;
         this.#underWay.add(call);
@@ -134,8 +134,8 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       });
     }
 
-    async stream(method: Method, listener: StreamListener, deadline: number): Promise<Stream> {
-      const connection = this.#connection ?? (await this.#connect(deadline));
+    async stream(method: Method, listener: StreamListener, until: number): Promise<Stream> {
+      const connection = this.#connection ?? (await this.#connect(until));
       const call = newCall(connection, method, Infinity);
       const metadata = connection.metadata.clone();
       metadata.set('hasleader', 'true');
@@ -202,8 +202,8 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     }
 
     /** What etcd3 would make a call on, with the token where there is one. */
-    async #connect(deadline: number): Promise<Connection> {
-      this.#connection = await before(deadline, this.#withToken());
+    async #connect(until: number): Promise<Connection> {
+      this.#connection = await before(until, this.#withToken());
       return this.#connection;
     }
 
@@ -227,7 +227,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
 
     async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
       const request = authenticateRequest(username, password);
-      return tokenIn(await this.#callOn(await this.#plain(), methods.authenticate, request, Date.now() + timeoutMs));
+      return tokenIn(await this.#callOn(await this.#plain(), methods.authenticate, request, performance.now() + timeoutMs));
     }
 
     #failed(connection: Connection, code: number, details: string, sentAt: number): CallFailure {
@@ -262,19 +262,20 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
   };
 }
 
-function newCall({ client }: Connection, method: Method, deadline: number): Call {
+function newCall({ client }: Connection, method: Method, until: number): Call {
+  const timeoutMs = until - performance.now();
   // grpc-js may send a call first and notice its deadline then.
-  if (Date.now() >= deadline) throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded before call started');
+  if (timeoutMs <= 0) throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded before call started');
   try {
-    return client.getChannel().createCall(method, deadline, null, null, null);
+    return client.getChannel().createCall(method, Date.now() + timeoutMs, null, null, null);
   } catch (error) {
     throw new CallFailure(status.unavailable, 'Channel closed before call started', error);
   }
 }
 
 /** What comes before a call has no deadline of its own. */
-function before<T>(deadline: number, task: Promise<T>): Promise<T> {
-  const timeoutMs = Math.max(0, deadline - Date.now());
+function before<T>(until: number, task: Promise<T>): Promise<T> {
+  const timeoutMs = Math.max(0, until - performance.now());
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(noAnswer(timeoutMs));

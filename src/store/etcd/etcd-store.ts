@@ -77,11 +77,11 @@ class EtcdStore implements Store {
     }
   }
 
-  async commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
+  commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const request = transactionRequest(transaction);
     const { lane, sharesLane } = transaction;
     if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, sharesLane, once, timeoutMs });
-    return committedIn(await this.#hosts.request((host, tryMs) => host.call(tryMs, methods.txn, request), { once, timeoutMs }));
+    return this.#hosts.request(async (host, tryMs) => committedIn(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 
   watch(request: WatchRequest, listener: WatchListener): () => void {

@@ -52,7 +52,7 @@ export class Host {
    * @throws {CallFailure} within `timeoutMs`
    */
   call(timeoutMs: number, method: Method, request: Buffer): Promise<Buffer> {
-    return this.#use((client, deadline) => client.call(method, request, deadline), timeoutMs);
+    return this.#use((client, until) => client.call(method, request, until), timeoutMs);
   }
 
   /**
@@ -60,13 +60,13 @@ export class Host {
    * @throws {CallFailure} within `timeoutMs`
    */
   stream(timeoutMs: number, method: Method, listener: StreamListener): Promise<Stream> {
-    return this.#use((client, deadline) => client.stream(method, listener, deadline), timeoutMs);
+    return this.#use((client, until) => client.stream(method, listener, until), timeoutMs);
   }
 
-  async #use<T>(task: (client: RawClient, deadline: number) => Promise<T>, timeoutMs: number): Promise<T> {
-    const deadline = Date.now() + timeoutMs;
+  async #use<T>(task: (client: RawClient, until: number) => Promise<T>, timeoutMs: number): Promise<T> {
+    const until = performance.now() + timeoutMs;
     try {
-      return await task(this.#client ?? (await this.#open()), deadline);
+      return await task(this.#client ?? (await this.#open()), until);
     } catch (error) {
       throw toFailure(error);
     }
