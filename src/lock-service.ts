@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from './clock.ts';
 import { deferred } from './deferred.ts';
-import { LockerClosedError, LockTimeoutError } from './errors.ts';
+import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from './errors.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { gateValueOf } from './keys.ts';
@@ -71,7 +71,12 @@ export class LockService implements Locker {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const asked = this.#check(options);
     if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(lockAll(this.#shared, this.#lines, distinct, asked));
-    const locks = await this.#lines.tryLock(distinct, asked);
+    const locks = await this.#lines.tryLock(distinct, asked).catch((error: unknown) => {
+      if (!isTooMany(error)) throw error;
+      throw new EtcdRefusedError(
+        `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
+      );
+    });
     return locks === null ? null : new MultiLockHandle(locks);
   };
 
@@ -184,6 +189,8 @@ export class LockService implements Locker {
 
 /** One transaction takes 128 operations, unless the server was told otherwise. */
 const maxNamesAtOnce = 100;
+
+const isTooMany = (error: unknown): boolean => error instanceof EtcdRefusedError && error.message.includes('too many operations');
 
 async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
   try {

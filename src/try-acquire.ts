@@ -1,5 +1,5 @@
 /**
- * The try that never joins a queue: one transaction that creates the entries only where each of them is admitted at once.
+ * The try that does not wait: one transaction that creates the entries only where each of them is admitted at once.
  *
  * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd. Where others of
  * the kind may hold too, the queue is read first, and the step is "nobody has come since". For several names it is all of them or none.

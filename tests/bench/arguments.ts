@@ -17,7 +17,7 @@ export const help = `npm run bench -- [options]
   --only NAME    only this workload, or all whose names begin with 'NAME-'; may be given again
   --rounds N     how many turns each rival has in a workload
   --no-go        leaves Go out
-  --write        writes docs/benchmarks.md; takes all workloads`;
+  --no-write     leaves docs/benchmarks.md as it is, which else a run of all workloads in full writes`;
 
 const full: Sizes = {
   rounds: 5,
@@ -54,20 +54,20 @@ export function readArguments(args: readonly string[]): Arguments {
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       go: { type: 'boolean', default: true },
-      write: { type: 'boolean', default: false },
+      write: { type: 'boolean' },
       help: { type: 'boolean', default: false },
     },
   });
   const sizes = values.quick ? quick : full;
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds >= 1)) throw new Error('--rounds takes a whole number from 1');
-  if (values.write && values.only.length > 0) throw new Error('--write takes all workloads: leave --only out');
+  if (values.write === true && values.only.length > 0) throw new Error('--write takes all workloads: leave --only out');
   return {
     sizes: rounds === undefined ? sizes : { ...sizes, rounds, queueRounds: Math.min(rounds, sizes.queueRounds) },
     only: values.only,
     isQuick: values.quick,
     wantsGo: values.go,
-    wantsDocument: values.write,
+    wantsDocument: values.write ?? (values.only.length === 0 && !values.quick),
     wantsHelp: values.help,
   };
 }

@@ -1,4 +1,4 @@
-/** `npm run bench`: the library and its rivals on the same etcd, taking turns. Prints the result; `--write` keeps it in docs/. */
+/** `npm run bench`: the library and its rivals on the same etcd, taking turns. Prints the result; that of a whole run is kept in docs/. */
 import { writeFile } from 'node:fs/promises';
 import { canControlServers, describeEtcd, findEtcd, shareEtcd } from '../support/etcd.ts';
 import { help, readArguments, type Arguments } from './arguments.ts';

@@ -109,7 +109,7 @@ function waiting({ queues }: Results): Goal | null {
   const most = Math.max(...rounds.map(({ callsWhileWaiting }) => callsWhileWaiting));
   return {
     work: `${longest.waiters} wait, no renewal is due`,
-    against: 'calls to etcd in 3 s',
+    against: 'unary calls in 3 s',
     goal: 'none',
     found: { text: String(most), isMet: most === 0 },
   };

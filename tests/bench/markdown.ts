@@ -40,7 +40,7 @@ function section(heading: string, paragraphs: readonly string[]): string[] {
 
 function intro({ isQuick, sizes }: Circumstances, date: string): string {
   const run = isQuick ? 'a quick run, with small numbers' : `${sizes.rounds} rounds of each workload`;
-  return `Written by \`npm run bench -- --write\` on ${date}: ${run}. All rivals share one machine and one etcd and take turns, so the
+  return `Written by \`npm run bench\` on ${date}: ${run}. All rivals share one machine and one etcd and take turns, so the
 **ratios** can be compared; the times are those of this machine.`;
 }
 
@@ -83,10 +83,9 @@ machine. _Processor time_ is that of the processes that lock, and of etcd.`;
 
 const repeat = `\`\`\`sh
 npm ci
-npm run bench                        # all of it, on a machine that does nothing else
+npm run bench                        # all of it, on a machine that does nothing else; writes this page
 npm run bench -- --quick             # small numbers, to see that it works
 npm run bench -- --only hot --rounds 3
-npm run bench -- --write             # writes this page
 \`\`\`
 
 etcd is found as the tests find it ([testing.md](testing.md)). Go takes part where \`go\` is on PATH and can fetch its modules.`;

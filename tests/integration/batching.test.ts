@@ -80,6 +80,20 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     expect(settled).toBeGreaterThan(16);
   });
 
+  test('tryLockAll() of more names than the server takes in a transaction tells so, and takes none', async () => {
+    await using server = await startEtcd({ args: ['--max-txn-ops', '16'] });
+    await using locker = createLocker({ hosts: server.endpoint });
+
+    await expect(locker.tryLockAll(names(20))).rejects.toMatchObject({
+      code: 'ETCD_REFUSED',
+      message:
+        'Cannot use etcd: it refused the request: 20 names at once are more than its --max-txn-ops allows; lockAll() takes any number',
+    });
+
+    await using all = await locker.lockAll(names(20), { timeoutMs: 10_000 });
+    expect(all.held).toBe(true);
+  });
+
   describe('on an etcd with auth on', () => {
     let server: EtcdServer;
     let root: Etcd3;
