@@ -164,6 +164,7 @@ class Caller {
   }
 
   async #write(lock: Lock, before: number): Promise<void> {
+    this.#tell({ step: 'adding', name: lock.name, before });
     const { outcome } = await this.#counter.write(lock, before);
     this.#tell({ step: 'added', name: lock.name, token: String(lock.fencingToken), before, outcome });
   }

@@ -25,6 +25,8 @@ export type Deed =
   | { readonly step: 'releasing' }
   | { readonly step: 'released' }
   | { readonly step: 'unreleased'; readonly code: string }
+  /** It is about to write one more than `before`: where it is killed meanwhile, `added` never comes. */
+  | { readonly step: 'adding'; readonly name: string; readonly before: number }
   /** It had read the counter of a name as `before` and wrote one more, if its guard held. */
   | {
       readonly step: 'added';
@@ -59,6 +61,7 @@ const steps = {
   releasing: true,
   released: true,
   unreleased: true,
+  adding: true,
   added: true,
   state: true,
   fault: true,

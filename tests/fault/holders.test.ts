@@ -74,7 +74,7 @@ describe.skipIf(!(await canControlServers()))('a process that holds', { timeout:
 
   test('and is killed is followed by the 50 that wait, in the order in which they came', async () => {
     const [processes, callers] = [5, 10];
-    await using scenario = new Scenario('holder killed while 50 wait', stage, { ttlMs, requestTimeoutMs: 3_000 });
+    await using scenario = new Scenario('holder killed while 50 wait', stage, { ttlMs: 6_000, requestTimeoutMs: 3_000 });
     const holder = scenario.client({ callers: [{ work: 'keep', name: 'x' }] });
     await holder.told('certain');
     const work: Work = { work: 'turns', choices: [{ names: ['x'], counts: true }], holdMs: 1, pauseMs: 1 };

@@ -37,6 +37,13 @@ describe('the judge', () => {
     expect(figures).toEqual({ faults: 0, locks: 2, losses: 0, increments: 2, refusedWrites: 0, longestGapMs: 10 });
   });
 
+  test('lets an overlap be as long as the terms say, and no longer', () => {
+    const history = [...turn('a.0', 'x', 5, 100, 400), ...turn('b.0', 'x', 8, 200, 300)];
+    const found = (mostOverlapMs: number) => judge(history, { ...terms, mostOverlapMs }).violations.map(({ rule }) => rule);
+
+    expect([found(0), found(199), found(201)]).toEqual([['overlap'], ['overlap'], []]);
+  });
+
   test('counts faults, losses and writes that were refused', () => {
     const history = [
       ...turn('a.0', 'x', 5, 100, 190).slice(0, 3),
@@ -117,6 +124,15 @@ describe('the judge', () => {
   test('finds an increment that is missing in the end, and one that nobody made', () => {
     expect(rulesOf(added(100, 'a.0', 5, 0), added(200, 'b.0', 8, 1), total(1))).toEqual(['lost increment']);
     expect(rulesOf(added(100, 'a.0', 5, 0), added(200, 'b.0', 8, 2), total(3))).toEqual(['lost increment']);
+  });
+
+  test('lets an increment be there or not whose writer was killed before it could tell', () => {
+    const unheard = line(200, 'b.0', { step: 'adding', name: 'x', before: 1 });
+    expect(rulesOf(added(100, 'a.0', 5, 0), unheard, added(300, 'c.0', 9, 2), total(3))).toEqual([]);
+    expect(rulesOf(added(100, 'a.0', 5, 0), unheard, total(1))).toEqual([]);
+    expect(rulesOf(added(100, 'a.0', 5, 0), unheard, added(210, 'b.0', 8, 1, 'refused'), added(300, 'c.0', 9, 2), total(3))).toEqual([
+      'lost increment',
+    ]);
   });
 
   test('lets an increment of unknown outcome be there or not', () => {

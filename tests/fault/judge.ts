@@ -37,9 +37,11 @@ export interface Terms {
   readonly boundMs: number;
   /** Codes of errors with which lock() may reject where etcd is away. */
   readonly allowed?: readonly string[];
+  /** For how long one may still believe whose lease etcd has revoked though it was alive. @default 0 */
+  readonly mostOverlapMs?: number;
 }
 
-export function judge(history: readonly Event[], { boundMs, allowed = ['ETCD_UNAVAILABLE'] }: Terms): Verdict {
+export function judge(history: readonly Event[], { boundMs, allowed = ['ETCD_UNAVAILABLE'], mostOverlapMs = 0 }: Terms): Verdict {
   const events = inOrder(history);
   const violations: Violation[] = [];
   const found = (rule: Rule, message: string): void => {
@@ -51,7 +53,7 @@ export function judge(history: readonly Event[], { boundMs, allowed = ['ETCD_UNA
   });
   for (const name of new Set(holds.map((hold) => hold.name))) {
     const mine = holds.filter((hold) => hold.name === name);
-    judgeOverlaps(mine, found);
+    judgeOverlaps(mine, mostOverlapMs, found);
     judgeTokens(mine, found);
   }
   for (const event of events) {
@@ -91,10 +93,10 @@ const describe = ({ client, token, from, until }: Held): string =>
   `${client} with token ${String(token)} (${from.toFixed(1)} to ${until.toFixed(1)})`;
 
 /** Of all that are certain at one time: one kind only, and no more than its slots. `holds` is in the order of `from`. */
-function judgeOverlaps(holds: readonly Held[], found: Found): void {
+function judgeOverlaps(holds: readonly Held[], mostMs: number, found: Found): void {
   let certain: Held[] = [];
   for (const hold of holds) {
-    certain = certain.filter(({ until }) => until > hold.from);
+    certain = certain.filter(({ until }) => until - mostMs > hold.from);
     const strangers = certain.filter(({ slots }) => slots !== hold.slots);
     const others = strangers.length > 0 || certain.length >= hold.slots ? [...strangers, ...certain] : [];
     if (others[0] !== undefined) found('overlap', `${hold.name}: ${describe(others[0])} and ${describe(hold)}`);
@@ -127,6 +129,7 @@ function judgeIncrements(events: readonly Event[], found: Found): void {
     const mine = additions.filter((event) => event.name === name);
     const written = mine.filter(({ outcome }) => outcome === 'written').sort((a, b) => a.before - b.before);
     const maybe = new Set(mine.filter(({ outcome }) => outcome === 'unknown').map(({ before }) => before));
+    for (const before of unheardOf(events, name)) maybe.add(before);
     written.forEach((event, index) => {
       const last = written[index - 1];
       if (last === undefined) return;
@@ -143,6 +146,13 @@ function judgeIncrements(events: readonly Event[], found: Found): void {
     const most = Math.max(-1, ...made) + 1;
     if (total < most) found('lost increment', `${name} stands at ${String(total)}, and was made ${String(most)}`);
   }
+}
+
+/** What was being written by those who were killed before they could tell. */
+function unheardOf(events: readonly Event[], name: string): number[] {
+  const last = new Map<string, Event>();
+  for (const event of events) if (event.step === 'adding' || event.step === 'added') last.set(event.client, event);
+  return [...last.values()].flatMap((event) => (event.step === 'adding' && event.name === name ? [event.before] : []));
 }
 
 /** A watcher is told states in the order of revisions, and the holders that it sees have rising tokens. */

@@ -20,6 +20,7 @@ export interface ScenarioOptions {
   readonly auth?: ClientPlan['auth'];
   /** For how long nobody can take or renew a lock, by what the scenario does. */
   readonly outageMs?: number;
+  readonly mostOverlapMs?: number;
   readonly allowed?: readonly string[];
   /** Between the end of the clients and the reading of what they left in etcd. */
   readonly afterClients?: () => Promise<void>;
@@ -104,14 +105,18 @@ export class Scenario implements AsyncDisposable {
 
   /** Ends the clients, judges, tells the figures, and asserts that nothing is left in etcd. */
   async end(): Promise<Figures> {
-    const { allowed } = this.#options;
+    const { allowed, mostOverlapMs } = this.#options;
     const violations: Violation[] = [];
     for (const ended of await Promise.all(this.#clients.map((client) => client.end()))) violations.push(...ended);
     await this.#options.afterClients?.();
     for (const { key, value } of await this.stage.etcd.keys(this.#counters)) {
       this.#done.push({ step: 'total', at: now(), client: '-', name: key.slice(this.#counters.length), value: Number(value) });
     }
-    const { figures, violations: more } = judge(this.history, { boundMs: this.boundMs, ...(allowed === undefined ? {} : { allowed }) });
+    const { figures, violations: more } = judge(this.history, {
+      boundMs: this.boundMs,
+      ...(allowed === undefined ? {} : { allowed }),
+      ...(mostOverlapMs === undefined ? {} : { mostOverlapMs }),
+    });
     violations.push(...more);
     this.#record(figures, violations.length);
     if (violations.length > 0)

@@ -22,6 +22,12 @@ function startWitness() {
   };
 }
 
+/** A former leader of the versions before 3.4.31 and 3.5.13 revokes leases that are alive when it is woken (etcd #15247). */
+function keepsLiveLeases(version: string): boolean {
+  const [, minor = 0, patch = 0] = version.split('.').map(Number);
+  return minor > 5 || (minor === 5 && patch >= 13) || (minor === 4 && patch >= 31);
+}
+
 describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken', () => {
   let stage: Stage<EtcdCluster>;
   beforeAll(async () => {
@@ -107,7 +113,8 @@ describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken
     const tokens = witness.locks.map(({ fencingToken }) => fencingToken);
     expect(tokens.length).toBeGreaterThan(20);
     expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => (a < b ? -1 : 1)));
-    expect(kept.map(({ held, signal }) => [held, signal.aborted])).toEqual(kept.map(() => [true, false]));
+    expect(kept.map(({ held, signal }) => held === signal.aborted)).toEqual(kept.map(() => false));
+    if (keepsLiveLeases(stage.server.version)) expect(kept.map(({ held }) => held)).toEqual(kept.map(() => true));
     expect(await stage.etcd.entries('x')).toEqual([]);
   });
 
