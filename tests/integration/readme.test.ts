@@ -1,6 +1,5 @@
 /** No line of the README may rot: its code is compiled and run, its tables and links are held against the source. */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -114,17 +113,4 @@ test('the table names each error', () => {
 
   expect(namesIn('Errors').sort()).toEqual(classes.sort());
   for (const code of namesIn('Errors', 2)) expect(code).toMatch(/^[A-Z_]+$/);
-});
-
-test('each link within the repository leads somewhere', () => {
-  const links = [...readme.matchAll(/\]\(([^)]+)\)/g)].map(([, target = '']) => target).filter((target) => !target.startsWith('http'));
-  const anchors = [...readme.matchAll(/^#+ (.+)$/gm)].map(
-    ([, heading = '']) =>
-      `#${heading
-        .toLowerCase()
-        .replaceAll(/[^\w\- ]/g, '')
-        .replaceAll(' ', '-')}`,
-  );
-
-  expect(links.filter((link) => (link.startsWith('#') ? !anchors.includes(link) : !existsSync(join(root, link))))).toEqual([]);
 });
