@@ -2,9 +2,10 @@
 import { endingOf } from './failures.ts';
 import { finish } from './signals.ts';
 
-let handle = (error: unknown): void => {
+const endAtOnce = (error: unknown): void => {
   finish(endingOf(error));
 };
+let handle = endAtOnce;
 
 /** Rejections that nobody handles come here as well. */
 export function catchMistakes(): void {
@@ -13,7 +14,10 @@ export function catchMistakes(): void {
   });
 }
 
-/** From now on `handler` sees to the end. */
-export function handleMistakes(handler: (error: unknown) => void): void {
+/** Until the answer is called `handler` sees to the end. */
+export function handleMistakes(handler: (error: unknown) => void): () => void {
   handle = handler;
+  return () => {
+    handle = endAtOnce;
+  };
 }

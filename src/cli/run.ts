@@ -48,7 +48,7 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
     complain(`${reason.message}; stopping the command`);
   });
   let mistake: Ending | undefined;
-  handleMistakes((error) => {
+  const unhandle = handleMistakes((error) => {
     stopped ??= child.stop(graceMs);
     mistake ??= endingOf(error);
   });
@@ -57,6 +57,7 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
   const isLost = !lock.held;
   unwatch();
   await stopped;
+  unhandle();
   if (mistake !== undefined) return mistake;
   if (!isLost) return ending;
   // Whatever the command itself says of it: another may have held the lock while it was at work.

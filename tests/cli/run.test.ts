@@ -238,6 +238,22 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(() => process.kill(Number(/\d+/.exec(step)?.[0]), 0)).toThrow('ESRCH');
   });
 
+  test.skipIf(!canFreeze)('a mistake once the command has ended is 70 too, and ends it at once', async () => {
+    const mistake = 'process.once("SIGWINCH", () => { throw new Error("planted") })';
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(mistake)}`;
+    const child = start([...stage.options, '--ttl', '2s', 'mistaken late', ...listener()], { NODE_OPTIONS });
+    await child.reached(/^working/);
+    await memberOf(stage.server).freeze();
+    child.signal('SIGTERM');
+    await child.reached('SIGTERM 1');
+    await sleep(200);
+
+    child.signal('SIGWINCH');
+
+    expect(await child.ended).toMatchObject({ code: 70, stderr: expect.stringMatching(/^etcd-locker: Error: planted/) as string });
+    memberOf(stage.server).thaw();
+  });
+
   test.skipIf(!canFreeze)('while it waits for etcd to confirm the release a signal ends it at once', async () => {
     const child = launch('--ttl', '2s', 'unconfirmed', ...listener());
     await child.reached(/^working/);
