@@ -2,7 +2,7 @@ import { defineConfig } from 'tsup';
 
 export default defineConfig([
   {
-    entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts', 'web-locks': 'src/web-locks.ts' },
+    entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts', 'web-locks': 'src/web-locks/index.ts' },
     format: ['esm', 'cjs'],
     target: 'node20',
     dts: true,

@@ -9,7 +9,7 @@ export default defineConfig({
     alias: [
       { find: /^etcd-locker$/, replacement: source('./src/index.ts') },
       { find: /^etcd-locker\/testing$/, replacement: source('./src/testing/index.ts') },
-      { find: /^etcd-locker\/web-locks$/, replacement: source('./src/web-locks.ts') },
+      { find: /^etcd-locker\/web-locks$/, replacement: source('./src/web-locks/index.ts') },
     ],
   },
   test: {

@@ -4,7 +4,7 @@
  * The ESM and the CommonJS build of this package may both be loaded in one process; their classes differ, so the brand
  * and the `code`, not `instanceof`, are what holds across them.
  */
-import { onOneLine, quote } from './quote.ts';
+import { onOneLine, quote } from './text.ts';
 
 const brand = Symbol.for('etcd-locker.error');
 

@@ -1,9 +1,9 @@
 /** The public surface of `etcd-locker`. */
-export { createLocker, type Locker } from './locker.ts';
-export type { Lock } from './lock.ts';
-export type { MultiLock } from './multi-lock.ts';
-export type { Credentials, ListOptions, LockerOptions, LockOptions, Logger, WatchOptions } from './options.ts';
-export type { Contender, LockDetails, LockState } from './watch.ts';
+export { createLocker, type Locker } from './locker/locker.ts';
+export type { Lock } from './lock/lock-handle.ts';
+export type { MultiLock } from './lock/multi-lock.ts';
+export type { Credentials, ListOptions, LockerOptions, LockOptions, Logger, WatchOptions } from './options/options.ts';
+export type { Contender, LockDetails, LockState } from './states/state-watch.ts';
 export {
   EtcdAuthError,
   EtcdRefusedError,

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { type Command, parseCommand } from './arguments.ts';
 import { type Ending, endingOf } from './failures.ts';
 import { helpText } from './help.ts';
-import { catchMistakes } from './mistakes.ts';
+import { catchMistakes } from './uncaught-errors.ts';
 import { outliveReaders, write } from './output.ts';
 import { run } from './run.ts';
 import { show } from './show.ts';

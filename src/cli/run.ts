@@ -3,7 +3,7 @@ import { createLocker, type Lock, type Locker } from 'etcd-locker';
 import type { RunCommand } from './arguments.ts';
 import { Child } from './child.ts';
 import { complain, type Ending, endingOf, exitStatus } from './failures.ts';
-import { handleMistakes } from './mistakes.ts';
+import { handleMistakes } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
 /** @throws {LockerError} the lock could not be asked for or was not to be had in time */

@@ -2,7 +2,7 @@
  * Arguments, as Web IDL converts those of `LockManager.request`: in its order, with each getter read once, a TypeError where one is not
  * what it must be.
  */
-import { quote } from '../quote.ts';
+import { quote } from '../text.ts';
 import type { HeldLock, LockGrantedCallback, LockMode } from './types.ts';
 
 export interface ResolvedOptions {

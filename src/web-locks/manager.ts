@@ -1,11 +1,11 @@
 /** The `LockManager` of one locker: the steps of its methods, as the specification has them. */
-import type { Internals } from '../internals.ts';
+import type { Internals } from '../locker/internals.ts';
 import { convertArguments, type RequestArguments } from './arguments.ts';
 import { closedError, domException } from './errors.ts';
 import { likeWebIDL } from './held-lock.ts';
 import { Request } from './request.ts';
 import { snapshot } from './snapshot.ts';
-import { Turns } from './turns.ts';
+import { Turns } from './client-order.ts';
 import type { HeldLock, LockGrantedCallback, LockOptions, LockSnapshot, WebLockManager } from './types.ts';
 
 export class Manager implements WebLockManager {

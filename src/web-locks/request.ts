@@ -6,13 +6,13 @@
  */
 import { onAbort } from '../abort.ts';
 import { deferred } from '../deferred.ts';
-import type { Internals } from '../internals.ts';
+import type { Internals } from '../locker/internals.ts';
 import { exclusive, shared as sharedKind } from '../keys.ts';
-import type { LockHandle } from '../lock.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import type { RequestArguments } from './arguments.ts';
 import { domException, waitingError } from './errors.ts';
 import { WebLock } from './held-lock.ts';
-import type { Turns } from './turns.ts';
+import type { Turns } from './client-order.ts';
 import type { HeldLock } from './types.ts';
 
 export class Request {

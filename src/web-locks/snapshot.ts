@@ -4,10 +4,10 @@
  * The gates, read beside the entries, tell whose session each lease is. Who waits in this process and has no entry yet comes after those
  * who have one, as in etcd; an entry of this process that stands for nobody any more is only on its way out.
  */
-import { inTurns } from '../admission.ts';
-import type { Internals } from '../internals.ts';
+import { inTurns } from '../entry/admission.ts';
+import type { Internals } from '../locker/internals.ts';
 import { byCreateRevision, clientIdOf, gatesRange, leaseHex, modeOf, namesRange, queueRange, slotsOf } from '../keys.ts';
-import { byName } from '../list.ts';
+import { byName } from '../states/list.ts';
 import type { Committed, KeyValue } from '../store/store.ts';
 import type { LockSnapshot } from './types.ts';
 

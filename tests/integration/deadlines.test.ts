@@ -2,11 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { deferred } from '../../src/deferred.ts';
-import { resolveLockerOptions } from '../../src/options.ts';
-import { rangeIn, watchIn } from '../../src/store/etcd/answers.ts';
-import { methods, type Stream } from '../../src/store/etcd/client.ts';
+import { resolveLockerOptions } from '../../src/options/options.ts';
+import { rangeIn, watchIn } from '../../src/store/etcd/wire/decode.ts';
+import { methods, type Stream } from '../../src/store/etcd/raw-client.ts';
 import { Host } from '../../src/store/etcd/host.ts';
-import { rangeRequest, watchRequest } from '../../src/store/etcd/requests.ts';
+import { rangeRequest, watchRequest } from '../../src/store/etcd/wire/encode.ts';
 import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd.ts';
 import { follow, type Fate } from '../support/fixtures-holding.ts';
 import { openStage, type Stage } from '../support/integration-stage.ts';

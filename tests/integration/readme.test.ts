@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as surface from '../../src/index.ts';
-import { schemas } from '../../src/schema.ts';
+import { schemas } from '../../src/options/schema.ts';
 import { startEtcd, type EtcdServer } from '../support/etcd.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 /** A member that answers renewals in one term and reads in another, as a former leader does that was frozen and woken. */
 import { Server, ServerCredentials, type sendUnaryData, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
-import { resolveLockerOptions } from '../../src/options.ts';
+import { resolveLockerOptions } from '../../src/options/options.ts';
 import { etcdStore } from '../../src/store/etcd/etcd-store.ts';
 import { messagesOf } from '../support/etcd-messages.ts';
 import { freePorts } from '../support/ports.ts';

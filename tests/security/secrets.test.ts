@@ -4,7 +4,7 @@ import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { internalsOf } from '../../src/internals.ts';
+import { internalsOf } from '../../src/locker/internals.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
 import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd-auth.ts';

@@ -26,17 +26,17 @@ export const planted: readonly Planted[] = [
     rules: ['exclusion'],
     edits: [
       {
-        file: 'src/session.ts',
+        file: 'src/session/session.ts',
         from: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;',
         to: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000; const answeredAt = clock.now();',
       },
       {
-        file: 'src/session.ts',
+        file: 'src/session/session.ts',
         from: "this.#state = { kind: 'open', gateCreated, deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };",
         to: "this.#state = { kind: 'open', gateCreated, deadline: addMs(answeredAt, this.#ttlMs - this.marginMs) };",
       },
       {
-        file: 'src/heartbeat.ts',
+        file: 'src/session/heartbeat.ts',
         from: 'return session.renewed(sentAt, await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6));',
         to: 'const answer = await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6); void sentAt; return session.renewed(clock.now(), answer);',
       },
@@ -49,7 +49,7 @@ export const planted: readonly Planted[] = [
     rules: ['exclusion', 'token'],
     edits: [
       {
-        file: 'src/transactions.ts',
+        file: 'src/entry/transactions.ts',
         from: "compare: [isAt(place.key, 'create', token)],\n  then: [{ delete: { key: place.key } }],",
         to: "compare: [{ key: place.key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key: place.key } }],",
       },
@@ -62,7 +62,7 @@ export const planted: readonly Planted[] = [
     rules: ['gone'],
     edits: [
       {
-        file: 'src/entry.ts',
+        file: 'src/entry/entry.ts',
         from: 'if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);',
         to: 'if (own !== null) this.#turn?.looked(revision, ahead);',
       },
@@ -75,7 +75,7 @@ export const planted: readonly Planted[] = [
     rules: ['prompt'],
     edits: [
       {
-        file: 'src/turn.ts',
+        file: 'src/entry/predecessors.ts',
         from: 'this.#obstacle = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
         to: 'const found = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
       },
@@ -86,7 +86,7 @@ export const planted: readonly Planted[] = [
     what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
     foundWithin: 70,
     rules: ['value', 'prompt', 'kind'],
-    edits: [{ file: 'src/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
+    edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
@@ -108,7 +108,7 @@ export const planted: readonly Planted[] = [
     rules: ['value'],
     edits: [
       {
-        file: 'src/value-writer.ts',
+        file: 'src/entry/value-writer.ts',
         from: "compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],",
         to: "compare: [{ key, target: 'create', op: '=', revision: token }],",
       },
@@ -121,7 +121,7 @@ export const planted: readonly Planted[] = [
     rules: ['exclusion'],
     edits: [
       {
-        file: 'src/admission.ts',
+        file: 'src/entry/admission.ts',
         from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
         to: 'const lastOther = ahead.filter(() => slots < 1).reduce(later, undefined);',
       },
@@ -134,7 +134,7 @@ export const planted: readonly Planted[] = [
     rules: ['kind'],
     edits: [
       {
-        file: 'src/acquire.ts',
+        file: 'src/queue/local-queue.ts',
         from: 'if (next === undefined || next.asked.slots !== place.slots || this.#places.at(-1) !== place) return;',
         to: 'if (next === undefined || this.#places.at(-1) !== place) return;',
       },
@@ -147,7 +147,7 @@ export const planted: readonly Planted[] = [
     rules: ['exclusion'],
     edits: [
       {
-        file: 'src/admission.ts',
+        file: 'src/entry/admission.ts',
         from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
         to: 'const holders = slots === 1 ? ahead : inTurns(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
       },
@@ -160,7 +160,7 @@ export const planted: readonly Planted[] = [
     rules: ['exclusion'],
     edits: [
       {
-        file: 'src/admission.ts',
+        file: 'src/entry/admission.ts',
         from: 'const enough = ahead.length - slots + 1;',
         to: 'const enough = ahead.length - slots + (slots === 1 ? 1 : 0);',
       },
@@ -171,7 +171,7 @@ export const planted: readonly Planted[] = [
     what: 'lockAll takes the names in the order in which they are given, so that two may wait for each other',
     foundWithin: 190,
     rules: ['unserved'],
-    edits: [{ file: 'src/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
+    edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
@@ -180,7 +180,7 @@ export const planted: readonly Planted[] = [
     rules: ['all'],
     edits: [
       {
-        file: 'src/multi-lock.ts',
+        file: 'src/lock/multi-lock.ts',
         from: 'for (const lock of this.#locks) lock.forfeit(error.reason);',
         to: '',
       },

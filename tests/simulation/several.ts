@@ -1,6 +1,6 @@
 /** Several names at once: `lockAll` and `tryLockAll`, which hold all or none, and lose all with the first. */
-import type { MultiLock } from '../../src/multi-lock.ts';
-import type { LockOptions } from '../../src/options.ts';
+import type { MultiLock } from '../../src/lock/multi-lock.ts';
+import type { LockOptions } from '../../src/options/options.ts';
 import type { Call, Held } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { CountedSignal } from './signals.ts';

@@ -5,7 +5,7 @@ import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { ManualClock } from 'etcd-locker/testing';
 import { expect, vi } from 'vitest';
 import { queueRange } from '../../src/keys.ts';
-import { resolveLockerOptions } from '../../src/options.ts';
+import { resolveLockerOptions } from '../../src/options/options.ts';
 import { etcdStore } from '../../src/store/etcd/etcd-store.ts';
 import { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
 import { MemoryStore } from '../../src/store/memory/memory-store.ts';

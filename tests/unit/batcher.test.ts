@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
-import { CallFailure, toRefusal } from '../../src/store/etcd/failures.ts';
+import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
-import { transactionRequest } from '../../src/store/etcd/requests.ts';
+import { transactionRequest } from '../../src/store/etcd/wire/encode.ts';
 import { OutcomeUnknownError } from '../../src/store/store.ts';
 import { messagesOf } from '../support/etcd-messages.ts';
 

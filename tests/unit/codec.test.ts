@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { batchIn, committedIn, grantedIn, keepAliveIn, leaseKeysIn, rangeIn, watchIn } from '../../src/store/etcd/answers.ts';
+import { batchIn, committedIn, grantedIn, keepAliveIn, leaseKeysIn, rangeIn, watchIn } from '../../src/store/etcd/wire/decode.ts';
 import {
   batchRequest,
   cancelRequest,
@@ -10,8 +10,8 @@ import {
   rangeRequest,
   transactionRequest,
   watchRequest,
-} from '../../src/store/etcd/requests.ts';
-import { MalformedMessageError } from '../../src/store/etcd/wire.ts';
+} from '../../src/store/etcd/wire/encode.ts';
+import { MalformedMessageError } from '../../src/store/etcd/wire/protobuf.ts';
 import type { Compare, KeyValue, Operation, Range, Transaction, WatchRequest } from '../../src/store/store.ts';
 import { messagesOf } from '../support/etcd-messages.ts';
 

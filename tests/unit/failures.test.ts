@@ -1,6 +1,6 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { CallFailure, isUnauthenticated, noAnswer, toFailure, toRefusal } from '../../src/store/etcd/failures.ts';
+import { CallFailure, isUnauthenticated, noAnswer, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
 
 const outcomes = [

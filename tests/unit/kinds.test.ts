@@ -1,6 +1,6 @@
 import type { Lock, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { obstacleOf } from '../../src/admission.ts';
+import { obstacleOf } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
 import type { KeyValue } from '../../src/store/store.ts';
 import { after, answeredAfter, type Bench, calls, hangs, lostAnswer, lostRequest, openBench } from '../support/fixtures-faults.ts';

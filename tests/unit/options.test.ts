@@ -3,7 +3,7 @@ import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { createPrivateKey } from 'node:crypto';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { resolveLockerOptions } from '../../src/options.ts';
+import { resolveLockerOptions } from '../../src/options/options.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { openBench } from '../support/fixtures-faults.ts';
 import { errorOf } from '../support/fixtures-holding.ts';

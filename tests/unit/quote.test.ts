@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { onOneLine, quote } from '../../src/quote.ts';
+import { onOneLine, quote } from '../../src/text.ts';
 
 const anyText = fc.oneof(
   fc.string({ unit: 'binary' }),

@@ -2,7 +2,7 @@
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { EtcdAuthError } from '../../src/errors.ts';
-import { internalsOf } from '../../src/internals.ts';
+import { internalsOf } from '../../src/locker/internals.ts';
 import { after, type Bench, calls, type Fault, hangs, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures-faults.ts';
 import { errorOf, follow } from '../support/fixtures-holding.ts';
 

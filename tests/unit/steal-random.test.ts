@@ -2,7 +2,7 @@
 import { webLocks } from 'etcd-locker/web-locks';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { inTurns } from '../../src/admission.ts';
+import { inTurns } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
 import { after, answeredAfter, type Bench, calls, type Fault, lostAnswer, lostRequest, openBench } from '../support/fixtures-faults.ts';
 import { type Asked, ask } from '../support/fixtures-web-locks.ts';

@@ -1,7 +1,7 @@
 /** Stealing under faults: one holder, who was robbed is told once, who waited comes back behind the thief. */
 import { type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
-import { internalsOf } from '../../src/internals.ts';
+import { internalsOf } from '../../src/locker/internals.ts';
 import {
   after,
   answeredAfter,

@@ -9,12 +9,12 @@
 import { type Deferred, deferred } from '../../deferred.ts';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
 import { type Committed, OutcomeUnknownError } from '../store.ts';
-import { batchIn, committedIn } from './answers.ts';
-import { methods } from './client.ts';
-import { CallFailure, status } from './failures.ts';
+import { batchIn, committedIn } from './wire/decode.ts';
+import { methods } from './raw-client.ts';
+import { CallFailure, status } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts, RequestOptions } from './hosts.ts';
-import { batchRequest } from './requests.ts';
+import { batchRequest } from './wire/encode.ts';
 
 /** What it needs of the hosts. */
 export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;

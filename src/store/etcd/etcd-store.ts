@@ -1,6 +1,6 @@
 /** The store port on a cluster of etcd, through etcd3. */
 import { deferred } from '../../deferred.ts';
-import type { ResolvedOptions } from '../../options.ts';
+import type { ResolvedOptions } from '../../options/options.ts';
 import {
   type CommitOptions,
   type Committed,
@@ -12,12 +12,12 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { committedIn, grantedIn, type KeepAliveAnswer, keepAliveIn, leaseKeysIn, rangeIn } from './answers.ts';
-import { methods, type Stream } from './client.ts';
-import { isUnauthenticated, noAnswer, toFailure } from './failures.ts';
+import { committedIn, grantedIn, type KeepAliveAnswer, keepAliveIn, leaseKeysIn, rangeIn } from './wire/decode.ts';
+import { methods, type Stream } from './raw-client.ts';
+import { isUnauthenticated, noAnswer, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import { Hosts } from './hosts.ts';
-import { grantRequest, leaseKeysRequest, leaseRequest, rangeRequest, transactionRequest } from './requests.ts';
+import { grantRequest, leaseKeysRequest, leaseRequest, rangeRequest, transactionRequest } from './wire/encode.ts';
 import { WatchStream } from './watch-stream.ts';
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {

@@ -6,11 +6,11 @@
  */
 import type { ChannelOptions } from '@grpc/grpc-js';
 import type { IOptions } from 'etcd3';
-import type { EtcdOptions } from '../../options.ts';
+import type { EtcdOptions } from '../../options/options.ts';
 import type { Operation, Transaction } from '../store.ts';
-import { type Method, methods, openClient, type RawClient, type Stream, type StreamListener } from './client.ts';
-import { CallFailure, isDenied, status, toFailure } from './failures.ts';
-import { batchRequest, transactionRequest } from './requests.ts';
+import { type Method, methods, openClient, type RawClient, type Stream, type StreamListener } from './raw-client.ts';
+import { CallFailure, isDenied, status, toFailure } from './call-failure.ts';
+import { batchRequest, transactionRequest } from './wire/encode.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
 

@@ -5,9 +5,9 @@
  * one try a share of it that leaves time for every host, even if each of them hangs.
  */
 import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
-import type { ResolvedOptions } from '../../options.ts';
+import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
-import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './failures.ts';
+import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { Host } from './host.ts';
 
 const shortestTryMs = 10;

@@ -4,14 +4,14 @@
  * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
  * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
  */
-import type { Logger } from '../../options.ts';
+import type { Logger } from '../../options/options.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
-import { type WatchAnswer, watchIn } from './answers.ts';
-import { methods, type Stream } from './client.ts';
-import { toFailure } from './failures.ts';
+import { type WatchAnswer, watchIn } from './wire/decode.ts';
+import { methods, type Stream } from './raw-client.ts';
+import { toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
-import { cancelRequest, rangeRequest, watchRequest } from './requests.ts';
+import { cancelRequest, rangeRequest, watchRequest } from './wire/encode.ts';
 
 interface Watch {
   readonly request: WatchRequest;

@@ -1,7 +1,7 @@
 import { EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError, type Operation, type Range } from '../../../src/store/store.ts';
-import { clearingOf } from '../../../src/transactions.ts';
+import { clearingOf } from '../../../src/entry/transactions.ts';
 import { errorOf } from '../../support/fixtures-holding.ts';
 import type { OpenFixture } from '../../support/fixtures.ts';
 import { grantLease, put, read, remove, watching, write } from './store-words.ts';

@@ -1,0 +1,34 @@
+/**
+ * The one rule of every queue: an entry holds exactly if all entries before it are of its own kind, and they are fewer than its slots.
+ *
+ * A kind is its number of slots, so lock (1), semaphore (n) and read/write lock (1 and infinitely many) are one mechanism, and different
+ * kinds exclude each other. What comes later changes nothing for who was admitted.
+ */
+import { byCreateRevision, exclusive, type QueueRange, slotsOf } from '../keys.ts';
+import type { KeyValue } from '../store/store.ts';
+
+/** What a waiter waits for: that `enough` of the entries `keys` are gone. */
+export interface Obstacle {
+  readonly keys: readonly string[];
+  readonly enough: number;
+}
+
+/** What keeps an entry of that kind from holding, going by those before it; undefined where it is admitted. */
+export function obstacleOf(queue: QueueRange, slots: number, ahead: readonly KeyValue[]): Obstacle | undefined {
+  if (ahead.length === 0) return undefined;
+  const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);
+  if (lastOther !== undefined) return { keys: [lastOther.key], enough: 1 };
+  const enough = ahead.length - slots + 1;
+  return enough <= 0 ? undefined : { keys: ahead.map(({ key }) => key), enough };
+}
+
+const later = (a: KeyValue | undefined, b: KeyValue): KeyValue => (a !== undefined && a.createRevision > b.createRevision ? a : b);
+
+/** The whole queue in its order, as those who hold and those who wait. */
+export function inTurns(queue: QueueRange, entries: Iterable<KeyValue>): { readonly holders: KeyValue[]; readonly waiters: KeyValue[] } {
+  const ordered = [...entries].sort(byCreateRevision);
+  const slots = ordered[0] === undefined ? exclusive : slotsOf(queue, ordered[0].key);
+  const firstOther = ordered.findIndex(({ key }) => slotsOf(queue, key) !== slots);
+  const held = Math.min(slots, firstOther < 0 ? ordered.length : firstOther);
+  return { holders: ordered.slice(0, held), waiters: ordered.slice(held) };
+}

@@ -1,0 +1,106 @@
+/** The transactions on single entries, as they go over the wire: what each compares, does and reads. */
+import { aheadOf, exclusive, type QueueRange } from '../keys.ts';
+import type { Compare, Operation, Transaction } from '../store/store.ts';
+
+/** What a write that creates an entry compares and does besides. */
+export interface Creation {
+  readonly compare: readonly Compare[];
+  readonly first?: readonly Operation[];
+}
+
+/** What became of one sending of it: where the gate had moved, it may be sent again. */
+export type CreationOutcome = 'created' | 'gate-moved' | 'not-created';
+
+interface Place {
+  readonly queue: QueueRange;
+  readonly key: string;
+  readonly slots: number;
+}
+
+interface Fence {
+  readonly leaseId: string;
+  readonly gateKey: string;
+  readonly gate: bigint;
+}
+
+const isAt = (key: string, target: 'create' | 'mod', revision: bigint): Compare => ({ key, target, op: '=', revision });
+
+// The other kinds read all keys of a queue, too much to be put together with others.
+const laneOf = ({ queue, slots }: Place): Pick<Transaction, 'lane'> => (slots === exclusive ? { lane: queue.key } : {});
+
+/**
+ * Answered with those of the queue that were there just before, as far as the entry's kind has to know. Where a compare fails, with the
+ * entry and the gate.
+ */
+export function creationOf(place: Place, { leaseId, gateKey, gate }: Fence, value: string, { compare, first = [] }: Creation): Transaction {
+  const { queue, key, slots } = place;
+  return {
+    compare: [...compare, isAt(gateKey, 'mod', gate)],
+    then: [...first, { range: aheadOf(queue, slots) }, { put: { key, value, leaseId } }],
+    otherwise: [{ range: { key } }, { range: { key: gateKey } }],
+    ...laneOf(place),
+  };
+}
+
+/** Creates all the entries or none; answered with the gate where a compare fails. */
+export function creationOfAll(
+  places: readonly Place[],
+  { leaseId, gateKey, gate }: Fence,
+  value: string,
+  { compare, first = [] }: Creation,
+): Transaction {
+  const [alone] = places;
+  return {
+    compare: [...compare, isAt(gateKey, 'mod', gate)],
+    then: [...first, ...places.map(({ key }) => ({ put: { key, value, leaseId } }))],
+    otherwise: [{ range: { key: gateKey } }],
+    ...(alone !== undefined && places.length === 1 ? laneOf(alone) : {}),
+  };
+}
+
+/** Deletes all of the entry's queue but its own key, which etcd does not let one transaction delete and put. */
+export const clearingOf = ({ queue, key }: Place): Operation[] => [
+  { delete: { key: queue.key, rangeEnd: key } },
+  { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
+];
+
+/** Answered with the entry itself, and those that were created before it, as far as its kind has to know. */
+export const lookOf = (place: Place, token: bigint): Transaction => ({
+  compare: [],
+  then: [{ range: { key: place.key } }, { range: aheadOf(place.queue, place.slots, token) }],
+  otherwise: [],
+  ...laneOf(place),
+});
+
+/** Answered with those that are in each queue, as far as an entry of that kind has to know. */
+export const queuesOf = (places: readonly Place[]): Transaction => ({
+  compare: [],
+  then: places.map(({ queue, slots }) => ({ range: aheadOf(queue, slots) })),
+  otherwise: [],
+});
+
+export const readingOf = (place: Place): Transaction => ({
+  compare: [],
+  then: [{ range: { key: place.key } }],
+  otherwise: [],
+  ...laneOf(place),
+});
+
+/** Deletes the entry that was created at `token`, and never another. */
+export const deletionOf = (place: Place, token: bigint): Transaction => ({
+  compare: [isAt(place.key, 'create', token)],
+  then: [{ delete: { key: place.key } }],
+  otherwise: [],
+  // Of several entries of one name each compares and deletes its own.
+  lane: place.queue.key,
+  sharesLane: true,
+});
+
+/** The creation of an entry that takes the place of another one, which was created at `token`. */
+export const successionOf = ({ key, token }: Pick<Place, 'key'> & { readonly token: bigint }): Creation => ({
+  compare: [isAt(key, 'create', token)],
+  first: [{ delete: { key } }],
+});
+
+/** The creation of an entry whose key is new. */
+export const enqueueOf = ({ key }: Pick<Place, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });

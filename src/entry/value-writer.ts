@@ -1,0 +1,145 @@
+/**
+ * Writes an entry's value: one write at a time, the newest value last.
+ *
+ * Each write compares the mod revision that the one before left, so a late one cannot overtake: of two writes that compare the
+ * same revision etcd applies one, and the value that lost is sent again with the new revision only if it is still the newest.
+ */
+import { addMs, type Instant, msUntil } from '../clock.ts';
+import { deferred } from '../deferred.ts';
+import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
+import type { QueueRange } from '../keys.ts';
+import type { Context, Session } from '../session/session.ts';
+import { OutcomeUnknownError } from '../store/store.ts';
+
+interface Write {
+  readonly value: string;
+  readonly until: Instant;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface WrittenEntry {
+  readonly key: string;
+  readonly queue: QueueRange;
+  readonly session: Session;
+  readonly token: bigint;
+}
+
+/** The entry that was written to is gone: lost, or given up by its own holder. */
+export class EntryGoneError extends Error {
+  override readonly name = 'EntryGoneError';
+
+  constructor() {
+    super('The entry is gone');
+  }
+}
+
+export class ValueWriter {
+  readonly #context: Context;
+  readonly #entry: WrittenEntry;
+  readonly #onGone: () => void;
+  #modified: bigint;
+  #value: string;
+  #writes: Write[] = [];
+  #isBusy = false;
+  #isCertain = true;
+
+  /** The entry bears `value` since `modRevision`. */
+  constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, onGone: () => void) {
+    this.#context = context;
+    this.#entry = entry;
+    this.#value = value;
+    this.#modified = modRevision;
+    this.#onGone = onGone;
+  }
+
+  /** The value as etcd last confirmed it. */
+  get value(): string {
+    return this.#value;
+  }
+
+  /** False from an unanswered write on until the next answer: it may be applied yet. */
+  get isCertain(): boolean {
+    return this.#isCertain;
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Nothing more is sent, and what waits is told so. */
+  stop(): void {
+    for (const write of this.#writes.splice(0)) write.reject(new EntryGoneError());
+  }
+
+  write(value: string): Promise<void> {
+    const { promise, resolve, reject } = deferred();
+    const { clock, requestTimeoutMs } = this.#context;
+    this.#writes.push({ value, until: addMs(clock.now(), requestTimeoutMs), resolve, reject });
+    if (!this.#isBusy) void this.#run();
+    return promise;
+  }
+
+  async #run(): Promise<void> {
+    this.#isBusy = true;
+    for (let failures = 0; this.#writes.length > 0;) {
+      const answered = [...this.#writes];
+      const newest = answered[answered.length - 1];
+      if (newest === undefined) break;
+      try {
+        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) continue;
+        this.#settle(answered, (write) => {
+          write.resolve();
+        });
+      } catch (error) {
+        failures += 1;
+        this.#settle(this.#failed(answered, error), (write) => {
+          write.reject(error instanceof OutcomeUnknownError ? this.#unavailable(error.hosts) : error);
+        });
+        if (this.#writes.length > 0) await this.#entry.session.pause(Math.min(25 * 2 ** failures, 1_000));
+      }
+    }
+    this.#isBusy = false;
+  }
+
+  /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
+  async #send(value: string, timeoutMs: number): Promise<boolean> {
+    const { key, queue, session, token } = this.#entry;
+    this.#isCertain = false;
+    const { succeeded, revision, ranges } = await this.#context.store.commit(
+      {
+        compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
+        then: [{ put: { key, value, leaseId: session.leaseId } }],
+        otherwise: [{ range: { key } }],
+        lane: queue.key,
+      },
+      { once: true, timeoutMs: Math.max(1, timeoutMs) },
+    );
+    this.#isCertain = true;
+    const found = ranges[0]?.[0];
+    if (!succeeded && found?.createRevision !== token) {
+      this.#onGone();
+      return false;
+    }
+    this.#modified = succeeded ? revision : (found?.modRevision ?? 0n);
+    if (!succeeded && found?.value !== value) return false;
+    this.#value = value;
+    return true;
+  }
+
+  // Without an answer a write goes on until its own time is up; a refusal is final for all that it stood for.
+  #failed(writes: readonly Write[], error: unknown): readonly Write[] {
+    if (!(error instanceof OutcomeUnknownError)) return writes;
+    const now = this.#context.clock.now();
+    return writes.filter(({ until }) => msUntil(until, now) <= 0);
+  }
+
+  #settle(writes: readonly Write[], settle: (write: Write) => void): void {
+    this.#writes = this.#writes.filter((write) => !writes.includes(write));
+    writes.forEach(settle);
+  }
+
+  #unavailable(hosts: readonly HostFailure[]): EtcdUnavailableError {
+    return new EtcdUnavailableError(this.#context.requestTimeoutMs, hosts);
+  }
+}

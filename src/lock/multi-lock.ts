@@ -1,0 +1,99 @@
+/** Several locks that are held together: all of them, or none. */
+import type { LockLostError } from '../errors.ts';
+import type { Lock, LockHandle } from './lock-handle.ts';
+
+/** Locks on several names, lost as soon as one of them is lost: then the others are given back, and count as lost too. */
+export interface MultiLock extends AsyncDisposable {
+  /** One for each distinct name, in the order in which the names were first given. */
+  readonly locks: readonly Lock[];
+  /** Aborts with LockLostError the moment one of them may be gone; never on release. */
+  readonly signal: AbortSignal;
+  /** Reads the clocks: true while all of them are certainly ours. */
+  readonly held: boolean;
+  /** Milliseconds until the first local deadline, 0 when one is lost or all are released. */
+  readonly remainingMs: number;
+  /**
+   * Reads the clocks, and throws where one of the locks is not certainly ours any more.
+   *
+   * @throws {LockLostError} one may be somebody else's
+   * @throws {LockReleasedError} they were released
+   * @example
+   * locks.throwIfLost()
+   */
+  throwIfLost(): void;
+  /**
+   * Gives all of them back in the same turn.
+   *
+   * @throws {EtcdAuthError} the role may not delete one: it ends with its lease
+   * @throws {EtcdRefusedError} etcd refused it: it ends with its lease
+   * @example
+   * await locks.release()
+   */
+  release(): Promise<void>;
+}
+
+export class MultiLockHandle implements MultiLock {
+  readonly locks: readonly Lock[];
+  readonly #locks: readonly LockHandle[];
+  #controller: AbortController | undefined;
+  #lost: LockLostError | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(locks: readonly LockHandle[]) {
+    this.#locks = [...locks];
+    this.locks = Object.freeze([...locks]);
+    for (const lock of locks) {
+      lock.onLost((error) => {
+        this.#lose(error);
+      });
+    }
+    Object.freeze(this);
+  }
+
+  #lose(error: LockLostError): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    for (const lock of this.#locks) lock.forfeit(error.reason);
+    this.#controller?.abort(error);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (!this.held && this.#lost !== undefined) this.#controller.abort(this.#lost);
+    }
+    return this.#controller.signal;
+  }
+
+  get held(): boolean {
+    return this.#isHeld();
+  }
+
+  #isHeld(): boolean {
+    return this.#locks.every(({ held }) => held);
+  }
+
+  get remainingMs(): number {
+    return Math.min(...this.#locks.map(({ remainingMs }) => remainingMs));
+  }
+
+  throwIfLost(): void {
+    if (this.#isHeld()) return;
+    if (this.#lost !== undefined) throw this.#lost;
+    for (const lock of this.#locks) lock.throwIfLost();
+  }
+
+  release(): Promise<void> {
+    return (this.#released ??= releaseAll(this.#locks));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+}
+
+/** Of several refusals the first is told, once all have been answered. */
+export async function releaseAll(locks: readonly Lock[]): Promise<void> {
+  const outcomes = await Promise.allSettled(locks.map((lock) => lock.release()));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}

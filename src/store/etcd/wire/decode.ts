@@ -1,0 +1,225 @@
+/**
+ * What etcd answers, from the bytes on the wire straight to the port's words.
+ *
+ * Fields that nothing here asks for are passed over, known or not. A field that is missing has the value 0, as the wire has it. The
+ * numbers are those of etcd's rpc.proto and kv.proto.
+ *
+ * @throws {MalformedMessageError} each of the functions here
+ */
+import type { Committed, KeyValue, WatchEvent } from '../../store.ts';
+import { MalformedMessageError, Reader } from './protobuf.ts';
+
+export interface Header {
+  readonly revision: bigint;
+  readonly raftTerm: bigint;
+}
+
+export interface RangeAnswer {
+  readonly header: Header;
+  readonly kvs: readonly KeyValue[];
+}
+
+export interface KeepAliveAnswer {
+  readonly header: Header;
+  readonly ttlSeconds: number;
+}
+
+export interface WatchAnswer {
+  readonly header: Header;
+  readonly watchId: number;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  readonly cancelReason: string;
+  readonly events: readonly WatchEvent[];
+}
+
+const noHeader: Header = { revision: 0n, raftTerm: 0n };
+const nothing: readonly never[] = [];
+const deleted = 1;
+
+export function committedIn(answer: Buffer): Committed {
+  const committed = readCommitted(new Reader(answer));
+  expectRevision(committed.revision);
+  return committed;
+}
+
+/** Of each transaction of a batch; the header of a nested answer is empty: the revision of all of them is that of the whole. */
+export function batchIn(answer: Buffer, size: number): Committed[] {
+  const reader = new Reader(answer);
+  const inner: Committed[] = [];
+  let { revision } = noHeader;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) ({ revision } = readHeader(reader.message()));
+    else if (field === 3) inner.push(readNested(reader.message()));
+    else reader.skip();
+  }
+  expectRevision(revision);
+  if (inner.length !== size) throw new MalformedMessageError(`it has ${inner.length} parts instead of ${size}`);
+  return inner.map(({ succeeded, ranges }) => ({ succeeded, revision, ranges }));
+}
+
+export function rangeIn(answer: Buffer): RangeAnswer {
+  const reader = new Reader(answer);
+  const kvs: KeyValue[] = [];
+  let header = noHeader;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) header = readHeader(reader.message());
+    else if (field === 2) kvs.push(readKeyValue(reader.message()));
+    else reader.skip();
+  }
+  return { header, kvs };
+}
+
+export function grantedIn(answer: Buffer): number {
+  const reader = new Reader(answer);
+  let ttlSeconds = 0;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 3) ttlSeconds = Number(reader.int64());
+    else reader.skip();
+  }
+  return ttlSeconds;
+}
+
+export function tokenIn(answer: Buffer): string {
+  const reader = new Reader(answer);
+  let token = '';
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 2) token = reader.string();
+    else reader.skip();
+  }
+  return token;
+}
+
+export function leaseKeysIn(answer: Buffer): Set<string> {
+  const reader = new Reader(answer);
+  const keys = new Set<string>();
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 5) keys.add(reader.string());
+    else reader.skip();
+  }
+  return keys;
+}
+
+export function keepAliveIn(answer: Buffer): KeepAliveAnswer {
+  const reader = new Reader(answer);
+  let header = noHeader;
+  let ttlSeconds = 0;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) header = readHeader(reader.message());
+    else if (field === 3) ttlSeconds = Number(reader.int64());
+    else reader.skip();
+  }
+  return { header, ttlSeconds };
+}
+
+export function watchIn(answer: Buffer): WatchAnswer {
+  const reader = new Reader(answer);
+  const events: WatchEvent[] = [];
+  let header = noHeader;
+  let watchId = 0;
+  let created = false;
+  let canceled = false;
+  let cancelReason = '';
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) header = readHeader(reader.message());
+    else if (field === 2) watchId = Number(reader.int64());
+    else if (field === 3) created = reader.flag();
+    else if (field === 4) canceled = reader.flag();
+    else if (field === 6) cancelReason = reader.string();
+    else if (field === 11) events.push(readEvent(reader.message()));
+    else reader.skip();
+  }
+  return { header, watchId, created, canceled, cancelReason, events };
+}
+
+/** Every answer has one: tokens come from it. */
+function expectRevision(revision: bigint): void {
+  if (revision <= 0n) throw new MalformedMessageError('it has no revision');
+}
+
+function readCommitted(reader: Reader): Committed {
+  let { revision } = noHeader;
+  let succeeded = false;
+  let ranges: (readonly KeyValue[])[] | undefined;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) {
+      ({ revision } = readHeader(reader.message()));
+    } else if (field === 2) {
+      succeeded = reader.flag();
+    } else if (field === 3) {
+      const range = readRange(reader.message());
+      if (range !== undefined) (ranges ??= []).push(range);
+    } else {
+      reader.skip();
+    }
+  }
+  return { succeeded, revision, ranges: ranges ?? nothing };
+}
+
+/** What the range of an operation found; undefined of any other operation. */
+function readRange(operation: Reader): readonly KeyValue[] | undefined {
+  let kvs: readonly KeyValue[] | undefined;
+  for (let field = operation.next(); field !== 0; field = operation.next()) {
+    if (field === 1) kvs = readKeyValues(operation.message());
+    else operation.skip();
+  }
+  return kvs;
+}
+
+function readKeyValues(reader: Reader): readonly KeyValue[] {
+  let kvs: KeyValue[] | undefined;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 2) (kvs ??= []).push(readKeyValue(reader.message()));
+    else reader.skip();
+  }
+  return kvs ?? nothing;
+}
+
+function readNested(operation: Reader): Committed {
+  let committed: Committed | undefined;
+  for (let field = operation.next(); field !== 0; field = operation.next()) {
+    if (field === 4) committed = readCommitted(operation.message());
+    else operation.skip();
+  }
+  if (committed === undefined) throw new MalformedMessageError('a part of it is no transaction');
+  return committed;
+}
+
+function readHeader(reader: Reader): Header {
+  let { revision, raftTerm } = noHeader;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 3) revision = reader.int64();
+    else if (field === 4) raftTerm = reader.int64();
+    else reader.skip();
+  }
+  return { revision, raftTerm };
+}
+
+function readKeyValue(reader: Reader): KeyValue {
+  let key = '';
+  let value = '';
+  let createRevision = 0n;
+  let modRevision = 0n;
+  let lease = 0n;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) key = reader.string();
+    else if (field === 2) createRevision = reader.int64();
+    else if (field === 3) modRevision = reader.int64();
+    else if (field === 5) value = reader.string();
+    else if (field === 6) lease = reader.int64();
+    else reader.skip();
+  }
+  return { key, value, createRevision, modRevision, leaseId: lease.toString() };
+}
+
+function readEvent(reader: Reader): WatchEvent {
+  let type: WatchEvent['type'] = 'put';
+  let kv: KeyValue | undefined;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 1) type = reader.number() === deleted ? 'delete' : 'put';
+    else if (field === 2) kv = readKeyValue(reader.message());
+    else reader.skip();
+  }
+  if (kv === undefined) throw new MalformedMessageError('an event has no key');
+  return { type, kv };
+}
