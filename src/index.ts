@@ -1,9 +1,11 @@
 /** The public surface of `etcd-locker`. */
-export { createLocker, type Locker } from './locker/locker.ts';
-export type { Lock } from './lock/lock-handle.ts';
+export type { Locker } from './locker/locker.ts';
+export { createLocker } from './locker/create-locker.ts';
+export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
-export type { Credentials, ListOptions, LockerOptions, LockOptions, Logger, WatchOptions } from './options/options.ts';
-export type { Contender, LockDetails, LockState } from './states/state-watch.ts';
+export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/options.ts';
+export type { Logger } from './context.ts';
+export type { Contender, LockDetails, LockState } from './states/state.ts';
 export {
   EtcdAuthError,
   EtcdRefusedError,

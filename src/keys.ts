@@ -5,16 +5,8 @@
  * gate. The queue is the one of `etcdctl lock` and of Go's clientv3/concurrency; encoding the name keeps 'a' out of the way of
  * 'a/b', and keeps every name away from '@'.
  */
+import { exclusive, shared } from './kind.ts';
 import type { KeyValue, Range } from './store/store.ts';
-
-/** The word of the Web Locks standard for a kind: 'exclusive' where one entry may hold alone, 'shared' where several may together. */
-export type Mode = 'exclusive' | 'shared';
-
-/** An entry's kind is how many of its kind may hold together: 1 is exclusive, infinitely many shared, what lies between a semaphore. */
-export const exclusive = 1;
-export const shared = Infinity;
-
-export const modeOf = (slots: number): Mode => (slots === exclusive ? 'exclusive' : 'shared');
 
 /** The range that holds a name's whole queue. */
 export interface QueueRange {

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { complain, type Ending, exitStatus } from './failures.ts';
+import { printError, type Ending, exitStatus } from './failures.ts';
 import { hasTerminal, isInForeground } from './terminal.ts';
 
 /** How often to look whether the last of a group has ended, which nobody is told. */
@@ -31,7 +31,7 @@ export class Child {
     this.ended = new Promise((resolve) => {
       child.on('error', (error: NodeJS.ErrnoException) => {
         if (child.pid === undefined) resolve(notStarted(file, error));
-        else complain(`cannot signal the command: ${error.message}`); // as one that has become another user
+        else printError(`cannot signal the command: ${error.message}`); // as one that has become another user
       });
       child.once('exit', (code, signal) => {
         resolve(signal === null ? { status: code ?? exitStatus.software } : { signal });
@@ -71,7 +71,7 @@ export class Child {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'ESRCH') return false;
-      if (signal !== 0) complain(`cannot signal the command: ${message}`);
+      if (signal !== 0) printError(`cannot signal the command: ${message}`);
       return true;
     }
   }
@@ -80,6 +80,6 @@ export class Child {
 /** As shells have it: 127 where there is none, 126 where there is something that cannot be run. */
 function notStarted(file: string, { code, message }: NodeJS.ErrnoException): Ending {
   const isMissing = code === 'ENOENT';
-  complain(`cannot run ${JSON.stringify(file)}: ${isMissing ? 'no such command' : message}`);
+  printError(`cannot run ${JSON.stringify(file)}: ${isMissing ? 'no such command' : message}`);
   return { status: isMissing ? exitStatus.notFound : exitStatus.cannotRun };
 }

@@ -19,7 +19,7 @@ export const exitStatus = {
 export type Ending = { readonly status: number } | { readonly signal: NodeJS.Signals };
 
 /** Writes one line to stderr, whatever is in the message. */
-export function complain(message: string): void {
+export function printError(message: string): void {
   process.stderr.write(`etcd-locker: ${printable(message.replaceAll(/\s*\n\s*/g, ' '))}\n`);
 }
 
@@ -27,7 +27,7 @@ export function endingOf(error: unknown): Ending {
   // As a program that does not know of SIGPIPE ends by it.
   if (error instanceof OutputError && error.code === 'EPIPE') return { signal: 'SIGPIPE' };
   const [status, message] = told(error);
-  complain(message);
+  printError(message);
   return { status };
 }
 

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { type Command, parseCommand } from './arguments.ts';
 import { type Ending, endingOf } from './failures.ts';
 import { helpText } from './help.ts';
-import { catchMistakes } from './uncaught-errors.ts';
+import { catchUncaughtErrors } from './uncaught-errors.ts';
 import { outliveReaders, write } from './output.ts';
 import { run } from './run.ts';
 import { show } from './show.ts';
@@ -37,7 +37,7 @@ async function main(): Promise<Ending> {
 }
 
 outliveReaders();
-catchMistakes();
+catchUncaughtErrors();
 // They are for those who write programs; a certificate for an address, checked by grpc-js, causes one.
 process.noDeprecation = true;
 finish(await main());

@@ -2,8 +2,8 @@
 import { createLocker, type Lock, type Locker } from 'etcd-locker';
 import type { RunCommand } from './arguments.ts';
 import { Child } from './child.ts';
-import { complain, type Ending, endingOf, exitStatus } from './failures.ts';
-import { handleMistakes } from './uncaught-errors.ts';
+import { printError, type Ending, endingOf, exitStatus } from './failures.ts';
+import { onUncaughtError } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
 /** @throws {LockerError} the lock could not be asked for or was not to be had in time */
@@ -14,7 +14,7 @@ export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<
     const lock = await acquire(locker, command, interruption.signal);
     if (interruption.ending !== undefined) return interruption.ending;
     if (lock === null) {
-      complain(`lock ${JSON.stringify(command.name)} is taken`);
+      printError(`lock ${JSON.stringify(command.name)} is taken`);
       return { status: exitStatus.tempFail };
     }
     return await runUnder(lock, command, interruption.inbox, env);
@@ -45,10 +45,10 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
   let stopped: Promise<void> | undefined;
   const unwatch = onLoss(lock, (reason) => {
     stopped ??= child.stop(graceMs); // before the telling: a terminal that is held up by ^S takes its time
-    complain(`${reason.message}; stopping the command`);
+    printError(`${reason.message}; stopping the command`);
   });
   let mistake: Ending | undefined;
-  const unhandle = handleMistakes((error) => {
+  const unhandle = onUncaughtError((error) => {
     stopped ??= child.stop(graceMs);
     mistake ??= endingOf(error);
   });
@@ -61,7 +61,7 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
   if (mistake !== undefined) return mistake;
   if (!isLost) return ending;
   // Whatever the command itself says of it: another may have held the lock while it was at work.
-  complain(`the command ${wordsFor(ending)} after the lock was lost`);
+  printError(`the command ${wordsFor(ending)} after the lock was lost`);
   return { status: exitStatus.tempFail };
 }
 

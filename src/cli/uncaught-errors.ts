@@ -8,14 +8,14 @@ const endAtOnce = (error: unknown): void => {
 let handle = endAtOnce;
 
 /** Rejections that nobody handles come here as well. */
-export function catchMistakes(): void {
+export function catchUncaughtErrors(): void {
   process.on('uncaughtException', (error) => {
     handle(error);
   });
 }
 
 /** Until the answer is called `handler` sees to the end. */
-export function handleMistakes(handler: (error: unknown) => void): () => void {
+export function onUncaughtError(handler: (error: unknown) => void): () => void {
   handle = handler;
   return () => {
     handle = endAtOnce;

@@ -4,7 +4,8 @@
  * A kind is its number of slots, so lock (1), semaphore (n) and read/write lock (1 and infinitely many) are one mechanism, and different
  * kinds exclude each other. What comes later changes nothing for who was admitted.
  */
-import { byCreateRevision, exclusive, type QueueRange, slotsOf } from '../keys.ts';
+import { byCreateRevision, type QueueRange, slotsOf } from '../keys.ts';
+import { exclusive } from '../kind.ts';
 import type { KeyValue } from '../store/store.ts';
 
 /** What a waiter waits for: that `enough` of the entries `keys` are gone. */
@@ -14,7 +15,7 @@ export interface Obstacle {
 }
 
 /** What keeps an entry of that kind from holding, going by those before it; undefined where it is admitted. */
-export function obstacleOf(queue: QueueRange, slots: number, ahead: readonly KeyValue[]): Obstacle | undefined {
+export function findObstacle(queue: QueueRange, slots: number, ahead: readonly KeyValue[]): Obstacle | undefined {
   if (ahead.length === 0) return undefined;
   const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);
   if (lastOther !== undefined) return { keys: [lastOther.key], enough: 1 };
@@ -25,7 +26,7 @@ export function obstacleOf(queue: QueueRange, slots: number, ahead: readonly Key
 const later = (a: KeyValue | undefined, b: KeyValue): KeyValue => (a !== undefined && a.createRevision > b.createRevision ? a : b);
 
 /** The whole queue in its order, as those who hold and those who wait. */
-export function inTurns(queue: QueueRange, entries: Iterable<KeyValue>): { readonly holders: KeyValue[]; readonly waiters: KeyValue[] } {
+export function splitQueue(queue: QueueRange, entries: Iterable<KeyValue>): { readonly holders: KeyValue[]; readonly waiters: KeyValue[] } {
   const ordered = [...entries].sort(byCreateRevision);
   const slots = ordered[0] === undefined ? exclusive : slotsOf(queue, ordered[0].key);
   const firstOther = ordered.findIndex(({ key }) => slotsOf(queue, key) !== slots);

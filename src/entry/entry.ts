@@ -11,10 +11,11 @@ import type { LossReason } from '../errors.ts';
 import { entryKey, type QueueRange } from '../keys.ts';
 import type { ResolvedLockOptions as Asked } from '../options/options.ts';
 import { persist } from './persist.ts';
-import type { Context, Member, Session } from '../session/session.ts';
+import type { Member, Session } from '../session/session.ts';
+import type { Context } from '../context.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
-import { type Creation, type CreationOutcome, creationOf, deletionOf, lookOf, readingOf } from './transactions.ts';
-import { Turn } from './predecessors.ts';
+import { type Creation, type CreationOutcome, buildCreation, buildDeletion, buildLook, buildEntryRead } from './transactions.ts';
+import { Predecessors } from './predecessors.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
@@ -37,8 +38,8 @@ export class Entry implements Member {
   #modified = 0n;
   #writer: ValueWriter | undefined;
   /** None once it is held: there is nothing more to wait for. */
-  #turn: Turn | undefined;
-  #left: Deferred<void> | undefined;
+  #predecessors: Predecessors | undefined;
+  #released: Deferred<void> | undefined;
   #state: State = { kind: 'new' };
   #token = 0n;
 
@@ -52,7 +53,7 @@ export class Entry implements Member {
     this.key = entryKey(queue, session.leaseId, this.#number, slots);
     this.#onChange = onChange;
     this.#value = value;
-    this.#turn = new Turn(context, queue, slots, session, onChange);
+    this.#predecessors = new Predecessors(context, queue, slots, session, onChange);
     session.members.add(this);
   }
 
@@ -70,7 +71,7 @@ export class Entry implements Member {
   }
 
   /** Whether its value is certainly this one. */
-  bears(value: string): boolean {
+  hasValue(value: string): boolean {
     return this.#writer?.isCertain !== false && this.value === value;
   }
 
@@ -84,11 +85,11 @@ export class Entry implements Member {
 
   /** Whether the last look found it admitted and nothing has happened since that calls for another. */
   get isAdmitted(): boolean {
-    return this.#state.kind === 'queued' && this.#turn?.isAdmitted === true;
+    return this.#state.kind === 'queued' && this.#predecessors?.isAdmitted === true;
   }
 
   get needsLook(): boolean {
-    return this.#turn?.needsLook === true;
+    return this.#predecessors?.needsLook === true;
   }
 
   /**
@@ -99,9 +100,9 @@ export class Entry implements Member {
     const { gate } = this.session;
     let answer;
     try {
-      answer = await this.#context.store.commit(creationOf(this, this.session, this.value, creation), { once: true, timeoutMs });
+      answer = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
     } catch (error) {
-      if (error instanceof OutcomeUnknownError) this.unanswered(gate);
+      if (error instanceof OutcomeUnknownError) this.markUnsettled(gate);
       throw error;
     }
     if (answer.succeeded) {
@@ -119,11 +120,11 @@ export class Entry implements Member {
   /** Its key was created at `revision`, when `ahead` were before it. */
   created(revision: bigint, ahead: readonly KeyValue[]): void {
     this.#enqueued({ createRevision: revision, modRevision: revision });
-    this.#turn?.looked(revision, ahead);
+    this.#predecessors?.looked(revision, ahead);
   }
 
   /** A write that compared `gate` may create its key, now or later. */
-  unanswered(gate: bigint): void {
+  markUnsettled(gate: bigint): void {
     if (this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
   }
 
@@ -145,17 +146,17 @@ export class Entry implements Member {
 
   /** Reads who is before it; counts it lost where it is not there any more. */
   async look(): Promise<void> {
-    this.#turn?.startLook();
-    const { revision, ranges } = await this.#context.store.commit(lookOf(this, this.#token));
+    this.#predecessors?.startLook();
+    const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[own] = [], ahead = []] = ranges;
-    if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);
+    if (own?.createRevision === this.#token) this.#predecessors?.looked(revision, ahead);
     else this.lose('deleted');
   }
 
   /** What is known of the queue does not count any more: `isAdmitted` is false until the next look. */
   forgetLook(): void {
-    this.#turn?.forget();
+    this.#predecessors?.forget();
   }
 
   #enqueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
@@ -166,18 +167,18 @@ export class Entry implements Member {
   }
 
   /** All of its queue that was created before `token` was deleted then: what was seen of the time before does not count. */
-  robbed(token: bigint): void {
+  loseStolen(token: bigint): void {
     if (this.isHeld && this.#token < token) this.lose('deleted');
-    else this.#turn?.changed(token);
+    else this.#predecessors?.changed(token);
   }
 
   /** Watches for the turn to come; `onChange` is called when it is time for another look. */
-  awaitTurn(): void {
-    this.#turn?.watch();
+  watchPredecessors(): void {
+    this.#predecessors?.watch();
   }
 
   tick(now: Instant): void {
-    if (this.#state.kind === 'queued') this.#turn?.tick(now);
+    if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
   }
 
   setValue(value: string): Promise<void> {
@@ -190,8 +191,8 @@ export class Entry implements Member {
 
   /** Makes it somebody's lock; `onLost` is called at most once, and never after `leave`. */
   hold(onLost: (reason: LossReason) => void): void {
-    this.#turn?.stop();
-    this.#turn = undefined;
+    this.#predecessors?.stop();
+    this.#predecessors = undefined;
     this.#onChange = () => undefined;
     // In the very turn in which it was won the clocks may jump, and another lock of its lease be read first.
     if (this.kind === 'gone') onLost(this.session.checkDeadline() ?? 'deleted');
@@ -210,35 +211,35 @@ export class Entry implements Member {
   }
 
   async #read(timeoutMs: number): Promise<KeyValue | undefined> {
-    const { ranges } = await this.#context.store.commit(readingOf(this), { timeoutMs });
+    const { ranges } = await this.#context.store.commit(buildEntryRead(this), { timeoutMs });
     return ranges[0]?.[0];
   }
 
   /** The promise of `leave` and `replaced`: settled when etcd has confirmed or the session has ended. */
-  get left(): Promise<void> {
-    if (this.#left === undefined) {
-      this.#left = deferred();
-      this.#left.promise.catch(() => undefined);
-      if (this.kind === 'gone') this.#left.resolve();
+  get released(): Promise<void> {
+    if (this.#released === undefined) {
+      this.#released = deferred();
+      this.#released.promise.catch(() => undefined);
+      if (this.kind === 'gone') this.#released.resolve();
     }
-    return this.#left.promise;
+    return this.#released.promise;
   }
 
   /** Counts it as not held any more; `leave` or `replaced` has to follow. */
-  giveUp(): void {
-    this.#turn?.stop();
+  markReleased(): void {
+    this.#predecessors?.stop();
     this.#writer?.stop();
     if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'leaving' };
   }
 
   /** Another entry's creation has deleted it. */
-  replaced(): void {
+  confirmRelease(): void {
     this.#finish();
   }
 
   /** Deletes it, again and again until etcd has confirmed or the session has ended; `left` rejects where etcd refuses. */
-  leave(): void {
-    this.giveUp();
+  release(): void {
+    this.markReleased();
     void this.#delete();
   }
 
@@ -247,12 +248,12 @@ export class Entry implements Member {
       await persist(
         this.session,
         () => this.kind === 'leaving',
-        () => this.#context.store.commit(deletionOf(this, this.#token)),
+        () => this.#context.store.commit(buildDeletion(this, this.#token)),
       );
       this.#finish();
     } catch (error) {
       // The place stays taken: only the end of the lease frees the entry now.
-      this.#left?.reject(error);
+      this.#released?.reject(error);
     }
   }
 
@@ -264,7 +265,7 @@ export class Entry implements Member {
   }
 
   async #abandon(): Promise<void> {
-    this.#turn?.stop();
+    this.#predecessors?.stop();
     await persist(
       this.session,
       () => this.kind === 'unsettled',
@@ -272,8 +273,8 @@ export class Entry implements Member {
     );
     if (this.kind === 'new') this.#finish();
     if (this.kind !== 'queued') return;
-    this.leave();
-    await this.left;
+    this.release();
+    await this.released;
   }
 
   sessionSealed(): void {
@@ -290,11 +291,11 @@ export class Entry implements Member {
   #finish(): void {
     if (this.#state.kind === 'gone') return;
     this.#state = { kind: 'gone' };
-    this.#turn?.stop();
+    this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
-    this.session.numbers.giveBack(this.queue.key, this.#number);
-    this.session.leave();
-    this.#left?.resolve();
+    this.session.numbers.free(this.queue.key, this.#number);
+    this.session.unreserve();
+    this.#released?.resolve();
   }
 }

@@ -16,7 +16,7 @@ export async function persist(session: Session, isWanted: () => boolean, attempt
       return;
     } catch (error) {
       if (error instanceof EtcdUnavailableError) continue;
-      session.sealRefused();
+      session.sealAfterRefusal();
       throw error;
     }
   }

@@ -5,13 +5,14 @@
  * them were deleted, or where the watch came to stand only after its look. A start revision in the past would make etcd deliver in
  * steps of 100 ms.
  */
-import { type Obstacle, obstacleOf } from './admission.ts';
+import { type Obstacle, findObstacle } from './admission.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import { isExact, type QueueRange } from '../keys.ts';
-import type { Context, Session } from '../session/session.ts';
+import type { Session } from '../session/session.ts';
+import type { Context } from '../context.ts';
 import type { KeyValue, WatchEvent, WatchRequest } from '../store/store.ts';
 
-export class Turn {
+export class Predecessors {
   readonly #context: Context;
   readonly #queue: QueueRange;
   readonly #slots: number;
@@ -60,7 +61,7 @@ export class Turn {
     this.#isDue = false;
     // Not by the revisions alone: they go back where etcd was restored from a snapshot.
     if (this.#changedAt === this.#changedBeforeLook) this.#changedAt = 0n;
-    this.#obstacle = obstacleOf(this.#queue, this.#slots, ahead);
+    this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);
     this.#isAdmitted = this.#obstacle === undefined;
     this.#remaining = this.#obstacle === undefined ? undefined : new Set(this.#obstacle.keys);
     this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);

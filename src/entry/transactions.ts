@@ -1,5 +1,6 @@
 /** The transactions on single entries, as they go over the wire: what each compares, does and reads. */
-import { aheadOf, exclusive, type QueueRange } from '../keys.ts';
+import { aheadOf, type QueueRange } from '../keys.ts';
+import { exclusive } from '../kind.ts';
 import type { Compare, Operation, Transaction } from '../store/store.ts';
 
 /** What a write that creates an entry compares and does besides. */
@@ -11,7 +12,7 @@ export interface Creation {
 /** What became of one sending of it: where the gate had moved, it may be sent again. */
 export type CreationOutcome = 'created' | 'gate-moved' | 'not-created';
 
-interface Place {
+interface EntryRef {
   readonly queue: QueueRange;
   readonly key: string;
   readonly slots: number;
@@ -26,13 +27,18 @@ interface Fence {
 const isAt = (key: string, target: 'create' | 'mod', revision: bigint): Compare => ({ key, target, op: '=', revision });
 
 // The other kinds read all keys of a queue, too much to be put together with others.
-const laneOf = ({ queue, slots }: Place): Pick<Transaction, 'lane'> => (slots === exclusive ? { lane: queue.key } : {});
+const laneOf = ({ queue, slots }: EntryRef): Pick<Transaction, 'lane'> => (slots === exclusive ? { lane: queue.key } : {});
 
 /**
  * Answered with those of the queue that were there just before, as far as the entry's kind has to know. Where a compare fails, with the
  * entry and the gate.
  */
-export function creationOf(place: Place, { leaseId, gateKey, gate }: Fence, value: string, { compare, first = [] }: Creation): Transaction {
+export function buildCreation(
+  place: EntryRef,
+  { leaseId, gateKey, gate }: Fence,
+  value: string,
+  { compare, first = [] }: Creation,
+): Transaction {
   const { queue, key, slots } = place;
   return {
     compare: [...compare, isAt(gateKey, 'mod', gate)],
@@ -43,8 +49,8 @@ export function creationOf(place: Place, { leaseId, gateKey, gate }: Fence, valu
 }
 
 /** Creates all the entries or none; answered with the gate where a compare fails. */
-export function creationOfAll(
-  places: readonly Place[],
+export function buildCreationOfAll(
+  places: readonly EntryRef[],
   { leaseId, gateKey, gate }: Fence,
   value: string,
   { compare, first = [] }: Creation,
@@ -59,13 +65,13 @@ export function creationOfAll(
 }
 
 /** Deletes all of the entry's queue but its own key, which etcd does not let one transaction delete and put. */
-export const clearingOf = ({ queue, key }: Place): Operation[] => [
+export const buildClearing = ({ queue, key }: EntryRef): Operation[] => [
   { delete: { key: queue.key, rangeEnd: key } },
   { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
 ];
 
 /** Answered with the entry itself, and those that were created before it, as far as its kind has to know. */
-export const lookOf = (place: Place, token: bigint): Transaction => ({
+export const buildLook = (place: EntryRef, token: bigint): Transaction => ({
   compare: [],
   then: [{ range: { key: place.key } }, { range: aheadOf(place.queue, place.slots, token) }],
   otherwise: [],
@@ -73,13 +79,13 @@ export const lookOf = (place: Place, token: bigint): Transaction => ({
 });
 
 /** Answered with those that are in each queue, as far as an entry of that kind has to know. */
-export const queuesOf = (places: readonly Place[]): Transaction => ({
+export const buildQueuesRead = (places: readonly EntryRef[]): Transaction => ({
   compare: [],
   then: places.map(({ queue, slots }) => ({ range: aheadOf(queue, slots) })),
   otherwise: [],
 });
 
-export const readingOf = (place: Place): Transaction => ({
+export const buildEntryRead = (place: EntryRef): Transaction => ({
   compare: [],
   then: [{ range: { key: place.key } }],
   otherwise: [],
@@ -87,7 +93,7 @@ export const readingOf = (place: Place): Transaction => ({
 });
 
 /** Deletes the entry that was created at `token`, and never another. */
-export const deletionOf = (place: Place, token: bigint): Transaction => ({
+export const buildDeletion = (place: EntryRef, token: bigint): Transaction => ({
   compare: [isAt(place.key, 'create', token)],
   then: [{ delete: { key: place.key } }],
   otherwise: [],
@@ -97,10 +103,10 @@ export const deletionOf = (place: Place, token: bigint): Transaction => ({
 });
 
 /** The creation of an entry that takes the place of another one, which was created at `token`. */
-export const successionOf = ({ key, token }: Pick<Place, 'key'> & { readonly token: bigint }): Creation => ({
+export const handOverFrom = ({ key, token }: Pick<EntryRef, 'key'> & { readonly token: bigint }): Creation => ({
   compare: [isAt(key, 'create', token)],
   first: [{ delete: { key } }],
 });
 
 /** The creation of an entry whose key is new. */
-export const enqueueOf = ({ key }: Pick<Place, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });
+export const plainCreation = ({ key }: Pick<EntryRef, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });

@@ -8,7 +8,8 @@ import { addMs, type Instant, msUntil } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
-import type { Context, Session } from '../session/session.ts';
+import type { Session } from '../session/session.ts';
+import type { Context } from '../context.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
 
 interface Write {

@@ -1,6 +1,7 @@
 /** Several locks that are held together: all of them, or none. */
 import type { LockLostError } from '../errors.ts';
-import type { Lock, LockHandle } from './lock-handle.ts';
+import type { LockHandle } from './lock-handle.ts';
+import type { Lock } from './lock.ts';
 
 /** Locks on several names, lost as soon as one of them is lost: then the others are given back, and count as lost too. */
 export interface MultiLock extends AsyncDisposable {
@@ -53,7 +54,7 @@ export class MultiLockHandle implements MultiLock {
   #lose(error: LockLostError): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
-    for (const lock of this.#locks) lock.forfeit(error.reason);
+    for (const lock of this.#locks) lock.giveUpAs(error.reason);
     this.#controller?.abort(error);
   }
 

@@ -1,19 +1,19 @@
 /** What other entries of this package may do with a locker beyond its public surface: names of any form, stealing, who waits here. */
-import type { Lines } from '../queue/local-queues.ts';
+import type { LocalQueues } from '../queue/local-queues.ts';
 import type { Locker } from './locker.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import type { Shared } from '../queue/acquisition.ts';
+import type { LockerContext } from '../session/locker-context.ts';
 
 export interface Internals {
   /** Who this locker is: what the gates of its sessions begin with. */
   readonly clientId: string;
-  readonly shared: Shared;
-  readonly lines: Lines;
+  readonly context: LockerContext;
+  readonly queues: LocalQueues;
   /**
    * What is asked for, on the locker's own terms.
    * @throws {LockerClosedError} the locker was closed
    */
-  ask(options?: Pick<ResolvedLockOptions, 'slots' | 'signal'>): ResolvedLockOptions;
+  resolve(options?: Pick<ResolvedLockOptions, 'slots' | 'signal'>): ResolvedLockOptions;
 }
 
 // Registered, as the locker and who asks may come from two copies of this package.

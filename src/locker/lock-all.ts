@@ -3,17 +3,22 @@
  */
 import { onAbort } from '../abort.ts';
 import { queuePath } from '../keys.ts';
-import type { Lines } from '../queue/local-queues.ts';
+import type { LocalQueues } from '../queue/local-queues.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { type MultiLock, MultiLockHandle, releaseAll } from '../lock/multi-lock.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import type { Shared } from '../queue/acquisition.ts';
+import type { LockerContext } from '../session/locker-context.ts';
 
 /**
  * @throws {LockLostError} one was lost while it waited for the rest
  * @throws {LockTimeoutError} the time for all of them is up
  */
-export async function lockAll(shared: Shared, lines: Lines, names: readonly string[], asked: ResolvedLockOptions): Promise<MultiLock> {
+export async function lockAll(
+  shared: LockerContext,
+  lines: LocalQueues,
+  names: readonly string[],
+  asked: ResolvedLockOptions,
+): Promise<MultiLock> {
   const { clock, sessions, logger } = shared;
   const { timeoutMs, maxHoldMs, lease } = asked;
   // By the monotonic clock alone, as the timer of one name goes: a wall clock that is set forward takes nobody's time.

@@ -6,10 +6,10 @@ import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { gateValueOf } from '../keys.ts';
-import { Lines } from '../queue/local-queues.ts';
+import { LocalQueues } from '../queue/local-queues.ts';
 import { listStates } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
-import type { Lock } from '../lock/lock-handle.ts';
+import type { Lock } from '../lock/lock.ts';
 import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import {
@@ -24,16 +24,17 @@ import {
   resolveWatchOptions,
   type WatchOptions,
 } from '../options/options.ts';
-import type { Shared } from '../queue/acquisition.ts';
-import type { Context } from '../session/session.ts';
-import { Sessions } from '../session/session-pool.ts';
+import type { LockerContext } from '../session/locker-context.ts';
+import type { Context } from '../context.ts';
+import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
-import { inspectName, type LockDetails, type LockState, StateWatch } from '../states/state-watch.ts';
+import { StateWatch } from '../states/state-watch.ts';
+import { inspectName, type LockDetails, type LockState } from '../states/state.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
-  readonly #shared: Shared;
-  readonly #lines: Lines;
+  readonly #context: LockerContext;
+  readonly #queues: LocalQueues;
   readonly #clientId = randomUUID();
   readonly #watches = new Set<StateWatch>();
   #closed: Promise<void> | undefined;
@@ -43,10 +44,10 @@ export class LockService implements Locker {
     const { prefix, requestTimeoutMs, logger, value } = options;
     const store = options.store ?? etcdStore(options);
     const clock = store.clock ?? systemClock;
-    const context: Context = { store, clock, logger, prefix, requestTimeoutMs, value: gateValueOf(this.#clientId, value) };
+    const context: Context = { store, clock, logger, prefix, requestTimeoutMs, gateValue: gateValueOf(this.#clientId, value) };
     const heartbeat = new Heartbeat(context);
-    this.#shared = { ...context, heartbeat, sessions: new Sessions(context, heartbeat) };
-    this.#lines = new Lines(this.#shared);
+    this.#context = { ...context, heartbeat, sessions: new SessionPool(context, heartbeat) };
+    this.#queues = new LocalQueues(this.#context);
   }
 
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
@@ -58,20 +59,20 @@ export class LockService implements Locker {
     checkName(name);
     const asked = this.#check(options);
     if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(this.#wait(name, asked));
-    const locks = await this.#lines.tryLock([name], asked);
+    const locks = await this.#queues.tryLock([name], asked);
     return locks?.[0] ?? null;
   };
 
   readonly lockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock> => {
     const distinct = checkNames(names, 'lock all');
-    return lockAll(this.#shared, this.#lines, distinct, this.#check(options));
+    return lockAll(this.#context, this.#queues, distinct, this.#check(options));
   };
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const asked = this.#check(options);
-    if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(lockAll(this.#shared, this.#lines, distinct, asked));
-    const locks = await this.#lines.tryLock(distinct, asked).catch((error: unknown) => {
+    if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, asked));
+    const locks = await this.#queues.tryLock(distinct, asked).catch((error: unknown) => {
       if (!isTooMany(error)) throw error;
       throw new EtcdRefusedError(
         `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
@@ -102,9 +103,9 @@ export class LockService implements Locker {
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
     this.#throwIfClosed();
-    const letGo = this.#shared.clock.hold();
+    const letGo = this.#context.clock.hold();
     try {
-      return await inspectName(this.#shared, name);
+      return await inspectName(this.#context, name);
     } finally {
       letGo();
     }
@@ -113,7 +114,7 @@ export class LockService implements Locker {
   readonly list = (options?: ListOptions): AsyncIterableIterator<LockState> => {
     const { startsWith } = resolveListOptions(options);
     this.#throwIfClosed();
-    return listStates(this.#shared, startsWith, () => {
+    return listStates(this.#context, startsWith, () => {
       this.#throwIfClosed();
     });
   };
@@ -122,7 +123,7 @@ export class LockService implements Locker {
     checkName(name);
     const { signal } = resolveWatchOptions(options);
     this.#throwIfClosed();
-    const watch = new StateWatch(this.#shared, name, signal);
+    const watch = new StateWatch(this.#context, name, signal);
     this.#watches.add(watch);
     watch.onEnd(() => this.#watches.delete(watch));
     return watch;
@@ -145,17 +146,17 @@ export class LockService implements Locker {
   get [internals](): Internals {
     return {
       clientId: this.#clientId,
-      shared: this.#shared,
-      lines: this.#lines,
-      ask: (options) => ({ ...this.#check(undefined), ...options }),
+      context: this.#context,
+      queues: this.#queues,
+      resolve: (options) => ({ ...this.#check(undefined), ...options }),
     };
   }
 
   async #wait(name: string, asked: ResolvedLockOptions): Promise<Lock> {
-    const locking = this.#lines.lock(name, asked);
+    const locking = this.#queues.lock(name, asked);
     if (asked.lease === undefined) return locking;
     const lock = await locking;
-    this.#shared.sessions.endRenewal(asked.lease);
+    this.#context.sessions.endRenewal(asked.lease);
     return lock;
   }
 
@@ -171,8 +172,8 @@ export class LockService implements Locker {
   }
 
   async #close(): Promise<void> {
-    const { clock, sessions, store } = this.#shared;
-    this.#lines.close(new LockerClosedError());
+    const { clock, sessions, store } = this.#context;
+    this.#queues.close(new LockerClosedError());
     for (const watch of [...this.#watches]) watch.end();
     const letGo = clock.hold();
     await new Promise<void>((resolve) => {

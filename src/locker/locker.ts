@@ -1,9 +1,8 @@
-/** `createLocker`, and what a locker can do. */
-import type { Lock } from '../lock/lock-handle.ts';
-import { LockService } from './lock-service.ts';
+/** The public interface of a locker. */
+import type { Lock } from '../lock/lock.ts';
 import type { MultiLock } from '../lock/multi-lock.ts';
-import { type ListOptions, type LockerOptions, type LockOptions, resolveLockerOptions, type WatchOptions } from '../options/options.ts';
-import type { LockDetails, LockState } from '../states/state-watch.ts';
+import type { ListOptions, LockOptions, WatchOptions } from '../options/options.ts';
+import type { LockDetails, LockState } from '../states/state.ts';
 
 /** Takes locks; every member works detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
@@ -95,15 +94,4 @@ export interface Locker extends AsyncDisposable {
    * await locker.close()
    */
   close(this: void): Promise<void>;
-}
-
-/**
- * A locker on an etcd cluster; it connects at the first use.
- *
- * @throws {InvalidOptionsError} an option is not what it must be; `issues` lists them all
- * @example
- * await using locker = createLocker({ hosts: ['10.0.0.1:2379', '10.0.0.2:2379', '10.0.0.3:2379'] })
- */
-export function createLocker(options?: LockerOptions): Locker {
-  return new LockService(resolveLockerOptions(options));
 }

@@ -1,8 +1,9 @@
 /** The options: what they mean, and their defaults. */
 import { hostname } from 'node:os';
+import type { Logger } from '../context.ts';
 import { InvalidOptionsError } from '../errors.ts';
 import { hostList, toUrl } from './host-url.ts';
-import { exclusive, type Mode, shared } from '../keys.ts';
+import { exclusive, type Mode, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { maxNameBytes, parse } from './schema.ts';
 import type { Store } from '../store/store.ts';
@@ -51,8 +52,6 @@ export interface Credentials {
   readonly privateKey?: Buffer | undefined;
   readonly certChain?: Buffer | undefined;
 }
-
-export type Logger = Pick<Console, 'debug' | 'info' | 'warn' | 'error'>;
 
 /** What `lock` and `tryLock` take. */
 export interface LockOptions {

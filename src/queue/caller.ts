@@ -8,11 +8,8 @@ import type { Clock, Instant } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 
-/** What a queue sees of a caller that it can make happy by a `T`. */
-export type Waiting<T> = Pick<Caller<T>, 'asked' | 'wasEnqueued' | 'joinedAt' | 'isWaiting' | 'onGiveUp' | 'resolve' | 'reject'>;
-
 export class Caller<T> {
-  readonly asked: ResolvedLockOptions;
+  readonly options: ResolvedLockOptions;
   /** Once true, only timeout, abort or close end the waiting. */
   wasEnqueued = false;
   readonly joinedAt: Instant;
@@ -20,12 +17,12 @@ export class Caller<T> {
   readonly #cleanUp: (() => void)[] = [];
   #isWaiting = true;
   /** Called once, when it gives up. */
-  #onGiveUp: () => void = () => undefined;
+  #onEnd: () => void = () => undefined;
 
   constructor(clock: Clock, asked: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
     const { timeoutMs, signal } = asked;
     this.joinedAt = clock.now();
-    this.asked = asked;
+    this.options = asked;
     this.#cleanUp.push(clock.hold());
     if (signal !== undefined) {
       const abort = (): void => {
@@ -50,8 +47,8 @@ export class Caller<T> {
     return this.#isWaiting;
   }
 
-  onGiveUp(callback: () => void): void {
-    this.#onGiveUp = callback;
+  onEnd(callback: () => void): void {
+    this.#onEnd = callback;
   }
 
   resolve(value: T): void {
@@ -66,7 +63,7 @@ export class Caller<T> {
     if (!this.#isWaiting) return false;
     this.#isWaiting = false;
     for (const cleanUp of this.#cleanUp.splice(0)) cleanUp();
-    if (givesUp) this.#onGiveUp();
+    if (givesUp) this.#onEnd();
     return true;
   }
 }

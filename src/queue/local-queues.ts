@@ -1,5 +1,5 @@
 /** The lines of callers of one locker, one for each name that somebody of this process wants or has. */
-import { NameQueue } from './local-queue.ts';
+import { LocalQueue } from './local-queue.ts';
 import { Caller } from './caller.ts';
 import { deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -7,17 +7,17 @@ import { LockTimeoutError } from '../errors.ts';
 import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import type { Shared } from './acquisition.ts';
+import type { LockerContext } from '../session/locker-context.ts';
 import { type Manners, tryAcquire } from './try-acquire.ts';
-import { readHolder } from '../states/state-watch.ts';
+import { readHolder } from '../states/state.ts';
 
-export class Lines {
-  readonly #shared: Shared;
-  readonly #queues = new Map<string, NameQueue>();
+export class LocalQueues {
+  readonly #context: LockerContext;
+  readonly #queues = new Map<string, LocalQueue>();
   readonly #tries = new Set<Caller<LockHandle[] | null>>();
 
-  constructor(shared: Shared) {
-    this.#shared = shared;
+  constructor(shared: LockerContext) {
+    this.#context = shared;
   }
 
   /**
@@ -29,7 +29,7 @@ export class Lines {
       throw new LockTimeoutError(name, totalMs ?? 0, await this.#holderOf(name));
     };
     if (asked.timeoutMs === 0) return (await this.tryLock([name], asked))?.[0] ?? onTimeout();
-    const caller = new Caller<LockHandle>(this.#shared.clock, asked, onTimeout);
+    const caller = new Caller<LockHandle>(this.#context.clock, asked, onTimeout);
     this.#queueOf(name).join(caller);
     return caller.promise;
   }
@@ -48,23 +48,23 @@ export class Lines {
   }
 
   #tryAs(manners: Manners, names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
-    const caller = new Caller<LockHandle[] | null>(this.#shared.clock, { ...asked, timeoutMs: undefined }, () => null);
+    const caller = new Caller<LockHandle[] | null>(this.#context.clock, { ...asked, timeoutMs: undefined }, () => null);
     void this.#try(manners, names, caller);
     return caller.promise;
   }
 
   async #try(manners: Manners, names: readonly string[], caller: Caller<LockHandle[] | null>): Promise<void> {
-    const { asked } = caller;
-    const queues = names.map((name) => queueRange(this.#shared.prefix, name));
+    const { options: asked } = caller;
+    const queues = names.map((name) => queueRange(this.#context.prefix, name));
     this.#tries.add(caller);
     try {
       const onWon = (entries: readonly Entry[]): void => {
         // In the order of the names.
-        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.robbed(token));
+        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.loseStolen(token));
         caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
-        if (asked.lease !== undefined) this.#shared.sessions.endRenewal(asked.lease);
+        if (asked.lease !== undefined) this.#context.sessions.endRenewal(asked.lease);
       };
-      const isWon = await tryAcquire(this.#shared, queues, caller, onWon, manners);
+      const isWon = await tryAcquire(this.#context, queues, caller, onWon, manners);
       if (!isWon) caller.resolve(null);
     } catch (error) {
       caller.reject(error);
@@ -74,27 +74,27 @@ export class Lines {
   }
 
   /** Resolves once all who have a place in that line, or in any, stand in etcd's queue or have come to nothing. */
-  async stood(name?: string): Promise<void> {
+  async whenEnqueued(name?: string): Promise<void> {
     const queues = name === undefined ? [...this.#queues.values()] : [this.#queues.get(name)];
-    await Promise.all(queues.map(async (queue) => queue?.stood()));
+    await Promise.all(queues.map(async (queue) => queue?.whenEnqueued()));
   }
 
   /** The entries of the locks that are held in this process. */
-  *holding(): Generator<Pick<Entry, 'key' | 'token'>> {
-    for (const queue of this.#queues.values()) yield* queue.holding;
+  *heldEntries(): Generator<Pick<Entry, 'key' | 'token'>> {
+    for (const queue of this.#queues.values()) yield* queue.heldEntries;
   }
 
   /** Who waits in this process, in the order of each name; without a key who has no entry yet. */
-  *waiting(): Generator<{ readonly name: string; readonly asked: ResolvedLockOptions; readonly key: string | undefined }> {
+  *waiters(): Generator<{ readonly name: string; readonly asked: ResolvedLockOptions; readonly key: string | undefined }> {
     for (const queue of this.#queues.values()) {
-      for (const { caller, key } of queue.standing) yield { name: queue.name, asked: caller.asked, key };
+      for (const { caller, key } of queue.waiters) yield { name: queue.name, asked: caller.options, key };
     }
   }
 
-  #queueOf(name: string): NameQueue {
+  #queueOf(name: string): LocalQueue {
     const found = this.#queues.get(name);
     if (found !== undefined) return found;
-    const queue = new NameQueue(this.#shared, name, () => {
+    const queue = new LocalQueue(this.#context, name, () => {
       if (this.#queues.get(name) === queue) this.#queues.delete(name);
     });
     this.#queues.set(name, queue);
@@ -103,13 +103,13 @@ export class Lines {
 
   // For a message only, so it must not make the caller wait for long, nor fail.
   async #holderOf(name: string): Promise<string | undefined> {
-    const { clock, requestTimeoutMs } = this.#shared;
+    const { clock, requestTimeoutMs } = this.#context;
     const letGo = clock.hold();
     const { promise, resolve } = deferred<string | undefined>();
     const cancel = clock.setTimer(Math.min(500, requestTimeoutMs), () => {
       resolve(undefined);
     });
-    readHolder(this.#shared, name).then(resolve, () => {
+    readHolder(this.#context, name).then(resolve, () => {
       resolve(undefined);
     });
     return promise.finally(() => {

@@ -4,18 +4,19 @@
  * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd. Where others of
  * the kind may hold too, the queue is read first, and the step is "nobody has come since". For several names it is all of them or none.
  */
-import { obstacleOf } from '../entry/admission.ts';
-import type { Waiting } from './caller.ts';
+import { findObstacle } from '../entry/admission.ts';
+import type { Caller } from './caller.ts';
 import { addMs, type Instant, msUntil, within } from '../clock.ts';
 import { Entry } from '../entry/entry.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
-import { exclusive, type QueueRange } from '../keys.ts';
-import type { Shared } from './acquisition.ts';
+import type { QueueRange } from '../keys.ts';
+import { exclusive } from '../kind.ts';
+import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
 import { type Compare, LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
-import { clearingOf, type Creation, creationOfAll, queuesOf } from '../entry/transactions.ts';
+import { buildClearing, type Creation, buildCreationOfAll, buildQueuesRead } from '../entry/transactions.ts';
 
-type Attempt = Pick<Waiting<never>, 'asked' | 'isWaiting'>;
+type Attempt = Pick<Caller<never>, 'options' | 'isWaiting'>;
 
 /** How often somebody may come between the reading of the queues and the creation, before the entries are enqueued as any other. */
 const maxConflicts = 3;
@@ -29,7 +30,7 @@ export type Manners = 'polite' | 'steal';
  * @throws {EtcdUnavailableError} nobody answered in time
  */
 export function tryAcquire(
-  shared: Shared,
+  shared: LockerContext,
   queues: readonly QueueRange[],
   caller: Attempt,
   onWon: (entries: readonly Entry[]) => void,
@@ -39,7 +40,7 @@ export function tryAcquire(
 }
 
 class Try {
-  readonly #shared: Shared;
+  readonly #context: LockerContext;
   readonly #queues: readonly QueueRange[];
   readonly #caller: Attempt;
   readonly #onWon: (entries: readonly Entry[]) => void;
@@ -49,14 +50,14 @@ class Try {
   #conflicts = 0;
 
   constructor(
-    shared: Shared,
+    shared: LockerContext,
     queues: readonly QueueRange[],
     caller: Attempt,
     onWon: (entries: readonly Entry[]) => void,
     manners: Manners,
   ) {
     this.#steals = manners === 'steal';
-    this.#shared = shared;
+    this.#context = shared;
     this.#queues = queues;
     this.#caller = caller;
     this.#onWon = onWon;
@@ -65,9 +66,9 @@ class Try {
 
   async run(): Promise<boolean> {
     while (this.#caller.isWaiting) {
-      const { asked } = this.#caller;
-      const session = await this.#shared.sessions.enter(asked, this.#timeLeft(), this.#queues.length);
-      const entries = this.#queues.map((queue) => new Entry(this.#shared, queue, session, asked, () => undefined));
+      const { options: asked } = this.#caller;
+      const session = await this.#context.sessions.enter(asked, this.#timeLeft(), this.#queues.length);
+      const entries = this.#queues.map((queue) => new Entry(this.#context, queue, session, asked, () => undefined));
       try {
         const outcome = await this.#with(session, entries);
         if (outcome !== 'gone') return outcome === 'won';
@@ -79,7 +80,7 @@ class Try {
   }
 
   async #with(session: Session, entries: readonly Entry[]): Promise<'won' | 'taken' | 'gone'> {
-    const { clock, heartbeat } = this.#shared;
+    const { clock, heartbeat } = this.#context;
     const are = (kind: Entry['kind']): boolean => entries.every((entry) => entry.kind === kind);
     while (this.#caller.isWaiting) {
       if (are('new') && !session.isSealed) {
@@ -104,14 +105,14 @@ class Try {
 
   /** Whether somebody is in the way. */
   async #create(session: Session, entries: readonly Entry[]): Promise<boolean> {
-    const { store } = this.#shared;
-    const { value } = this.#caller.asked;
+    const { store } = this.#context;
+    const { value } = this.#caller.options;
     // In the same turn, if it can be: who calls first is first.
     const creation = this.#atOnce(entries) ?? (await this.#afterLook(entries));
     if (creation === undefined) return true;
     const { gate } = session;
     try {
-      const { succeeded, revision, ranges } = await store.commit(creationOfAll(entries, session, value, creation), {
+      const { succeeded, revision, ranges } = await store.commit(buildCreationOfAll(entries, session, value, creation), {
         once: true,
         timeoutMs: this.#timeLeft(),
       });
@@ -123,7 +124,7 @@ class Try {
       }
       if (session.foundGate(ranges[0]?.[0]) !== gate) return false;
       this.#conflicts += 1;
-      return this.#caller.asked.slots === exclusive;
+      return this.#caller.options.slots === exclusive;
     } catch (error) {
       if (error instanceof LeaseNotFoundError) session.end('expired');
       else if (error instanceof OutcomeUnknownError) this.#unanswered(error, entries, gate);
@@ -134,15 +135,15 @@ class Try {
 
   /** The creation where nothing has to be read before. */
   #atOnce(entries: readonly Entry[]): Creation | undefined {
-    if (this.#steals) return { compare: [], first: entries.flatMap(clearingOf) };
-    return this.#caller.asked.slots === exclusive ? { compare: this.#onAll('=', 0n) } : undefined;
+    if (this.#steals) return { compare: [], first: entries.flatMap(buildClearing) };
+    return this.#caller.options.slots === exclusive ? { compare: this.#onAll('=', 0n) } : undefined;
   }
 
   /** The creation where others of the kind may be there, but nobody new since they were read; undefined where somebody is in the way. */
   async #afterLook(entries: readonly Entry[]): Promise<Creation | undefined> {
-    const { slots } = this.#caller.asked;
-    const { revision, ranges } = await this.#shared.store.commit(queuesOf(entries), { timeoutMs: this.#timeLeft() });
-    const isFree = this.#queues.every((queue, index) => obstacleOf(queue, slots, ranges[index] ?? []) === undefined);
+    const { slots } = this.#caller.options;
+    const { revision, ranges } = await this.#context.store.commit(buildQueuesRead(entries), { timeoutMs: this.#timeLeft() });
+    const isFree = this.#queues.every((queue, index) => findObstacle(queue, slots, ranges[index] ?? []) === undefined);
     if (!isFree) return undefined;
     return { compare: this.#conflicts < maxConflicts ? this.#onAll('<', revision + 1n) : [] };
   }
@@ -153,7 +154,7 @@ class Try {
 
   #unanswered({ hosts }: OutcomeUnknownError, entries: readonly Entry[], gate: bigint): void {
     this.#hosts = hosts;
-    for (const entry of entries) entry.unanswered(gate);
+    for (const entry of entries) entry.markUnsettled(gate);
   }
 
   async #settle(entries: readonly Entry[]): Promise<void> {
@@ -168,12 +169,12 @@ class Try {
   }
 
   #timeLeft(): number {
-    const left = msUntil(this.#until, this.#shared.clock.now());
+    const left = msUntil(this.#until, this.#context.clock.now());
     if (left <= 0) throw this.#unavailable();
     return left;
   }
 
   #unavailable(): EtcdUnavailableError {
-    return new EtcdUnavailableError(this.#shared.requestTimeoutMs, this.#hosts);
+    return new EtcdUnavailableError(this.#context.requestTimeoutMs, this.#hosts);
   }
 }

@@ -20,7 +20,7 @@ export class EntryNumbers {
   }
 
   /** To be called once the entry of that number is not in etcd and cannot come there any more. */
-  giveBack(queue: string, n: number): void {
+  free(queue: string, n: number): void {
     if (n > 32) return;
     const taken = (this.#taken.get(queue) ?? 0) & ~(1 << (n - 1));
     if (taken === 0) this.#taken.delete(queue);

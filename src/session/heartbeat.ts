@@ -5,7 +5,8 @@
  * next host, as long as the deadline has not passed; no answer, however late or friendly, brings a session back after it.
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
-import type { Context, Session } from './session.ts';
+import type { Session } from './session.ts';
+import type { Context } from '../context.ts';
 
 interface Pulse {
   dueAt: Instant;
@@ -55,7 +56,7 @@ export class Heartbeat {
     this.#cancelSchedule();
     const cancel = clock.setTimer(msUntil(at, clock.now()), () => {
       this.#tick = undefined;
-      this.#lookAround();
+      this.#tickAll();
     });
     this.#tick = { at, cancel };
   }
@@ -65,7 +66,7 @@ export class Heartbeat {
     this.#tick = undefined;
   }
 
-  #lookAround(): void {
+  #tickAll(): void {
     const now = this.#context.clock.now();
     for (const [session, pulse] of [...this.#pulses]) {
       if (!session.isOpen) continue;

@@ -2,13 +2,14 @@
 import { addMs, longestTimerMs, msUntil, within } from '../clock.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type Context, type LeaseWanted, Session } from './session.ts';
+import { type LeaseWanted, Session } from './session.ts';
+import type { Context } from '../context.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
 
 /** A put under auth costs etcd time for every key of the lease, and a revoke deletes them all at once. */
-const maxPlaces = 1_000;
+const maxReservations = 1_000;
 
-export class Sessions {
+export class SessionPool {
   readonly #context: Context;
   readonly #heartbeat: Heartbeat;
   readonly #opened = new Map<Session, Promise<void>>();
@@ -34,16 +35,16 @@ export class Sessions {
       // Not before: it reads the clocks, and who hears of a loss by that may close the locker.
       if (this.#closed) throw new LockerClosedError();
       const session = found ?? this.#open(wanted);
-      session.enter(places);
+      session.reserve(places);
       const opened = this.#opened.get(session) ?? Promise.resolve();
       // The first attempt has a limit of its own, and who joined it some time later hears of its end before his own is over.
       const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
         if (!session.isOpen) await within(clock, Math.max(0, limitMs), opened);
         if (session.isOpen && !session.isSealed) return session;
-        this.#leave(session, places);
+        this.#unreserve(session, places);
       } catch (error) {
-        this.#leave(session, places);
+        this.#unreserve(session, places);
         // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
         if (!(error instanceof LeaseNotFoundError)) {
           // Somebody else's attempt may have failed in the middle of our time.
@@ -59,7 +60,7 @@ export class Sessions {
   enterAtOnce(wanted: LeaseWanted): Session | undefined {
     const session = this.#find(wanted, 1);
     if (session?.isWellAhead !== true) return undefined;
-    session.enter();
+    session.reserve();
     return session;
   }
 
@@ -68,13 +69,14 @@ export class Sessions {
     for (const session of this.#opened.keys()) if (session.owner === lease) session.endRenewal();
   }
 
-  #leave(session: Session, places: number): void {
-    for (let place = 0; place < places; place += 1) session.leave();
+  #unreserve(session: Session, places: number): void {
+    for (let place = 0; place < places; place += 1) session.unreserve();
   }
 
   #find(wanted: LeaseWanted, places: number): Session | undefined {
     for (const session of this.#opened.keys()) {
-      if (session.suits(wanted) && session.places + places <= maxPlaces && !session.hasEnded && !session.isSealed) return session;
+      if (session.suits(wanted) && session.reservations + places <= maxReservations && !session.hasEnded && !session.isSealed)
+        return session;
     }
     return undefined;
   }

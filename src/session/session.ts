@@ -7,23 +7,13 @@
  * answer may still come. Source: Gray & Cheriton, "Leases" (SOSP 1989).
  */
 import { randomBytes } from 'node:crypto';
-import { addMs, type Clock, type Instant, msUntil, within } from '../clock.ts';
+import { addMs, type Instant, msUntil, within } from '../clock.ts';
 import { EntryNumbers } from './entry-numbers.ts';
 import { EtcdUnavailableError, type LossReason } from '../errors.ts';
 import { gateKey } from '../keys.ts';
-import type { Logger, ResolvedLockOptions } from '../options/options.ts';
-import { type KeyValue, LeaseNotFoundError, type Renewal, type Store } from '../store/store.ts';
-
-/** What every part of one locker goes by. */
-export interface Context {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly prefix: string;
-  readonly requestTimeoutMs: number;
-  /** The value of the gates: who runs this session. */
-  readonly value: string;
-}
+import type { Context } from '../context.ts';
+import type { ResolvedLockOptions } from '../options/options.ts';
+import { type KeyValue, LeaseNotFoundError, type Renewal } from '../store/store.ts';
 
 /** What a caller wants its lease to be. */
 export type LeaseWanted = Pick<ResolvedLockOptions, 'ttlSeconds' | 'lease'>;
@@ -66,7 +56,7 @@ export class Session {
   #ttlMs: number;
   #gate = 0n;
   #moving: Promise<void> | undefined;
-  #places = 0;
+  #reservations = 0;
   readonly #pauses = new Set<() => void>();
   #sealed = false;
   #isRenewed = true;
@@ -130,8 +120,8 @@ export class Session {
     return Math.max(0, msUntil(this.#state.deadline, this.#context.clock.now()));
   }
 
-  get places(): number {
-    return this.#places;
+  get reservations(): number {
+    return this.#reservations;
   }
 
   /** Whether etcd may have the lease. */
@@ -162,14 +152,14 @@ export class Session {
   }
 
   /** Takes places for entries; each is given back by `leave` once no trace of the entry can be in etcd. */
-  enter(places = 1): void {
-    this.#places += places;
+  reserve(places = 1): void {
+    this.#reservations += places;
     this.idleSince = undefined;
   }
 
-  leave(): void {
-    this.#places -= 1;
-    if (this.#places > 0) return;
+  unreserve(): void {
+    this.#reservations -= 1;
+    if (this.#reservations > 0) return;
     this.idleSince = this.#context.clock.now();
     if (this.owner !== undefined) this.end('expired');
   }
@@ -184,7 +174,7 @@ export class Session {
    * @throws {LeaseNotFoundError} the lease ended before the gate was there
    */
   async open(): Promise<void> {
-    const { store, clock, value, requestTimeoutMs } = this.#context;
+    const { store, clock, gateValue: value, requestTimeoutMs } = this.#context;
     // Of the first sending: the store may repeat the grant, and the lease may run from any of them.
     const sentAt = clock.now();
     this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
@@ -253,7 +243,7 @@ export class Session {
 
   async #moveGate(): Promise<void> {
     if (this.#state.kind !== 'open') return;
-    const { store, value } = this.#context;
+    const { store, gateValue: value } = this.#context;
     const { gateKey: key, leaseId } = this;
     const gateCreated = { key, target: 'create', op: '=', revision: this.#state.gateCreated } as const;
     let answer;
@@ -277,7 +267,7 @@ export class Session {
   }
 
   /** etcd refused a delete, so only the end of the lease can free the entry: no new ones, and no renewal for it alone. */
-  sealRefused(): void {
+  sealAfterRefusal(): void {
     this.#refused = true;
     this.seal();
   }

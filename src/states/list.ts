@@ -5,9 +5,9 @@
  * its revision, and a name that is there from the first page to the last is told once.
  */
 import { keyAfter, nameOf, namesRange, queueRange } from '../keys.ts';
-import type { Context } from '../session/session.ts';
+import type { Context } from '../context.ts';
 import type { KeyValue } from '../store/store.ts';
-import { describe, inspectName, type LockDetails, type LockState } from './state-watch.ts';
+import { describe, inspectName, type LockDetails, type LockState } from './state.ts';
 
 /** Values may have 64 KiB each, and an answer of etcd must not become too large to be taken in. */
 const pageSize = 200;

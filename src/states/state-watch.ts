@@ -6,73 +6,12 @@
  * the same again. Nothing is ever asked for from a past revision.
  */
 import { onAbort } from '../abort.ts';
-import { inTurns } from '../entry/admission.ts';
 import { deferred } from '../deferred.ts';
-import { headOf, isOurs, type Mode, modeOf, queueRange, type QueueRange, slotsOf, isExact } from '../keys.ts';
-import type { Context } from '../session/session.ts';
+import { isExact, queueRange, type QueueRange } from '../keys.ts';
+import type { Context } from '../context.ts';
 import { quote } from '../text.ts';
 import type { KeyValue, WatchEvent } from '../store/store.ts';
-
-/** One entry of a name's queue. */
-export interface Contender {
-  readonly key: string;
-  readonly mode: Mode;
-  /** How many of its kind may hold together: 1 where it is exclusive, Infinity where it is shared. */
-  readonly slots: number;
-  readonly value: string;
-  readonly fencingToken: bigint;
-  /** Decimal int64; '0' where the key has no lease. */
-  readonly leaseId: string;
-  /** Whether something other than this library made it, such as `etcdctl lock`. */
-  readonly foreign: boolean;
-}
-
-/** Who holds a name at `revision`. */
-export interface LockState {
-  readonly name: string;
-  readonly held: boolean;
-  readonly holders: readonly Contender[];
-  /** How many wait. */
-  readonly waiting: number;
-  readonly revision: bigint;
-}
-
-export interface LockDetails extends LockState {
-  /** In the order in which they will get it. */
-  readonly waiters: readonly Contender[];
-}
-
-/** The value of who holds a name. */
-export async function readHolder({ store, prefix }: Context, name: string): Promise<string | undefined> {
-  const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
-  const { ranges } = await store.commit({ compare: [], then: [{ range: head }], otherwise: [] });
-  return ranges[0]?.[0]?.value;
-}
-
-/** @throws {EtcdUnavailableError} nobody answered in time */
-export async function inspectName({ store, prefix }: Context, name: string): Promise<LockDetails> {
-  const range = queueRange(prefix, name);
-  const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, order: 'oldest' } }], otherwise: [] });
-  return describe(name, range, ranges[0] ?? [], revision);
-}
-
-export function describe(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
-  const { holders, waiters } = inTurns(range, entries);
-  const toContenders = (kvs: readonly KeyValue[]): Contender[] => kvs.map((kv) => toContender(range, kv));
-  return {
-    name,
-    held: holders.length > 0,
-    holders: toContenders(holders),
-    waiting: waiters.length,
-    waiters: toContenders(waiters),
-    revision,
-  };
-}
-
-function toContender(range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender {
-  const slots = slotsOf(range, key);
-  return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
-}
+import { describe, type LockState } from './state.ts';
 
 /** Keys that are no UTF-8 may look the same. */
 const idOf = ({ key, createRevision }: KeyValue): string => (isExact(key) ? key : `${key} ${String(createRevision)}`);

@@ -4,12 +4,12 @@
  * A request that waits its turn is decided as soon as it is in the line, so it delays nobody; `ifAvailable` and `steal` are decided by
  * an answer of etcd. It stands for the specification's lock task queue, as far as one client can tell the difference.
  */
-export class Turns {
+export class ClientOrder {
   readonly #last = new Map<string, Promise<void>>();
-  readonly #leaving = new Map<string, Set<Promise<void>>>();
+  readonly #releasing = new Map<string, Set<Promise<void>>>();
 
   /** Calls `step` at once, or where something of the name is not decided yet, after that; what it answers must not reject. */
-  take(name: string, step: () => Promise<void> | undefined): void {
+  run(name: string, step: () => Promise<void> | undefined): void {
     const before = this.#last.get(name);
     const decided = before === undefined ? step() : before.then(step);
     if (decided === undefined) return;
@@ -20,21 +20,21 @@ export class Turns {
   }
 
   /** Resolves once all that was asked for so far is decided. */
-  async decided(): Promise<void> {
+  async whenDecided(): Promise<void> {
     await Promise.all(this.#last.values());
   }
 
   /** A lock is on its way out until `released` resolves. */
-  async leave(name: string, released: Promise<void>): Promise<void> {
-    const leaving = this.#leaving.get(name) ?? new Set();
-    this.#leaving.set(name, leaving.add(released));
+  async trackRelease(name: string, released: Promise<void>): Promise<void> {
+    const leaving = this.#releasing.get(name) ?? new Set();
+    this.#releasing.set(name, leaving.add(released));
     await released;
     leaving.delete(released);
-    if (leaving.size === 0) this.#leaving.delete(name);
+    if (leaving.size === 0) this.#releasing.delete(name);
   }
 
   /** Resolves once the locks that are on their way out are gone. */
-  async left(name: string): Promise<void> {
-    await Promise.all([...(this.#leaving.get(name) ?? [])]);
+  async whenReleased(name: string): Promise<void> {
+    await Promise.all([...(this.#releasing.get(name) ?? [])]);
   }
 }

@@ -1,5 +1,5 @@
 /** The `Lock` object that a callback gets: the specification's members, and its signal, token and guard. */
-import type { Lock } from '../lock/lock-handle.ts';
+import type { Lock } from '../lock/lock.ts';
 import type { HeldLock, LockMode } from './types.ts';
 
 export class WebLock implements HeldLock {

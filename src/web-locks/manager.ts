@@ -5,12 +5,12 @@ import { closedError, domException } from './errors.ts';
 import { likeWebIDL } from './held-lock.ts';
 import { Request } from './request.ts';
 import { snapshot } from './snapshot.ts';
-import { Turns } from './client-order.ts';
+import { ClientOrder } from './client-order.ts';
 import type { HeldLock, LockGrantedCallback, LockOptions, LockSnapshot, WebLockManager } from './types.ts';
 
 export class Manager implements WebLockManager {
   readonly #internals: Internals;
-  readonly #turns = new Turns();
+  readonly #order = new ClientOrder();
 
   constructor(internals: Internals) {
     this.#internals = internals;
@@ -24,19 +24,19 @@ export class Manager implements WebLockManager {
     const asked = convertArguments(given);
     throwIfClosed(internals);
     check(asked);
-    const request = new Request(internals, this.#turns, asked);
-    this.#turns.take(asked.name, () => request.begin());
+    const request = new Request(internals, this.#order, asked);
+    this.#order.run(asked.name, () => request.begin());
     return request.promise;
   }
 
   async query(): Promise<LockSnapshot> {
     const internals = this.#internals;
     throwIfClosed(internals);
-    const letGo = internals.shared.clock.hold();
+    const letGo = internals.context.clock.hold();
     try {
       // What this client asked for before is to be seen, as what it has become by then.
-      await this.#turns.decided();
-      await internals.lines.stood();
+      await this.#order.whenDecided();
+      await internals.queues.whenEnqueued();
       return await snapshot(internals);
     } finally {
       letGo();
@@ -49,7 +49,7 @@ Object.defineProperty(Reflect.get(Manager.prototype, 'request'), 'length', { val
 
 function throwIfClosed(internals: Internals): void {
   try {
-    internals.ask();
+    internals.resolve();
   } catch (error) {
     throw closedError(error);
   }

@@ -7,25 +7,25 @@
 import { onAbort } from '../abort.ts';
 import { deferred } from '../deferred.ts';
 import type { Internals } from '../locker/internals.ts';
-import { exclusive, shared as sharedKind } from '../keys.ts';
+import { exclusive, shared as sharedKind } from '../kind.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { RequestArguments } from './arguments.ts';
 import { domException, waitingError } from './errors.ts';
 import { WebLock } from './held-lock.ts';
-import type { Turns } from './client-order.ts';
+import type { ClientOrder } from './client-order.ts';
 import type { HeldLock } from './types.ts';
 
 export class Request {
   readonly #internals: Internals;
-  readonly #turns: Turns;
+  readonly #order: ClientOrder;
   readonly #asked: RequestArguments;
   readonly #released = deferred<unknown>();
   #isAborted = false;
   #stopListening = (): void => undefined;
 
-  constructor(internals: Internals, turns: Turns, asked: RequestArguments) {
+  constructor(internals: Internals, turns: ClientOrder, asked: RequestArguments) {
     this.#internals = internals;
-    this.#turns = turns;
+    this.#order = turns;
     this.#asked = asked;
     const { signal } = asked.options;
     if (signal === undefined) return;
@@ -67,32 +67,32 @@ export class Request {
   }
 
   #wait(): Promise<LockHandle> {
-    return this.#internals.lines.lock(this.#asked.name, this.#ask());
+    return this.#internals.queues.lock(this.#asked.name, this.#ask());
   }
 
   async #try(): Promise<LockHandle | null> {
     const { name } = this.#asked;
-    await this.#turns.left(name);
-    const locks = await this.#internals.lines.tryLock([name], this.#ask());
+    await this.#order.whenReleased(name);
+    const locks = await this.#internals.queues.tryLock([name], this.#ask());
     return locks?.[0] ?? null;
   }
 
   async #steal(): Promise<LockHandle> {
     const { name } = this.#asked;
-    const { lines } = this.#internals;
+    const { queues: lines } = this.#internals;
     // Who was before in line here may have got the lock before it is stolen.
-    await lines.stood(name);
+    await lines.whenEnqueued(name);
     return lines.steal(name, this.#ask());
   }
 
-  #ask(): ReturnType<Internals['ask']> {
+  #ask(): ReturnType<Internals['resolve']> {
     const { mode, signal } = this.#asked.options;
-    return this.#internals.ask({ slots: mode === 'shared' ? sharedKind : exclusive, signal });
+    return this.#internals.resolve({ slots: mode === 'shared' ? sharedKind : exclusive, signal });
   }
 
   #hold(lock: LockHandle): void {
     const lost = new AbortController();
-    const stopWatching = lock.watchDeletion(this.#internals.shared.store);
+    const stopWatching = lock.watchDeletion(this.#internals.context.store);
     const lose = (): void => {
       stopWatching();
       const error = domException('AbortError', 'The lock was stolen, or its lease is over', lock.signal.reason);
@@ -121,10 +121,10 @@ export class Request {
 
   /** Whatever becomes of the release, the callback's result is the request's: a lock that cannot be deleted ends with its lease. */
   #release(lock: LockHandle): Promise<void> {
-    const { logger } = this.#internals.shared;
+    const { logger } = this.#internals.context;
     const released = lock.release().catch((error: unknown) => {
       logger.warn(`etcd-locker: ${String(error)}`);
     });
-    return this.#turns.leave(lock.name, released);
+    return this.#order.trackRelease(lock.name, released);
   }
 }

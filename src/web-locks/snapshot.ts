@@ -4,9 +4,10 @@
  * The gates, read beside the entries, tell whose session each lease is. Who waits in this process and has no entry yet comes after those
  * who have one, as in etcd; an entry of this process that stands for nobody any more is only on its way out.
  */
-import { inTurns } from '../entry/admission.ts';
+import { splitQueue } from '../entry/admission.ts';
 import type { Internals } from '../locker/internals.ts';
-import { byCreateRevision, clientIdOf, gatesRange, leaseHex, modeOf, namesRange, queueRange, slotsOf } from '../keys.ts';
+import { byCreateRevision, clientIdOf, gatesRange, leaseHex, namesRange, queueRange, slotsOf } from '../keys.ts';
+import { modeOf } from '../kind.ts';
 import { byName } from '../states/list.ts';
 import type { Committed, KeyValue } from '../store/store.ts';
 import type { LockSnapshot } from './types.ts';
@@ -17,11 +18,11 @@ type Info = LockSnapshot['held'][number];
 const maxReads = 10;
 
 /** @throws {EtcdUnavailableError} nobody answered in time */
-export async function snapshot({ clientId, shared, lines }: Internals): Promise<LockSnapshot> {
+export async function snapshot({ clientId, context: shared, queues: lines }: Internals): Promise<LockSnapshot> {
   const { prefix } = shared;
   let { revision, ranges } = await read(shared);
   // Whoever got its lock here while the answer was on its way is in no list of that revision, neither as a holder nor as one who waits.
-  for (let reads = 1; reads < maxReads && [...lines.holding()].some(({ token }) => token > revision); reads += 1) {
+  for (let reads = 1; reads < maxReads && [...lines.heldEntries()].some(({ token }) => token > revision); reads += 1) {
     ({ revision, ranges } = await read(shared));
   }
   const [entries = [], gates = []] = ranges;
@@ -29,8 +30,8 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
   // Foreign ones, such as `etcdctl lock`, have nothing but their lease.
   const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
 
-  const waiting = [...lines.waiting()];
-  const living = new Set([...waiting, ...lines.holding()].map(({ key }) => key));
+  const waiting = [...lines.waiters()];
+  const living = new Set([...waiting, ...lines.heldEntries()].map(({ key }) => key));
   const present = entries.filter((entry) => living.has(entry.key) || clientOf(entry) !== clientId);
   const found = new Set(present.map(({ key }) => key));
 
@@ -40,7 +41,7 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
   for (const [name, queue] of byName(prefix, present)) {
     const range = queueRange(prefix, name);
     for (const entry of queue) infos.set(entry, info(name, slotsOf(range, entry.key), clientOf(entry)));
-    const { holders, waiters } = inTurns(range, queue);
+    const { holders, waiters } = splitQueue(range, queue);
     held.push(...holders);
     pending.push(...waiters);
   }
@@ -55,7 +56,7 @@ export async function snapshot({ clientId, shared, lines }: Internals): Promise<
 /** With the members in the order that Web IDL gives those of a dictionary. */
 const info = (name: string, slots: number, clientId: string): Info => ({ clientId, mode: modeOf(slots), name });
 
-const read = ({ store, prefix }: Internals['shared']): Promise<Committed> =>
+const read = ({ store, prefix }: Internals['context']): Promise<Committed> =>
   store.commit({
     compare: [],
     then: [{ range: { ...namesRange(prefix, ''), keysOnly: true } }, { range: gatesRange(prefix) }],

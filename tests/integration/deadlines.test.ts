@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { deferred } from '../../src/deferred.ts';
 import { resolveLockerOptions } from '../../src/options/options.ts';
-import { rangeIn, watchIn } from '../../src/store/etcd/wire/decode.ts';
+import { decodeRange, decodeWatch } from '../../src/store/etcd/wire/decode.ts';
 import { methods, type Stream } from '../../src/store/etcd/raw-client.ts';
 import { Host } from '../../src/store/etcd/host.ts';
-import { rangeRequest, watchRequest } from '../../src/store/etcd/wire/encode.ts';
+import { encodeRange, encodeWatch } from '../../src/store/etcd/wire/encode.ts';
 import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd.ts';
 import { follow, type Fate } from '../support/fixtures-holding.ts';
 import { openStage, type Stage } from '../support/integration-stage.ts';
@@ -38,13 +38,13 @@ describe('a call that is not answered in time', () => {
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  const read = (timeoutMs: number): Promise<Buffer> => host.call(timeoutMs, methods.range, rangeRequest({ key: 'x' }));
+  const read = (timeoutMs: number): Promise<Buffer> => host.call(timeoutMs, methods.range, encodeRange({ key: 'x' }));
 
   /** Resolves with the first answer to a watch. */
   async function watching(): Promise<{ readonly answer: Fate<Buffer>; readonly stream: Stream }> {
     const answer = deferred<Buffer>();
     const stream = await host.stream(longMs, methods.watch, { message: answer.resolve, ended: answer.reject });
-    stream.write(watchRequest({ key: 'x', deletesOnly: true }, 1));
+    stream.write(encodeWatch({ key: 'x', deletesOnly: true }, 1));
     return { answer: follow(answer.promise), stream };
   }
 
@@ -63,8 +63,8 @@ describe('a call that is not answered in time', () => {
     expect([patient.isSettled, watch.answer.isSettled]).toEqual([false, false]);
     proxy.resume();
 
-    expect(rangeIn(await patient.promise).kvs).toEqual([]);
-    expect(watchIn(await watch.answer.promise)).toMatchObject({ created: true });
+    expect(decodeRange(await patient.promise).kvs).toEqual([]);
+    expect(decodeWatch(await watch.answer.promise)).toMatchObject({ created: true });
     watch.stream.end();
   });
 });

@@ -48,7 +48,7 @@ function expectNone(told: readonly string[], secrets: readonly (string | RegExp)
 
 /** Everything that a locker, all it gives out and the inside of it show, in use, in loss and when closed. */
 async function toldBy(locker: Locker, meanwhile: () => Promise<unknown> = () => Promise.resolve()): Promise<string[]> {
-  const told: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.shared, internalsOf(locker)?.lines];
+  const told: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.context, internalsOf(locker)?.queues];
   const lock = await locker.lock('a', { ttlMs: 2_000 });
   const locks = await locker.lockAll(['b', 'c']);
   told.push(lock, locks, lock.signal, lock.guard, await locker.inspect('a'), webLocks(locker), await webLocks(locker).query());

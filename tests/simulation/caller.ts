@@ -1,8 +1,8 @@
 /** One caller in a process: takes locks, tries, holds, sets values, releases, gives up, over and over. */
-import type { Lock } from '../../src/lock/lock-handle.ts';
+import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
 import type { CallKind, Held } from './calls.ts';
-import type { LockState } from '../../src/states/state-watch.ts';
+import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
 import { Several } from './several.ts';

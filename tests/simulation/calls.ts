@@ -1,6 +1,6 @@
 /** What the judge knows of a call, and of the lock that came of it. */
 import type { LockLostError } from '../../src/errors.ts';
-import type { Lock } from '../../src/lock/lock-handle.ts';
+import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { CountedSignal } from './signals.ts';

@@ -4,10 +4,10 @@
  * The first thing that must not be ends the run. What is checked after every step is in invariants.ts, what an error may be in verdicts.ts.
  */
 import { LockLostError } from '../../src/errors.ts';
-import type { Lock } from '../../src/lock/lock-handle.ts';
+import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
 import type { KeyValue } from '../../src/store/store.ts';
-import type { LockDetails, LockState } from '../../src/states/state-watch.ts';
+import type { LockDetails, LockState } from '../../src/states/state.ts';
 import { type Call, type CallKind, Held, isOneOfSeveral } from './calls.ts';
 import { Figures } from './figures.ts';
 import { checkStep } from './invariants.ts';

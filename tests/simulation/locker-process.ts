@@ -1,5 +1,6 @@
 /** One process: a machine's clocks, a store behind a bad network, a locker on it, and who calls it. */
-import { createLocker, type Locker } from '../../src/locker/locker.ts';
+import type { Locker } from '../../src/locker/locker.ts';
+import { createLocker } from '../../src/locker/create-locker.ts';
 import { Caller } from './caller.ts';
 import { CountingClock, Machine } from './machine.ts';
 import { SimulatedStore } from './network.ts';

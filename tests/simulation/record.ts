@@ -3,7 +3,8 @@
  *
  * It follows the queue of each name, knows who was first at any revision, and which entries were ended by somebody else.
  */
-import { leaseHex, type Mode, queueRange, type QueueRange } from '../../src/keys.ts';
+import { leaseHex, queueRange, type QueueRange } from '../../src/keys.ts';
+import type { Mode } from '../../src/kind.ts';
 import type { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
 import type { KeyValue, WatchEvent } from '../../src/store/store.ts';
 

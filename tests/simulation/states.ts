@@ -1,5 +1,5 @@
 /** Whether a state that a locker told was the truth at the revision that it names. */
-import type { LockState } from '../../src/states/state-watch.ts';
+import type { LockState } from '../../src/states/state.ts';
 import type { Record } from './record.ts';
 
 export function stateProblem(record: Record, name: string, state: LockState): string | undefined {

@@ -1,6 +1,6 @@
 /** What a call may fail with, and when: the answer is what is wrong with it, if anything is. */
 import { EtcdUnavailableError, LockerClosedError, LockLostError, LockReleasedError, LockTimeoutError } from '../../src/errors.ts';
-import type { LockState } from '../../src/states/state-watch.ts';
+import type { LockState } from '../../src/states/state.ts';
 import { type Call, type Held, isOneOfSeveral } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
 import { AbortReason } from './signals.ts';

@@ -1,5 +1,5 @@
 /** Somebody who watches a name, at its own pace, and now and then leaves and comes again. */
-import type { LockState } from '../../src/states/state-watch.ts';
+import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
 import { CountedSignal } from './signals.ts';

@@ -5,7 +5,7 @@ import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
 import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
-import { transactionRequest } from '../../src/store/etcd/wire/encode.ts';
+import { encodeTransaction } from '../../src/store/etcd/wire/encode.ts';
 import { OutcomeUnknownError } from '../../src/store/store.ts';
 import { messagesOf } from '../support/etcd-messages.ts';
 
@@ -13,7 +13,7 @@ const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 
 /** A commit that is known by what it puts. */
 const putting = (...ids: string[]) => ({
-  request: transactionRequest({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
+  request: encodeTransaction({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
   operations: ids.length,
 });
 

@@ -1,15 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { batchIn, committedIn, grantedIn, keepAliveIn, leaseKeysIn, rangeIn, watchIn } from '../../src/store/etcd/wire/decode.ts';
 import {
-  batchRequest,
-  cancelRequest,
-  grantRequest,
-  leaseKeysRequest,
-  leaseRequest,
-  rangeRequest,
-  transactionRequest,
-  watchRequest,
+  decodeBatch,
+  decodeCommitted,
+  decodeGrant,
+  decodeKeepAlive,
+  decodeLeaseKeys,
+  decodeRange,
+  decodeWatch,
+} from '../../src/store/etcd/wire/decode.ts';
+import {
+  encodeBatch,
+  encodeCancel,
+  encodeGrant,
+  encodeLeaseKeys,
+  encodeLease,
+  encodeRange,
+  encodeTransaction,
+  encodeWatch,
 } from '../../src/store/etcd/wire/encode.ts';
 import { MalformedMessageError } from '../../src/store/etcd/wire/protobuf.ts';
 import type { Compare, KeyValue, Operation, Range, Transaction, WatchRequest } from '../../src/store/store.ts';
@@ -83,7 +91,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
   test('transactionRequest() says what the transaction says', () => {
     fc.assert(
       fc.property(transaction, (one) => {
-        expect(kv('Txn').readRequest(transactionRequest(one))).toMatchObject(transactionMessage(one));
+        expect(kv('Txn').readRequest(encodeTransaction(one))).toMatchObject(transactionMessage(one));
       }),
     );
   });
@@ -93,7 +101,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
       fc.property(transaction, (one) => {
         const { readRequest, writeRequest } = kv('Txn');
 
-        expect(readRequest(transactionRequest(one))).toEqual(readRequest(writeRequest(transactionMessage(one))));
+        expect(readRequest(encodeTransaction(one))).toEqual(readRequest(writeRequest(transactionMessage(one))));
       }),
     );
   });
@@ -101,7 +109,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
   test('batchRequest() holds each transaction in its place', () => {
     fc.assert(
       fc.property(fc.array(transaction, { maxLength: 10 }), (all) => {
-        expect(kv('Txn').readRequest(batchRequest(all.map(transactionRequest)))).toMatchObject({
+        expect(kv('Txn').readRequest(encodeBatch(all.map(encodeTransaction)))).toMatchObject({
           compare: [],
           success: all.map((one) => ({ request: 'request_txn', request_txn: transactionMessage(one) })),
           failure: [],
@@ -113,7 +121,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
   test('rangeRequest() says what the range says', () => {
     fc.assert(
       fc.property(range, (one) => {
-        expect(kv('Range').readRequest(rangeRequest(one))).toMatchObject(rangeMessage(one));
+        expect(kv('Range').readRequest(encodeRange(one))).toMatchObject(rangeMessage(one));
       }),
     );
   });
@@ -121,10 +129,10 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
   test('those of leases bear the whole id', () => {
     fc.assert(
       fc.property(leaseId, fc.nat(), (id, ttlSeconds) => {
-        expect(leases('LeaseGrant').readRequest(grantRequest(id, ttlSeconds))).toEqual({ ID: id, TTL: String(ttlSeconds) });
-        expect(leases('LeaseRevoke').readRequest(leaseRequest(id))).toEqual({ ID: id });
-        expect(leases('LeaseKeepAlive').readRequest(leaseRequest(id))).toEqual({ ID: id });
-        expect(leases('LeaseTimeToLive').readRequest(leaseKeysRequest(id))).toEqual({ ID: id, keys: true });
+        expect(leases('LeaseGrant').readRequest(encodeGrant(id, ttlSeconds))).toEqual({ ID: id, TTL: String(ttlSeconds) });
+        expect(leases('LeaseRevoke').readRequest(encodeLease(id))).toEqual({ ID: id });
+        expect(leases('LeaseKeepAlive').readRequest(encodeLease(id))).toEqual({ ID: id });
+        expect(leases('LeaseTimeToLive').readRequest(encodeLeaseKeys(id))).toEqual({ ID: id, keys: true });
       }),
     );
   });
@@ -136,7 +144,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
     fc.assert(
       fc.property(watch, fc.integer({ min: 1 }), (one, id) => {
-        expect(watches('Watch').readRequest(watchRequest(one, id))).toMatchObject({
+        expect(watches('Watch').readRequest(encodeWatch(one, id))).toMatchObject({
           create_request: {
             key: bytes(one.key),
             range_end: bytes(one.rangeEnd),
@@ -145,7 +153,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
             watch_id: String(id),
           },
         });
-        expect(watches('Watch').readRequest(cancelRequest(id))).toMatchObject({ cancel_request: { watch_id: String(id) } });
+        expect(watches('Watch').readRequest(encodeCancel(id))).toMatchObject({ cancel_request: { watch_id: String(id) } });
       }),
     );
   });
@@ -180,7 +188,7 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
       fc.property(written, fc.boolean(), responses, (number, succeeded, all) => {
         const answer = kv('Txn').writeAnswer({ header: headerMessage(number), succeeded, responses: responsesMessage(all) });
 
-        expect(committedIn(answer)).toEqual({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) });
+        expect(decodeCommitted(answer)).toEqual({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) });
       }),
     );
   });
@@ -195,10 +203,10 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
           responses: inner.map(({ succeeded, all }) => ({ response_txn: { header: {}, succeeded, responses: responsesMessage(all) } })),
         });
 
-        expect(batchIn(answer, inner.length)).toEqual(
+        expect(decodeBatch(answer, inner.length)).toEqual(
           inner.map(({ succeeded, all }) => ({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) })),
         );
-        expect(() => batchIn(answer, inner.length + 1)).toThrow(MalformedMessageError);
+        expect(() => decodeBatch(answer, inner.length + 1)).toThrow(MalformedMessageError);
       }),
     );
   });
@@ -209,13 +217,13 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
         const header = headerMessage(number);
         const read = { revision: number, raftTerm: number };
 
-        expect(rangeIn(kv('Range').writeAnswer({ header, kvs: kvs.map(keyValueMessage), count: '3' }))).toEqual({ header: read, kvs });
-        expect(grantedIn(leases('LeaseGrant').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds), error: 'no' }))).toBe(ttlSeconds);
-        expect(keepAliveIn(leases('LeaseKeepAlive').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds) }))).toEqual({
+        expect(decodeRange(kv('Range').writeAnswer({ header, kvs: kvs.map(keyValueMessage), count: '3' }))).toEqual({ header: read, kvs });
+        expect(decodeGrant(leases('LeaseGrant').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds), error: 'no' }))).toBe(ttlSeconds);
+        expect(decodeKeepAlive(leases('LeaseKeepAlive').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds) }))).toEqual({
           header: read,
           ttlSeconds,
         });
-        expect(leaseKeysIn(leases('LeaseTimeToLive').writeAnswer({ header, ID: '7', TTL: '-1', keys: keys.map(bytes) }))).toEqual(
+        expect(decodeLeaseKeys(leases('LeaseTimeToLive').writeAnswer({ header, ID: '7', TTL: '-1', keys: keys.map(bytes) }))).toEqual(
           new Set(keys),
         );
       }),
@@ -247,7 +255,7 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
           })),
         });
 
-        expect(watchIn(message)).toEqual({ header: { revision: number, raftTerm: number }, ...answer });
+        expect(decodeWatch(message)).toEqual({ header: { revision: number, raftTerm: number }, ...answer });
       }),
     );
   });
@@ -264,14 +272,14 @@ describe('answers that are not as expected', () => {
     // Field 1000 as a varint, as 8 bytes, as a string, as 4 bytes.
     const newer = Buffer.from('c03e96ffffffffffffff01' + 'c13e0102030405060708' + 'c23e03616263' + 'c53e01020304', 'hex');
 
-    expect(committedIn(Buffer.concat([newer, answer, newer]))).toEqual(committedIn(answer));
+    expect(decodeCommitted(Buffer.concat([newer, answer, newer]))).toEqual(decodeCommitted(answer));
   });
 
   test('one that is cut off is refused, and never read as another', () => {
     for (let size = 0; size < answer.length; size += 1) {
       let read: unknown = 'refused';
       try {
-        read = committedIn(answer.subarray(0, size));
+        read = decodeCommitted(answer.subarray(0, size));
       } catch (error) {
         expect(error).toBeInstanceOf(MalformedMessageError);
       }
@@ -283,7 +291,7 @@ describe('answers that are not as expected', () => {
   test('any bytes are read or refused with a clear error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (noise) => {
-        for (const read of [committedIn, rangeIn, watchIn, keepAliveIn, leaseKeysIn, grantedIn]) {
+        for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeGrant]) {
           try {
             read(Buffer.from(noise));
           } catch (error) {
@@ -303,6 +311,6 @@ describe('answers that are not as expected', () => {
     ['a text where a number should be', '1201ff'],
     ['a message that is longer than what is there', '0a7f08'],
   ])('%s is refused', (_what, hex) => {
-    expect(() => committedIn(Buffer.from(hex, 'hex'))).toThrow(MalformedMessageError);
+    expect(() => decodeCommitted(Buffer.from(hex, 'hex'))).toThrow(MalformedMessageError);
   });
 });

@@ -9,12 +9,12 @@ import {
   isExact,
   isOurs,
   leaseHex,
-  modeOf,
   nameOf,
   namesRange,
   queueRange,
   slotsOf,
 } from '../../src/keys.ts';
+import { modeOf } from '../../src/kind.ts';
 
 const names = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }),

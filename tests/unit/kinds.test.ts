@@ -1,6 +1,6 @@
 import type { Lock, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { obstacleOf } from '../../src/entry/admission.ts';
+import { findObstacle } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
 import type { KeyValue } from '../../src/store/store.ts';
 import { after, answeredAfter, type Bench, calls, hangs, lostAnswer, lostRequest, openBench } from '../support/fixtures-faults.ts';
@@ -55,7 +55,7 @@ describe('the rule of admission', () => {
     const ahead = suffixes.map((suffix, index) => entry(suffix, BigInt(index + 1)));
 
     // Their order in the answer is that of the keys, not that in which they came.
-    expect(obstacleOf(queue, slots, [...ahead].reverse())).toEqual(
+    expect(findObstacle(queue, slots, [...ahead].reverse())).toEqual(
       expected === undefined ? undefined : { ...expected, keys: expected.keys.length > 1 ? [...expected.keys].reverse() : expected.keys },
     );
   });

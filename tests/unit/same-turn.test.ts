@@ -111,7 +111,7 @@ describe('a thief', () => {
     const internals = internalsOf(locker);
     if (internals === undefined) throw new Error('It is no locker of this package');
 
-    const stolen = await internals.lines.steal('a', internals.ask());
+    const stolen = await internals.queues.steal('a', internals.resolve());
 
     expect(stolen.held).toBe(false);
     expect(stolen.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'expired' });

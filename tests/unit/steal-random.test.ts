@@ -2,7 +2,7 @@
 import { webLocks } from 'etcd-locker/web-locks';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { inTurns } from '../../src/entry/admission.ts';
+import { splitQueue } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
 import { after, answeredAfter, type Bench, calls, type Fault, lostAnswer, lostRequest, openBench } from '../support/fixtures-faults.ts';
 import { type Asked, ask } from '../support/fixtures-web-locks.ts';
@@ -49,7 +49,7 @@ const steps = fc.array(
 function holders(bench: Bench): bigint[] {
   const range = queueRange('locks/', 'a');
   const { ranges } = bench.etcd.commit({ compare: [], then: [{ range }], otherwise: [] });
-  return inTurns(range, ranges[0] ?? []).holders.map(({ createRevision }) => createRevision);
+  return splitQueue(range, ranges[0] ?? []).holders.map(({ createRevision }) => createRevision);
 }
 
 const believes = ({ lock, aborts, fate }: Asked): boolean => lock !== null && lock !== undefined && aborts === 0 && !fate.isSettled;

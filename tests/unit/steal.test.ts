@@ -236,7 +236,7 @@ describe('a thief that comes to grief on the way', () => {
     if (internals === undefined) throw new Error('It is no locker of this package');
     const before = await locker.lock('a');
     bench.store.next(calls.creation, answeredAfter(bench.clock, 500));
-    const theft = follow(internals.lines.steal('a', internals.ask()));
+    const theft = follow(internals.queues.steal('a', internals.resolve()));
     await bench.clock.advance(100);
     const key = bench.entries('a')[0]?.key ?? '';
     bench.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
@@ -265,7 +265,7 @@ describe('who is robbed by its own client', () => {
     bench.store.next(calls.read, answeredAfter(bench.clock, 500));
     await held.release();
     await bench.clock.settle();
-    const theft = await internals.lines.steal('a', internals.ask());
+    const theft = await internals.queues.steal('a', internals.resolve());
 
     await bench.clock.advance(600);
 
@@ -286,7 +286,7 @@ describe('who is robbed by its own client', () => {
     bench.store.next(calls.creation, answeredAfter(bench.clock, 500));
     const first = follow(locker.lock('a'));
     await bench.clock.settle();
-    const theft = await internals.lines.steal('a', internals.ask());
+    const theft = await internals.queues.steal('a', internals.resolve());
 
     await bench.clock.advance(600);
 

@@ -9,12 +9,12 @@
 import { type Deferred, deferred } from '../../deferred.ts';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
 import { type Committed, OutcomeUnknownError } from '../store.ts';
-import { batchIn, committedIn } from './wire/decode.ts';
+import { decodeBatch, decodeCommitted } from './wire/decode.ts';
 import { methods } from './raw-client.ts';
 import { CallFailure, status } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts, RequestOptions } from './hosts.ts';
-import { batchRequest } from './wire/encode.ts';
+import { encodeBatch } from './wire/encode.ts';
 
 /** What it needs of the hosts. */
 export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;
@@ -136,8 +136,8 @@ export class Batcher {
     // Another host than the one that was asked: let it be sent one by one.
     if (!(await host.checksNestedPermissions(tryMs)))
       throw new CallFailure(status.failedPrecondition, 'nested permissions are not checked');
-    const request = batchRequest(batch.map((commit) => commit.request));
-    return batchIn(await host.call(tryMs, methods.txn, request), batch.length);
+    const request = encodeBatch(batch.map((commit) => commit.request));
+    return decodeBatch(await host.call(tryMs, methods.txn, request), batch.length);
   }
 
   async #sendEach(batch: readonly Waiting[]): Promise<void> {
@@ -154,7 +154,7 @@ export class Batcher {
 
   async #plain({ request, once }: Commit, timeoutMs: number): Promise<Committed> {
     // Read within the try: an answer that says nothing leaves the outcome unknown.
-    return this.#hosts.request(async (host, tryMs) => committedIn(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
+    return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 }
 

@@ -12,12 +12,12 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { committedIn, grantedIn, type KeepAliveAnswer, keepAliveIn, leaseKeysIn, rangeIn } from './wire/decode.ts';
+import { decodeCommitted, decodeGrant, type KeepAliveResponse, decodeKeepAlive, decodeLeaseKeys, decodeRange } from './wire/decode.ts';
 import { methods, type Stream } from './raw-client.ts';
 import { isUnauthenticated, noAnswer, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import { Hosts } from './hosts.ts';
-import { grantRequest, leaseKeysRequest, leaseRequest, rangeRequest, transactionRequest } from './wire/encode.ts';
+import { encodeGrant, encodeLeaseKeys, encodeLease, encodeRange, encodeTransaction } from './wire/encode.ts';
 import { WatchStream } from './watch-stream.ts';
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {
@@ -38,10 +38,10 @@ class EtcdStore implements Store {
   }
 
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
-    const request = grantRequest(leaseId, ttlSeconds);
+    const request = encodeGrant(leaseId, ttlSeconds);
     return this.#hosts.request(async (host, timeoutMs, tries) => {
       try {
-        return grantedIn(await host.call(timeoutMs, methods.grant, request));
+        return decodeGrant(await host.call(timeoutMs, methods.grant, request));
       } catch (error) {
         // The id is ours alone, so a lease of that id is what an earlier try of this request has made.
         if (tries > 0 && /lease already exists/.test(toFailure(error).details)) return ttlSeconds;
@@ -64,12 +64,12 @@ class EtcdStore implements Store {
   }
 
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
-    const request = leaseKeysRequest(leaseId);
-    return this.#hosts.request(async (host, timeoutMs) => leaseKeysIn(await host.call(timeoutMs, methods.leaseKeys, request)));
+    const request = encodeLeaseKeys(leaseId);
+    return this.#hosts.request(async (host, timeoutMs) => decodeLeaseKeys(await host.call(timeoutMs, methods.leaseKeys, request)));
   }
 
   async revoke(leaseId: string): Promise<void> {
-    const request = leaseRequest(leaseId);
+    const request = encodeLease(leaseId);
     try {
       await this.#hosts.request((host, timeoutMs) => host.call(timeoutMs, methods.revoke, request));
     } catch (error) {
@@ -78,10 +78,10 @@ class EtcdStore implements Store {
   }
 
   commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
-    const request = transactionRequest(transaction);
+    const request = encodeTransaction(transaction);
     const { lane, sharesLane } = transaction;
     if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, sharesLane, once, timeoutMs });
-    return this.#hosts.request(async (host, tryMs) => committedIn(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
+    return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
@@ -101,8 +101,8 @@ class EtcdStore implements Store {
 async function renewAt(host: Host, leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
   const until = performance.now() + timeoutMs;
   const timeLeft = (): number => Math.max(1, until - performance.now());
-  const readGate = async () => rangeIn(await host.call(timeLeft(), methods.range, rangeRequest({ key: gateKey })));
-  let answer: KeepAliveAnswer;
+  const readGate = async () => decodeRange(await host.call(timeLeft(), methods.range, encodeRange({ key: gateKey })));
+  let answer: KeepAliveResponse;
   try {
     answer = await keepAlive(host, leaseId, timeLeft());
   } catch (error) {
@@ -118,7 +118,7 @@ async function renewAt(host: Host, leaseId: string, gateKey: string, timeoutMs: 
 }
 
 /** One stream for one renewal, so that nothing half-open can go unnoticed. */
-async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promise<KeepAliveAnswer> {
+async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promise<KeepAliveResponse> {
   const until = performance.now() + timeoutMs;
   const answer = deferred<Buffer>();
   answer.promise.catch(() => undefined); // told below, if the stream could be opened
@@ -128,8 +128,8 @@ async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promis
     answer.reject(noAnswer(timeoutMs));
   }, until - performance.now()).unref();
   try {
-    stream.write(leaseRequest(leaseId));
-    return keepAliveIn(await answer.promise);
+    stream.write(encodeLease(leaseId));
+    return decodeKeepAlive(await answer.promise);
   } finally {
     clearTimeout(timer);
     stream.end();

@@ -10,7 +10,7 @@ import type { EtcdOptions } from '../../options/options.ts';
 import type { Operation, Transaction } from '../store.ts';
 import { type Method, methods, openClient, type RawClient, type Stream, type StreamListener } from './raw-client.ts';
 import { CallFailure, isDenied, status, toFailure } from './call-failure.ts';
-import { batchRequest, transactionRequest } from './wire/encode.ts';
+import { encodeBatch, encodeTransaction } from './wire/encode.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
 
@@ -96,8 +96,8 @@ export class Host {
         throw error;
       }
     };
-    const plain = transactionRequest(reading);
-    return !(await mayRead(batchRequest([plain]))) || mayRead(plain);
+    const plain = encodeTransaction(reading);
+    return !(await mayRead(encodeBatch([plain]))) || mayRead(plain);
   }
 
   async close(): Promise<void> {

@@ -86,13 +86,13 @@ export class Hosts {
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
         if (failure.kind !== 'stale-token') this.failed(host);
         if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
-        await this.#breathe(tries, failure, until);
+        await this.#backOff(tries, failure, until);
       }
     }
   }
 
   // Each host at once the first time round, then more and more slowly.
-  async #breathe(tries: number, failure: CallFailure, until: number): Promise<void> {
+  async #backOff(tries: number, failure: CallFailure, until: number): Promise<void> {
     const rounds = Math.floor((tries + 1) / this.#hosts.length);
     if (rounds === 0 && failure.kind !== 'stale-token') return;
     await this.sleep(Math.min(25 * 2 ** rounds, 500, until - performance.now()));

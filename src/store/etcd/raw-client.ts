@@ -6,10 +6,10 @@
  */
 import type { Client as GrpcClient, connectivityState, Metadata, status as GrpcStatus } from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
-import { tokenIn } from './wire/decode.ts';
+import { decodeToken } from './wire/decode.ts';
 import { Authentication } from './authentication.ts';
 import { CallFailure, isStaleToken, noAnswer, status, toFailure } from './call-failure.ts';
-import { authenticateRequest } from './wire/encode.ts';
+import { encodeAuthenticate } from './wire/encode.ts';
 
 export const methods = {
   range: '/etcdserverpb.KV/Range',
@@ -90,7 +90,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     readonly #authentication: Authentication | undefined;
     readonly #underWay = new Set<Call>();
     /** Those whose channels were closed: many calls fail on one, but it is to be replaced once. */
-    readonly #left = new WeakSet<GrpcClient>();
+    readonly #abandoned = new WeakSet<GrpcClient>();
     /** Kept until a call fails, so that a call has nothing to wait for. */
     #connection: Connection | undefined;
 
@@ -226,8 +226,8 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     }
 
     async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
-      const request = authenticateRequest(username, password);
-      return tokenIn(await this.#callOn(await this.#plain(), methods.authenticate, request, performance.now() + timeoutMs));
+      const request = encodeAuthenticate(username, password);
+      return decodeToken(await this.#callOn(await this.#plain(), methods.authenticate, request, performance.now() + timeoutMs));
     }
 
     #failed(connection: Connection, code: number, details: string, sentAt: number): CallFailure {
@@ -235,7 +235,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         this.#connection = undefined;
         this.#authentication?.forget();
       }
-      if (renewing.includes(code)) this.#leave(connection);
+      if (renewing.includes(code)) this.#abandon(connection);
       if (code === status.deadlineExceeded) this.#unanswered(connection, sentAt);
       return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
     }
@@ -248,14 +248,14 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       // In a process that was held up timers come before all that arrived meanwhile.
       setImmediate(() => {
         const isConnected = connection.client.getChannel().getConnectivityState(false) === READY;
-        if (isConnected && connection.heardAt < sentAt) this.#leave(connection);
+        if (isConnected && connection.heardAt < sentAt) this.#abandon(connection);
         then?.();
       });
     }
 
-    #leave({ client, reset }: Connection): void {
-      if (this.#left.has(client)) return;
-      this.#left.add(client);
+    #abandon({ client, reset }: Connection): void {
+      if (this.#abandoned.has(client)) return;
+      this.#abandoned.add(client);
       this.#connection = undefined;
       reset();
     }

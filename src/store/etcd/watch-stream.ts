@@ -4,14 +4,14 @@
  * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
  * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
  */
-import type { Logger } from '../../options/options.ts';
+import type { Logger } from '../../context.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
-import { type WatchAnswer, watchIn } from './wire/decode.ts';
+import { type WatchResponse, decodeWatch } from './wire/decode.ts';
 import { methods, type Stream } from './raw-client.ts';
 import { toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
-import { cancelRequest, rangeRequest, watchRequest } from './wire/encode.ts';
+import { encodeCancel, encodeRange, encodeWatch } from './wire/encode.ts';
 
 interface Watch {
   readonly request: WatchRequest;
@@ -123,7 +123,7 @@ export class WatchStream {
   }
 
   #cancel(watch: Watch): void {
-    if (this.#byId.delete(watch.id)) this.#connection?.stream.write(cancelRequest(watch.id));
+    if (this.#byId.delete(watch.id)) this.#connection?.stream.write(encodeCancel(watch.id));
   }
 
   async #connect(): Promise<void> {
@@ -152,7 +152,7 @@ export class WatchStream {
         const { connection } = at;
         if (connection === undefined || this.#connection !== connection) return;
         try {
-          this.#take(connection, watchIn(answer));
+          this.#take(connection, decodeWatch(answer));
         } catch (error) {
           broken(toFailure(error));
         }
@@ -185,11 +185,11 @@ export class WatchStream {
   #send({ stream, pending }: Connection, request: WatchRequest): number {
     const id = ++this.#lastId;
     pending.push({ id, sentAt: performance.now() });
-    stream.write(watchRequest(request, id));
+    stream.write(encodeWatch(request, id));
     return id;
   }
 
-  #take(connection: Connection, answer: WatchAnswer): void {
+  #take(connection: Connection, answer: WatchResponse): void {
     connection.heardAt = performance.now();
     // First whether it was cancelled: a create that failed is both created and cancelled.
     if (answer.canceled) this.#cancelled(connection, answer);
@@ -205,19 +205,19 @@ export class WatchStream {
     }
   }
 
-  #created({ pending, stream }: Connection, { header, watchId }: WatchAnswer): void {
+  #created({ pending, stream }: Connection, { header, watchId }: WatchResponse): void {
     pending.shift();
     this.#failures = 0;
     const watch = this.#byId.get(watchId);
     if (watch === undefined) {
-      stream.write(cancelRequest(watchId));
+      stream.write(encodeCancel(watchId));
       return;
     }
     watch.seenAt = header.revision;
     watch.listener?.created(watch.seenAt);
   }
 
-  #cancelled(connection: Connection, { created, watchId, cancelReason }: WatchAnswer): void {
+  #cancelled(connection: Connection, { created, watchId, cancelReason }: WatchResponse): void {
     const id = created ? connection.pending.shift()?.id : watchId;
     const watch = id === undefined ? undefined : this.#byId.get(id);
     // What we have cancelled ourselves, or a ping, is nobody's any more.
@@ -270,7 +270,7 @@ export class WatchStream {
 
   // A stream is never re-authenticated; a unary call is, and the next stream of that client has its token.
   #refreshToken(host: Host): void {
-    void host.call(this.#hosts.tryMs, methods.range, rangeRequest({ key: '\0', keysOnly: true })).catch(() => undefined);
+    void host.call(this.#hosts.tryMs, methods.range, encodeRange({ key: '\0', keysOnly: true })).catch(() => undefined);
   }
 
   #disconnect(): void {

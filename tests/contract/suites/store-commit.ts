@@ -1,7 +1,7 @@
 import { EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError, type Operation, type Range } from '../../../src/store/store.ts';
-import { clearingOf } from '../../../src/entry/transactions.ts';
+import { buildClearing } from '../../../src/entry/transactions.ts';
 import { errorOf } from '../../support/fixtures-holding.ts';
 import type { OpenFixture } from '../../support/fixtures.ts';
 import { grantLease, put, read, remove, watching, write } from './store-words.ts';
@@ -186,7 +186,7 @@ export function storeCommitContract(open: OpenFixture): void {
       const theft = (revision: bigint) =>
         store.commit({
           compare: [{ key: gate, target: 'mod', op: '=', revision }],
-          then: [...clearingOf({ queue: range, key, slots: 1 }), put(key, 'stolen', thief.leaseId)],
+          then: [...buildClearing({ queue: range, key, slots: 1 }), put(key, 'stolen', thief.leaseId)],
           otherwise: [{ range: { key: gate } }],
         });
       const told = await watching(fixture, { key: range.key, rangeEnd: range.rangeEnd });
@@ -219,7 +219,7 @@ export function storeCommitContract(open: OpenFixture): void {
       const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
       await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
 
-      const clearing = clearingOf({ queue: range, key: `${prefix}a/2`, slots: 1 });
+      const clearing = buildClearing({ queue: range, key: `${prefix}a/2`, slots: 1 });
       const error = await errorOf(write(store, ...clearing, put(`${prefix}a/2`, '', dead.leaseId)));
 
       expect(error).toBeInstanceOf(LeaseNotFoundError);

@@ -14,17 +14,17 @@ export interface Header {
   readonly raftTerm: bigint;
 }
 
-export interface RangeAnswer {
+export interface RangeResponse {
   readonly header: Header;
   readonly kvs: readonly KeyValue[];
 }
 
-export interface KeepAliveAnswer {
+export interface KeepAliveResponse {
   readonly header: Header;
   readonly ttlSeconds: number;
 }
 
-export interface WatchAnswer {
+export interface WatchResponse {
   readonly header: Header;
   readonly watchId: number;
   readonly created: boolean;
@@ -37,14 +37,14 @@ const noHeader: Header = { revision: 0n, raftTerm: 0n };
 const nothing: readonly never[] = [];
 const deleted = 1;
 
-export function committedIn(answer: Buffer): Committed {
+export function decodeCommitted(answer: Buffer): Committed {
   const committed = readCommitted(new Reader(answer));
   expectRevision(committed.revision);
   return committed;
 }
 
 /** Of each transaction of a batch; the header of a nested answer is empty: the revision of all of them is that of the whole. */
-export function batchIn(answer: Buffer, size: number): Committed[] {
+export function decodeBatch(answer: Buffer, size: number): Committed[] {
   const reader = new Reader(answer);
   const inner: Committed[] = [];
   let { revision } = noHeader;
@@ -58,7 +58,7 @@ export function batchIn(answer: Buffer, size: number): Committed[] {
   return inner.map(({ succeeded, ranges }) => ({ succeeded, revision, ranges }));
 }
 
-export function rangeIn(answer: Buffer): RangeAnswer {
+export function decodeRange(answer: Buffer): RangeResponse {
   const reader = new Reader(answer);
   const kvs: KeyValue[] = [];
   let header = noHeader;
@@ -70,7 +70,7 @@ export function rangeIn(answer: Buffer): RangeAnswer {
   return { header, kvs };
 }
 
-export function grantedIn(answer: Buffer): number {
+export function decodeGrant(answer: Buffer): number {
   const reader = new Reader(answer);
   let ttlSeconds = 0;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -80,7 +80,7 @@ export function grantedIn(answer: Buffer): number {
   return ttlSeconds;
 }
 
-export function tokenIn(answer: Buffer): string {
+export function decodeToken(answer: Buffer): string {
   const reader = new Reader(answer);
   let token = '';
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -90,7 +90,7 @@ export function tokenIn(answer: Buffer): string {
   return token;
 }
 
-export function leaseKeysIn(answer: Buffer): Set<string> {
+export function decodeLeaseKeys(answer: Buffer): Set<string> {
   const reader = new Reader(answer);
   const keys = new Set<string>();
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -100,7 +100,7 @@ export function leaseKeysIn(answer: Buffer): Set<string> {
   return keys;
 }
 
-export function keepAliveIn(answer: Buffer): KeepAliveAnswer {
+export function decodeKeepAlive(answer: Buffer): KeepAliveResponse {
   const reader = new Reader(answer);
   let header = noHeader;
   let ttlSeconds = 0;
@@ -112,7 +112,7 @@ export function keepAliveIn(answer: Buffer): KeepAliveAnswer {
   return { header, ttlSeconds };
 }
 
-export function watchIn(answer: Buffer): WatchAnswer {
+export function decodeWatch(answer: Buffer): WatchResponse {
   const reader = new Reader(answer);
   const events: WatchEvent[] = [];
   let header = noHeader;

@@ -18,7 +18,7 @@ const order = { oldest: 1, newest: 2 };
 const byCreateRevision = 2;
 const withoutPuts = 0;
 
-export function transactionRequest({ compare, then, otherwise }: Transaction): Buffer {
+export function encodeTransaction({ compare, then, otherwise }: Transaction): Buffer {
   writer.begin();
   lastFirst(otherwise, (operation) => {
     writeOperation(3, operation);
@@ -31,7 +31,7 @@ export function transactionRequest({ compare, then, otherwise }: Transaction): B
 }
 
 /** A transaction of transactions, each with compares of its own. */
-export function batchRequest(transactions: readonly Buffer[]): Buffer {
+export function encodeBatch(transactions: readonly Buffer[]): Buffer {
   writer.begin();
   lastFirst(transactions, (transaction) => {
     const mark = writer.length;
@@ -41,13 +41,13 @@ export function batchRequest(transactions: readonly Buffer[]): Buffer {
   return writer.finish();
 }
 
-export function rangeRequest(range: Range): Buffer {
+export function encodeRange(range: Range): Buffer {
   writer.begin();
   writeRange(range);
   return writer.finish();
 }
 
-export function grantRequest(leaseId: string, ttlSeconds: number): Buffer {
+export function encodeGrant(leaseId: string, ttlSeconds: number): Buffer {
   writer.begin();
   writer.int64(2, BigInt(leaseId));
   writer.number(1, ttlSeconds);
@@ -55,20 +55,20 @@ export function grantRequest(leaseId: string, ttlSeconds: number): Buffer {
 }
 
 /** To revoke a lease, and to renew it. */
-export function leaseRequest(leaseId: string): Buffer {
+export function encodeLease(leaseId: string): Buffer {
   writer.begin();
   writer.int64(1, BigInt(leaseId));
   return writer.finish();
 }
 
-export function leaseKeysRequest(leaseId: string): Buffer {
+export function encodeLeaseKeys(leaseId: string): Buffer {
   writer.begin();
   writer.flag(2, true);
   writer.int64(1, BigInt(leaseId));
   return writer.finish();
 }
 
-export function authenticateRequest(username: string, password: string): Buffer {
+export function encodeAuthenticate(username: string, password: string): Buffer {
   writer.begin();
   writer.string(2, password);
   writer.string(1, username);
@@ -76,7 +76,7 @@ export function authenticateRequest(username: string, password: string): Buffer 
 }
 
 /** Without a start revision, ever: one that may lie in the past makes etcd deliver in steps of 100 ms. */
-export function watchRequest({ key, rangeEnd, deletesOnly }: WatchRequest, id: number): Buffer {
+export function encodeWatch({ key, rangeEnd, deletesOnly }: WatchRequest, id: number): Buffer {
   writer.begin();
   writer.number(7, id);
   if (deletesOnly === true) writer.bytes(5, Uint8Array.of(withoutPuts));
@@ -86,7 +86,7 @@ export function watchRequest({ key, rangeEnd, deletesOnly }: WatchRequest, id: n
   return writer.finish();
 }
 
-export function cancelRequest(watchId: number): Buffer {
+export function encodeCancel(watchId: number): Buffer {
   writer.begin();
   writer.number(1, watchId);
   writer.close(2, 0);

@@ -1,0 +1,15 @@
+/** What all parts of one locker share. */
+import type { Clock } from './clock.ts';
+import type { Store } from './store/store.ts';
+
+export type Logger = Pick<Console, 'debug' | 'info' | 'warn' | 'error'>;
+
+export interface Context {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly prefix: string;
+  readonly requestTimeoutMs: number;
+  /** The value of the sessions' gates: it names the locker. */
+  readonly gateValue: string;
+}

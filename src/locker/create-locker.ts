@@ -1,0 +1,15 @@
+/** Creates lockers: the entry point of the package. */
+import { type LockerOptions, resolveLockerOptions } from '../options/options.ts';
+import type { Locker } from './locker.ts';
+import { LockService } from './lock-service.ts';
+
+/**
+ * A locker on an etcd cluster; it connects at the first use.
+ *
+ * @throws {InvalidOptionsError} an option is not what it must be; `issues` lists them all
+ * @example
+ * await using locker = createLocker({ hosts: ['10.0.0.1:2379', '10.0.0.2:2379', '10.0.0.3:2379'] })
+ */
+export function createLocker(options?: LockerOptions): Locker {
+  return new LockService(resolveLockerOptions(options));
+}
