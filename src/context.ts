@@ -1,5 +1,6 @@
 /** What all parts of one locker share. */
 import type { Clock } from './clock.ts';
+import type { OutageLog } from './outage-log.ts';
 import type { Store } from './store/store.ts';
 
 export type Logger = Pick<Console, 'debug' | 'info' | 'warn' | 'error'>;
@@ -8,6 +9,7 @@ export interface Context {
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly outageLog: OutageLog;
   readonly prefix: string;
   readonly requestTimeoutMs: number;
   /** The value of the sessions' gates: it names the locker. */

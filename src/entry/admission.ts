@@ -1,20 +1,20 @@
 /**
  * The one rule of every queue: an entry holds exactly if all entries before it are of its own kind, and they are fewer than its slots.
  *
- * A kind is its number of slots, so lock (1), semaphore (n) and read/write lock (1 and infinitely many) are one mechanism, and different
- * kinds exclude each other. What comes later changes nothing for who was admitted.
+ * A kind is its number of slots. So lock (1), semaphore (n) and read/write lock (1 and Infinity) are one mechanism, and different
+ * kinds exclude each other. Later entries change nothing for an entry that is admitted.
  */
 import { byCreateRevision, type QueueRange, slotsOf } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import type { KeyValue } from '../store/store.ts';
 
-/** What a waiter waits for: that `enough` of the entries `keys` are gone. */
+/** The reason why an entry waits: `enough` of the entries `keys` have to be deleted first. */
 export interface Obstacle {
   readonly keys: readonly string[];
   readonly enough: number;
 }
 
-/** What keeps an entry of that kind from holding, going by those before it; undefined where it is admitted. */
+/** Returns the obstacle of an entry with `slots`, given the entries before it; undefined if it is admitted. */
 export function findObstacle(queue: QueueRange, slots: number, ahead: readonly KeyValue[]): Obstacle | undefined {
   if (ahead.length === 0) return undefined;
   const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);
@@ -25,7 +25,7 @@ export function findObstacle(queue: QueueRange, slots: number, ahead: readonly K
 
 const later = (a: KeyValue | undefined, b: KeyValue): KeyValue => (a !== undefined && a.createRevision > b.createRevision ? a : b);
 
-/** The whole queue in its order, as those who hold and those who wait. */
+/** Splits a whole queue into its holders and its waiters, each in their order. */
 export function splitQueue(queue: QueueRange, entries: Iterable<KeyValue>): { readonly holders: KeyValue[]; readonly waiters: KeyValue[] } {
   const ordered = [...entries].sort(byCreateRevision);
   const slots = ordered[0] === undefined ? exclusive : slotsOf(queue, ordered[0].key);

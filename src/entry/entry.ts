@@ -1,21 +1,33 @@
 /**
- * One place in a name's queue: the writes and reads that concern a single key in etcd.
+ * An entry: one key in etcd, one place in a name's queue. This file has all writes and reads of that key but those of its value.
  *
- * A write that creates the key goes out at most once per state of the session's gate. Where no answer came the entry is
- * 'unsettled' until the gate has moved: from then on the key is there or never will be. Every delete and every value compares
- * the revision it means, so that nothing but our own entry is ever touched.
+ *                  ┌── response ───────────────▶ queued ──hold()──▶ held
+ *     new ─create()┤                              ▲  │               │
+ *      ▲           └── no response ─▶ unsettled ──┘  └── release() ──┤
+ *      └── settle(): not created ─────┘                              ▼
+ *     gone ◀── deleted, or the lease is over ───────────────── releasing
+ *      ▲
+ *      └── lose(), from any state
+ *
+ * A write that creates the key is sent at most once per revision of the session's gate. If no response comes, the entry is unsettled
+ * until the gate has moved. Then etcd has the key, or never will. Every delete and every value compares the revision that it means, so
+ * that it never touches the entry of another process.
+ *
+ * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
+ *
+ * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), transactions.ts (what is sent),
+ * value-writer.ts.
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
+import type { Context } from '../context.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import type { LossReason } from '../errors.ts';
 import { entryKey, type QueueRange } from '../keys.ts';
-import type { ResolvedLockOptions as Asked } from '../options/options.ts';
-import { persist } from './persist.ts';
+import type { ResolvedLockOptions } from '../options/options.ts';
 import type { Member, Session } from '../session/session.ts';
-import type { Context } from '../context.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
-import { type Creation, type CreationOutcome, buildCreation, buildDeletion, buildLook, buildEntryRead } from './transactions.ts';
 import { Predecessors } from './predecessors.ts';
+import { buildCreation, buildDeletion, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
@@ -23,37 +35,39 @@ type State =
   | { readonly kind: 'unsettled'; readonly gate: bigint }
   | { readonly kind: 'queued' }
   | { readonly kind: 'held'; readonly onLost: (reason: LossReason) => void }
-  | { readonly kind: 'leaving' }
+  | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
 
 export class Entry implements Member {
   readonly key: string;
-  readonly session: Session;
-  readonly #context: Context;
   readonly queue: QueueRange;
+  readonly session: Session;
   readonly slots: number;
+  readonly #context: Context;
   readonly #number: number;
   #onChange: () => void;
-  #value: string;
-  #modified = 0n;
-  #writer: ValueWriter | undefined;
-  /** None once it is held: there is nothing more to wait for. */
-  #predecessors: Predecessors | undefined;
-  #released: Deferred<void> | undefined;
   #state: State = { kind: 'new' };
   #token = 0n;
+  #modRevision = 0n;
+  #value: string;
+  #writer: ValueWriter | undefined;
+  /** Undefined once it is held. */
+  #predecessors: Predecessors | undefined;
+  #released: Deferred<void> | undefined;
+  /** The loss that its holder has not been notified of. */
+  #pendingLoss: (() => void) | undefined;
 
-  /** The session must have a place taken for it, which the entry gives back. */
-  constructor(context: Context, queue: QueueRange, session: Session, { value, slots }: Asked, onChange: () => void) {
+  /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
+  constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, onChange: () => void) {
     this.#context = context;
     this.queue = queue;
-    this.slots = slots;
+    this.slots = options.slots;
     this.session = session;
     this.#number = session.numbers.take(queue.key);
-    this.key = entryKey(queue, session.leaseId, this.#number, slots);
+    this.key = entryKey(queue, session.leaseId, this.#number, options.slots);
     this.#onChange = onChange;
-    this.#value = value;
-    this.#predecessors = new Predecessors(context, queue, slots, session, onChange);
+    this.#value = options.value;
+    this.#predecessors = new Predecessors(context, queue, options.slots, session, onChange);
     session.members.add(this);
   }
 
@@ -61,7 +75,7 @@ export class Entry implements Member {
     return this.#state.kind;
   }
 
-  /** The create revision of the key: the fencing token of whoever holds by it. */
+  /** The create revision of the key: the fencing token. */
   get token(): bigint {
     return this.#token;
   }
@@ -70,7 +84,7 @@ export class Entry implements Member {
     return this.#writer?.value ?? this.#value;
   }
 
-  /** Whether its value is certainly this one. */
+  /** Whether etcd certainly has this value. */
   hasValue(value: string): boolean {
     return this.#writer?.isCertain !== false && this.value === value;
   }
@@ -83,7 +97,7 @@ export class Entry implements Member {
     return this.isHeld && this.#writer?.isBusy !== true;
   }
 
-  /** Whether the last look found it admitted and nothing has happened since that calls for another. */
+  /** Whether the last look found the entry admitted, and nothing since calls for another look. */
   get isAdmitted(): boolean {
     return this.#state.kind === 'queued' && this.#predecessors?.isAdmitted === true;
   }
@@ -94,85 +108,85 @@ export class Entry implements Member {
 
   /**
    * Sends a write that creates the entry, once.
-   * @throws {OutcomeUnknownError} no answer came; `settle` finds out
+   * @throws {OutcomeUnknownError} no response came; `settle` finds out what happened
    */
   async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
-    const { gate } = this.session;
-    let answer;
+    const gate = this.session.gate.revision;
+    let response;
     try {
-      answer = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
+      response = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
     } catch (error) {
       if (error instanceof OutcomeUnknownError) this.markUnsettled(gate);
       throw error;
     }
-    if (answer.succeeded) {
-      this.created(answer.revision, answer.ranges[0] ?? []);
+    if (response.succeeded) {
+      this.onCreated(response.revision, response.ranges[0] ?? []);
       return 'created';
     }
-    const [[sent] = [], [gateNow] = []] = answer.ranges;
-    if (sent?.leaseId === this.session.leaseId) {
-      this.#enqueued(sent);
+    const [[own] = [], [gateNow] = []] = response.ranges;
+    if (own?.leaseId === this.session.leaseId) {
+      this.#onQueued(own);
       return 'created';
     }
-    return this.session.foundGate(gateNow) === gate ? 'not-created' : 'gate-moved';
+    return this.session.gate.observe(gateNow) === gate ? 'not-created' : 'gate-moved';
   }
 
-  /** Its key was created at `revision`, when `ahead` were before it. */
-  created(revision: bigint, ahead: readonly KeyValue[]): void {
-    this.#enqueued({ createRevision: revision, modRevision: revision });
-    this.#predecessors?.looked(revision, ahead);
+  /** Takes in that etcd created the key at `revision`, with the entries `ahead` before it. */
+  onCreated(revision: bigint, ahead: readonly KeyValue[]): void {
+    this.#onQueued({ createRevision: revision, modRevision: revision });
+    this.#predecessors?.onLook(revision, ahead);
   }
 
-  /** A write that compared `gate` may create its key, now or later. */
+  /** Takes in that a write which compared `gate` may create the key, now or later. */
   markUnsettled(gate: bigint): void {
     if (this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
   }
 
   /**
-   * Finds out what became of a creation that was not answered: afterwards the entry is queued, new again or gone.
-   * @throws {EtcdUnavailableError} nobody answered in time; it is still unsettled
+   * Finds out what became of a creation without a response. The entry is queued, new or gone afterwards.
+   * @throws {EtcdUnavailableError} etcd did not respond in time; the entry is still unsettled
    */
   async settle(timeoutMs: number): Promise<void> {
     if (this.#state.kind !== 'unsettled') return;
     const { gate } = this.#state;
     const { clock } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
-    await this.session.settle(gate, timeoutMs);
+    await this.session.gate.settle(gate, timeoutMs);
     const own = await this.#read(Math.max(1, msUntil(until, clock.now())));
     if (this.kind !== 'unsettled') return;
     if (own === undefined) this.#state = { kind: 'new' };
-    else this.#enqueued(own);
+    else this.#onQueued(own);
   }
 
-  /** Reads who is before it; counts it lost where it is not there any more. */
+  #onQueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
+    if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
+    this.#state = { kind: 'queued' };
+    this.#token = createRevision;
+    this.#modRevision = modRevision;
+  }
+
+  /** Reads the entries before it. Loses the entry if it is no longer there. */
   async look(): Promise<void> {
     this.#predecessors?.startLook();
     const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[own] = [], ahead = []] = ranges;
-    if (own?.createRevision === this.#token) this.#predecessors?.looked(revision, ahead);
+    if (own?.createRevision === this.#token) this.#predecessors?.onLook(revision, ahead);
     else this.lose('deleted');
   }
 
-  /** What is known of the queue does not count any more: `isAdmitted` is false until the next look. */
+  /** Makes the last look count no more: `isAdmitted` is false until the next one. */
   forgetLook(): void {
-    this.#predecessors?.forget();
+    this.#predecessors?.forgetLook();
   }
 
-  #enqueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
-    if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
-    this.#state = { kind: 'queued' };
-    this.#token = createRevision;
-    this.#modified = modRevision;
-  }
-
-  /** All of its queue that was created before `token` was deleted then: what was seen of the time before does not count. */
-  loseStolen(token: bigint): void {
+  /** Takes in that this process deleted all entries of the name that were created before `token`. */
+  onSteal(token: bigint): void {
     if (this.isHeld && this.#token < token) this.lose('deleted');
-    else this.#predecessors?.changed(token);
+    else this.#predecessors?.onChangeAt(token);
   }
 
-  /** Watches for the turn to come; `onChange` is called when it is time for another look. */
+  /** Watches the entries in its way. `onChange` is called when it is time for another look. */
   watchPredecessors(): void {
     this.#predecessors?.watch();
   }
@@ -181,28 +195,24 @@ export class Entry implements Member {
     if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
   }
 
-  setValue(value: string): Promise<void> {
-    if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
-    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modified, () => {
-      this.lose('deleted');
-    });
-    return this.#writer.write(value);
+  onSessionSealed(): void {
+    this.#onChange();
   }
 
-  /** Makes it somebody's lock; `onLost` is called at most once, and never after `leave`. */
+  /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
   hold(onLost: (reason: LossReason) => void): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
-    // In the very turn in which it was won the clocks may jump, and another lock of its lease be read first.
-    if (this.kind === 'gone') onLost(this.session.checkDeadline() ?? 'deleted');
-    else this.#state = { kind: 'held', onLost };
+    this.#state = { kind: 'held', onLost };
   }
 
-  /** Reads the clocks; who is told of the end of a lease first may ask for the others of it, which are told after. */
-  checkDeadline(): void {
-    const reason = this.session.checkDeadline();
-    if (reason !== undefined) this.lose(reason);
+  setValue(value: string): Promise<void> {
+    if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
+    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modRevision, () => {
+      this.lose('deleted');
+    });
+    return this.#writer.write(value);
   }
 
   async verify(): Promise<void> {
@@ -215,87 +225,93 @@ export class Entry implements Member {
     return ranges[0]?.[0];
   }
 
-  /** The promise of `leave` and `replaced`: settled when etcd has confirmed or the session has ended. */
-  get released(): Promise<void> {
-    if (this.#released === undefined) {
-      this.#released = deferred();
-      this.#released.promise.catch(() => undefined);
-      if (this.kind === 'gone') this.#released.resolve();
-    }
-    return this.#released.promise;
-  }
-
-  /** Counts it as not held any more; `leave` or `replaced` has to follow. */
-  markReleased(): void {
+  /** Counts the entry as released. `release` or `confirmReleased` has to follow. */
+  startRelease(): void {
     this.#predecessors?.stop();
     this.#writer?.stop();
-    if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'leaving' };
+    if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'releasing' };
   }
 
-  /** Another entry's creation has deleted it. */
-  confirmRelease(): void {
+  /** Takes in that the creation of another entry has deleted this one. */
+  confirmReleased(): void {
     this.#finish();
+    this.#released?.resolve();
   }
 
-  /** Deletes it, again and again until etcd has confirmed or the session has ended; `left` rejects where etcd refuses. */
+  /** Deletes the key, and retries until etcd responds or the session ends. `whenReleased` rejects if etcd refuses. */
   release(): void {
-    this.markReleased();
+    this.startRelease();
     void this.#delete();
   }
 
   async #delete(): Promise<void> {
     try {
-      await persist(
-        this.session,
-        () => this.kind === 'leaving',
-        () => this.#context.store.commit(buildDeletion(this, this.#token)),
-      );
-      this.#finish();
+      const isReleasing = (): boolean => this.kind === 'releasing';
+      await this.session.retry(isReleasing, () => this.#context.store.commit(buildDeletion(this, this.#token)));
+      if (isReleasing()) this.confirmReleased();
     } catch (error) {
-      // The place stays taken: only the end of the lease frees the entry now.
+      // The session keeps the reservation: only the end of the lease frees the key now.
       this.#released?.reject(error);
     }
   }
 
-  /** Nobody wants it any more: sees to it that it is not in etcd and never will be. */
+  /** Resolves once etcd has confirmed the release, or the lease is over. */
+  whenReleased(): Promise<void> {
+    if (this.#released === undefined) {
+      this.#released = deferred();
+      this.#released.promise.catch(() => undefined);
+      if (this.kind === 'gone') this.#released.resolve(this.session.whenEntriesGone());
+    }
+    return this.#released.promise;
+  }
+
+  /** Withdraws an entry that nobody holds: afterwards etcd does not have it and never will. */
   abandon(): void {
     void this.#abandon().catch((error: unknown) => {
-      this.#context.logger.warn(`etcd-locker: ${this.key} was not deleted, it ends with its lease: ${String(error)}`);
+      this.#context.logger.warn(`etcd-locker: cannot delete ${this.key}, it ends with its lease: ${String(error)}`);
     });
   }
 
   async #abandon(): Promise<void> {
     this.#predecessors?.stop();
-    await persist(
-      this.session,
-      () => this.kind === 'unsettled',
-      () => this.settle(this.#context.requestTimeoutMs),
-    );
+    const isUnsettled = (): boolean => this.kind === 'unsettled';
+    await this.session.retry(isUnsettled, () => this.settle(this.#context.requestTimeoutMs));
     if (this.kind === 'new') this.#finish();
     if (this.kind !== 'queued') return;
     this.release();
-    await this.released;
+    await this.whenReleased();
   }
 
-  sessionSealed(): void {
-    this.#onChange();
-  }
-
+  /** Counts the entry as gone, at once. A holder is notified in a microtask. */
   lose(reason: LossReason): void {
     const state = this.#state;
+    if (state.kind === 'gone') return;
     this.#finish();
-    if (state.kind === 'held') state.onLost(reason);
+    if (state.kind === 'releasing') this.#released?.resolve(this.session.whenEntriesGone());
+    if (state.kind === 'held') {
+      this.#pendingLoss = () => {
+        state.onLost(reason);
+      };
+      queueMicrotask(() => {
+        this.notifyLoss();
+      });
+    }
     this.#onChange();
+  }
+
+  /** Notifies the holder of a loss now, if that has not happened yet. */
+  notifyLoss(): void {
+    const notify = this.#pendingLoss;
+    this.#pendingLoss = undefined;
+    notify?.();
   }
 
   #finish(): void {
-    if (this.#state.kind === 'gone') return;
     this.#state = { kind: 'gone' };
     this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
     this.session.numbers.free(this.queue.key, this.#number);
     this.session.unreserve();
-    this.#released?.resolve();
   }
 }

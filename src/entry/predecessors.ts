@@ -1,16 +1,16 @@
 /**
- * What an entry knows of its turn: what the last look saw, and what has happened since that calls for another.
+ * The entries before a waiter: what the last look found, and what has happened since that calls for another look.
  *
- * A waiter watches what is in its way, from now on: one entry, or the queue where several have to go. It looks again once enough of
- * them were deleted, or where the watch came to stand only after its look. A start revision in the past would make etcd deliver in
- * steps of 100 ms.
+ * A waiter watches its obstacle from now on: a single entry, or the whole queue if several entries have to go. It looks again once
+ * enough of them are deleted, or if the watch was created after its look. A start revision in the past is never used: etcd would then
+ * deliver events in steps of 100 ms.
  */
-import { type Obstacle, findObstacle } from './admission.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
+import type { Context } from '../context.ts';
 import { isExact, type QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
-import type { Context } from '../context.ts';
 import type { KeyValue, WatchEvent, WatchRequest } from '../store/store.ts';
+import { findObstacle, type Obstacle } from './admission.ts';
 
 export class Predecessors {
   readonly #context: Context;
@@ -19,14 +19,16 @@ export class Predecessors {
   readonly #session: Session;
   readonly #onChange: () => void;
   #isAdmitted = false;
+  /** The revision of the last look. */
   #lookedAt = 0n;
+  /** The newest revision that calls for a look; 0 if none does. */
   #changedAt = 1n;
-  #changedBeforeLook = 0n;
+  #changedAtBeforeLook = 0n;
   #isLooking = false;
-  #isDue = false;
+  #isLookDue = false;
   #slowLookAt: Instant | undefined;
   #obstacle: Obstacle | undefined;
-  /** The entries in the way that are not known to be gone. */
+  /** The entries of the obstacle that are not known to be deleted. */
   #remaining: Set<string> | undefined;
   #watched: { readonly key: string; readonly stop: () => void } | undefined;
 
@@ -43,63 +45,63 @@ export class Predecessors {
   }
 
   get needsLook(): boolean {
-    return this.#isDue || this.#changedAt > this.#lookedAt;
+    return this.#isLookDue || this.#changedAt > this.#lookedAt;
   }
 
-  /** To be called when a look is sent: whatever revision it is answered at, it sees all that was told before. */
+  /** Takes in that a look is sent now. It sees all changes that are known by now, whatever its revision. */
   startLook(): void {
-    this.#changedBeforeLook = this.#changedAt;
+    this.#changedAtBeforeLook = this.#changedAt;
     this.#isLooking = true;
-    // Whatever becomes of this one, there will be another.
-    this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
+    // The next slow look does not depend on the fate of this one.
+    this.#scheduleSlowLook();
   }
 
-  /** Takes in a look at `revision`: who is before the entry, as far as its kind has to know. */
-  looked(revision: bigint, ahead: readonly KeyValue[]): void {
+  /** Takes in a look at `revision` that found the entries `ahead`. */
+  onLook(revision: bigint, ahead: readonly KeyValue[]): void {
     this.#lookedAt = revision;
     this.#isLooking = false;
-    this.#isDue = false;
-    // Not by the revisions alone: they go back where etcd was restored from a snapshot.
-    if (this.#changedAt === this.#changedBeforeLook) this.#changedAt = 0n;
+    this.#isLookDue = false;
+    // Revisions alone do not decide: they go back when etcd is restored from a snapshot.
+    if (this.#changedAt === this.#changedAtBeforeLook) this.#changedAt = 0n;
     this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);
     this.#isAdmitted = this.#obstacle === undefined;
     this.#remaining = this.#obstacle === undefined ? undefined : new Set(this.#obstacle.keys);
-    this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
+    this.#scheduleSlowLook();
   }
 
-  /** What was seen does not count any more: not admitted until the next look. */
-  forget(): void {
+  /** Makes the last look count no more. */
+  forgetLook(): void {
     this.#isAdmitted = false;
-    this.#isDue = true;
+    this.#isLookDue = true;
   }
 
-  /** Something has happened at `revision` that calls for a look that saw it. */
-  changed(revision: bigint): void {
+  /** Takes in a change at `revision`. Only a look that saw this revision counts from now on. */
+  onChangeAt(revision: bigint): void {
     if (revision <= this.#changedAt) return;
     this.#changedAt = revision;
     if (this.needsLook) this.#onChange();
   }
 
-  /** Watches what the last look found in the way. */
+  /** Watches the obstacle that the last look found. */
   watch(): void {
     if (this.#obstacle === undefined) return;
-    const request = this.#watchFor(this.#obstacle);
+    const request = this.#watchRequestFor(this.#obstacle);
     if (request.key === this.#watched?.key) return;
     this.stop();
     const stop = this.#context.store.watch(request, {
       created: (revision) => {
-        this.changed(revision);
+        this.onChangeAt(revision);
       },
       events: (events) => {
-        for (const event of events) this.#happened(event);
+        for (const event of events) this.#onEvent(event);
       },
     });
     this.#watched = { key: request.key, stop };
   }
 
-  #watchFor({ keys: [key, ...others] }: Obstacle): WatchRequest {
-    const isOne = key !== undefined && others.length === 0 && isExact(key);
-    return isOne ? { key, deletesOnly: true } : { ...this.#queue, deletesOnly: true };
+  #watchRequestFor({ keys: [key, ...others] }: Obstacle): WatchRequest {
+    const isSingle = key !== undefined && others.length === 0 && isExact(key);
+    return isSingle ? { key, deletesOnly: true } : { ...this.#queue, deletesOnly: true };
   }
 
   stop(): void {
@@ -107,20 +109,24 @@ export class Predecessors {
     this.#watched = undefined;
   }
 
-  /** Servers have lost deletions (etcd #17529, #18089, #19179), so a waiter looks now and then without being told to. */
+  /** Calls for a slow look if one is due: servers have lost deletions (etcd #17529, #18089, #19179). */
   tick(now: Instant): void {
     if (this.#isAdmitted || this.#slowLookAt === undefined || msUntil(this.#slowLookAt, now) > 0) return;
     this.#slowLookAt = undefined;
-    this.#isDue = true;
+    this.#isLookDue = true;
     this.#onChange();
   }
 
-  #happened({ type, kv }: WatchEvent): void {
+  #scheduleSlowLook(): void {
+    this.#slowLookAt = addMs(this.#context.clock.now(), this.#session.ttlMs / 3);
+  }
+
+  #onEvent({ type, kv }: WatchEvent): void {
     if (type !== 'delete' || kv.modRevision <= this.#lookedAt) return;
     if (this.#obstacle === undefined || this.#remaining === undefined) return;
     const { keys, enough } = this.#obstacle;
     this.#remaining.delete(kv.key);
-    // While a look is under way nobody knows yet which keys it will find.
-    if (this.#isLooking || keys.length - this.#remaining.size >= enough) this.changed(kv.modRevision);
+    // While a look is under way, every deletion counts: the keys that it will find are not known yet.
+    if (this.#isLooking || keys.length - this.#remaining.size >= enough) this.onChangeAt(kv.modRevision);
   }
 }

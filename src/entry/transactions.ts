@@ -1,15 +1,15 @@
-/** The transactions on single entries, as they go over the wire: what each compares, does and reads. */
+/** The transactions on entries: what each one compares, writes and reads. */
 import { aheadOf, type QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import type { Compare, Operation, Transaction } from '../store/store.ts';
 
-/** What a write that creates an entry compares and does besides. */
+/** What a write that creates an entry compares and does besides the creation. */
 export interface Creation {
   readonly compare: readonly Compare[];
   readonly first?: readonly Operation[];
 }
 
-/** What became of one sending of it: where the gate had moved, it may be sent again. */
+/** The outcome of a creation that etcd responded to. After 'gate-moved' it may be sent again. */
 export type CreationOutcome = 'created' | 'gate-moved' | 'not-created';
 
 interface EntryRef {
@@ -18,95 +18,87 @@ interface EntryRef {
   readonly slots: number;
 }
 
+/** The lease and the gate of the session that an entry belongs to. */
 interface Fence {
   readonly leaseId: string;
-  readonly gateKey: string;
-  readonly gate: bigint;
+  readonly gate: { readonly key: string; readonly revision: bigint };
 }
 
 const isAt = (key: string, target: 'create' | 'mod', revision: bigint): Compare => ({ key, target, op: '=', revision });
 
-// The other kinds read all keys of a queue, too much to be put together with others.
+// The other kinds read all keys of a queue: too much for a batch.
 const laneOf = ({ queue, slots }: EntryRef): Pick<Transaction, 'lane'> => (slots === exclusive ? { lane: queue.key } : {});
 
-/**
- * Answered with those of the queue that were there just before, as far as the entry's kind has to know. Where a compare fails, with the
- * entry and the gate.
- */
-export function buildCreation(
-  place: EntryRef,
-  { leaseId, gateKey, gate }: Fence,
-  value: string,
-  { compare, first = [] }: Creation,
-): Transaction {
-  const { queue, key, slots } = place;
-  return {
-    compare: [...compare, isAt(gateKey, 'mod', gate)],
-    then: [...first, { range: aheadOf(queue, slots) }, { put: { key, value, leaseId } }],
-    otherwise: [{ range: { key } }, { range: { key: gateKey } }],
-    ...laneOf(place),
-  };
-}
+/** Creates the key of an entry that is new in its queue. */
+export const plainCreation = ({ key }: Pick<EntryRef, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });
 
-/** Creates all the entries or none; answered with the gate where a compare fails. */
-export function buildCreationOfAll(
-  places: readonly EntryRef[],
-  { leaseId, gateKey, gate }: Fence,
-  value: string,
-  { compare, first = [] }: Creation,
-): Transaction {
-  const [alone] = places;
-  return {
-    compare: [...compare, isAt(gateKey, 'mod', gate)],
-    then: [...first, ...places.map(({ key }) => ({ put: { key, value, leaseId } }))],
-    otherwise: [{ range: { key: gateKey } }],
-    ...(alone !== undefined && places.length === 1 ? laneOf(alone) : {}),
-  };
-}
-
-/** Deletes all of the entry's queue but its own key, which etcd does not let one transaction delete and put. */
-export const buildClearing = ({ queue, key }: EntryRef): Operation[] => [
-  { delete: { key: queue.key, rangeEnd: key } },
-  { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
-];
-
-/** Answered with the entry itself, and those that were created before it, as far as its kind has to know. */
-export const buildLook = (place: EntryRef, token: bigint): Transaction => ({
-  compare: [],
-  then: [{ range: { key: place.key } }, { range: aheadOf(place.queue, place.slots, token) }],
-  otherwise: [],
-  ...laneOf(place),
-});
-
-/** Answered with those that are in each queue, as far as an entry of that kind has to know. */
-export const buildQueuesRead = (places: readonly EntryRef[]): Transaction => ({
-  compare: [],
-  then: places.map(({ queue, slots }) => ({ range: aheadOf(queue, slots) })),
-  otherwise: [],
-});
-
-export const buildEntryRead = (place: EntryRef): Transaction => ({
-  compare: [],
-  then: [{ range: { key: place.key } }],
-  otherwise: [],
-  ...laneOf(place),
-});
-
-/** Deletes the entry that was created at `token`, and never another. */
-export const buildDeletion = (place: EntryRef, token: bigint): Transaction => ({
-  compare: [isAt(place.key, 'create', token)],
-  then: [{ delete: { key: place.key } }],
-  otherwise: [],
-  // Of several entries of one name each compares and deletes its own.
-  lane: place.queue.key,
-  sharesLane: true,
-});
-
-/** The creation of an entry that takes the place of another one, which was created at `token`. */
+/** Creates an entry and deletes another one, created at `token`, in the same step. */
 export const handOverFrom = ({ key, token }: Pick<EntryRef, 'key'> & { readonly token: bigint }): Creation => ({
   compare: [isAt(key, 'create', token)],
   first: [{ delete: { key } }],
 });
 
-/** The creation of an entry whose key is new. */
-export const plainCreation = ({ key }: Pick<EntryRef, 'key'>): Creation => ({ compare: [isAt(key, 'create', 0n)] });
+/** Creates the entry and reads the entries before it. If a compare fails it reads the entry and the gate. */
+export function buildCreation(entry: EntryRef, { leaseId, gate }: Fence, value: string, { compare, first = [] }: Creation): Transaction {
+  const { queue, key, slots } = entry;
+  return {
+    compare: [...compare, isAt(gate.key, 'mod', gate.revision)],
+    then: [...first, { range: aheadOf(queue, slots) }, { put: { key, value, leaseId } }],
+    otherwise: [{ range: { key } }, { range: { key: gate.key } }],
+    ...laneOf(entry),
+  };
+}
+
+/** Creates all the entries or none. If a compare fails it reads the gate. */
+export function buildCreationOfAll(
+  entries: readonly EntryRef[],
+  { leaseId, gate }: Fence,
+  value: string,
+  { compare, first = [] }: Creation,
+): Transaction {
+  const [single] = entries;
+  return {
+    compare: [...compare, isAt(gate.key, 'mod', gate.revision)],
+    then: [...first, ...entries.map(({ key }) => ({ put: { key, value, leaseId } }))],
+    otherwise: [{ range: { key: gate.key } }],
+    ...(single !== undefined && entries.length === 1 ? laneOf(single) : {}),
+  };
+}
+
+/** Deletes the whole queue but the entry's own key: etcd does not let one transaction delete and put a key. */
+export const buildClearing = ({ queue, key }: EntryRef): Operation[] => [
+  { delete: { key: queue.key, rangeEnd: key } },
+  { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
+];
+
+/** Reads the entry, and the entries before it as far as its kind needs them. */
+export const buildLook = (entry: EntryRef, token: bigint): Transaction => ({
+  compare: [],
+  then: [{ range: { key: entry.key } }, { range: aheadOf(entry.queue, entry.slots, token) }],
+  otherwise: [],
+  ...laneOf(entry),
+});
+
+/** Reads each queue as far as an entry of that kind needs it. */
+export const buildQueuesRead = (entries: readonly EntryRef[]): Transaction => ({
+  compare: [],
+  then: entries.map(({ queue, slots }) => ({ range: aheadOf(queue, slots) })),
+  otherwise: [],
+});
+
+export const buildEntryRead = (entry: EntryRef): Transaction => ({
+  compare: [],
+  then: [{ range: { key: entry.key } }],
+  otherwise: [],
+  ...laneOf(entry),
+});
+
+/** Deletes the entry that was created at `token`, and no other. */
+export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({
+  compare: [isAt(entry.key, 'create', token)],
+  then: [{ delete: { key: entry.key } }],
+  otherwise: [],
+  // Several entries of one name: each transaction compares and deletes its own.
+  lane: entry.queue.key,
+  sharesLane: true,
+});

@@ -1,9 +1,10 @@
 /**
- * Writes an entry's value: one write at a time, the newest value last.
+ * Writes the value of an entry: one write at a time, the newest value last.
  *
- * Each write compares the mod revision that the one before left, so a late one cannot overtake: of two writes that compare the
- * same revision etcd applies one, and the value that lost is sent again with the new revision only if it is still the newest.
+ * Each write compares the mod revision that the write before it left. Of two writes that compare the same revision, etcd applies one,
+ * so a late write never replaces a newer value. A value that was not applied is sent again only if it is still the newest.
  */
+import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
@@ -26,7 +27,7 @@ interface WrittenEntry {
   readonly token: bigint;
 }
 
-/** The entry that was written to is gone: lost, or given up by its own holder. */
+/** The entry is gone: it was lost or released. */
 export class EntryGoneError extends Error {
   override readonly name = 'EntryGoneError';
 
@@ -45,7 +46,7 @@ export class ValueWriter {
   #isBusy = false;
   #isCertain = true;
 
-  /** The entry bears `value` since `modRevision`. */
+  /** The entry has `value` since `modRevision`. `onGone` is called if a response shows that the entry is gone. */
   constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, onGone: () => void) {
     this.#context = context;
     this.#entry = entry;
@@ -59,7 +60,7 @@ export class ValueWriter {
     return this.#value;
   }
 
-  /** False from an unanswered write on until the next answer: it may be applied yet. */
+  /** False after a write without a response, until the next response: etcd may still apply it. */
   get isCertain(): boolean {
     return this.#isCertain;
   }
@@ -68,7 +69,7 @@ export class ValueWriter {
     return this.#isBusy;
   }
 
-  /** Nothing more is sent, and what waits is told so. */
+  /** Sends no more writes and rejects those that wait. */
   stop(): void {
     for (const write of this.#writes.splice(0)) write.reject(new EntryGoneError());
   }
@@ -84,26 +85,26 @@ export class ValueWriter {
   async #run(): Promise<void> {
     this.#isBusy = true;
     for (let failures = 0; this.#writes.length > 0;) {
-      const answered = [...this.#writes];
-      const newest = answered[answered.length - 1];
+      const pending = [...this.#writes];
+      const newest = pending[pending.length - 1];
       if (newest === undefined) break;
       try {
         if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) continue;
-        this.#settle(answered, (write) => {
+        this.#settle(pending, (write) => {
           write.resolve();
         });
       } catch (error) {
         failures += 1;
-        this.#settle(this.#failed(answered, error), (write) => {
+        this.#settle(this.#failed(pending, error), (write) => {
           write.reject(error instanceof OutcomeUnknownError ? this.#unavailable(error.hosts) : error);
         });
-        if (this.#writes.length > 0) await this.#entry.session.pause(Math.min(25 * 2 ** failures, 1_000));
+        if (this.#writes.length > 0) await this.#entry.session.pause(backoffMs(failures, { firstMs: 25 }));
       }
     }
     this.#isBusy = false;
   }
 
-  /** Whether `value` is what etcd has now; where it is not, the next try compares what was found. */
+  /** Returns whether etcd has `value` now. If not, the next write compares the revision that this one found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
     const { key, queue, session, token } = this.#entry;
     this.#isCertain = false;
@@ -128,7 +129,7 @@ export class ValueWriter {
     return true;
   }
 
-  // Without an answer a write goes on until its own time is up; a refusal is final for all that it stood for.
+  // Without a response a write goes on until its own time is up. A refusal is final for all pending writes.
   #failed(writes: readonly Write[], error: unknown): readonly Write[] {
     if (!(error instanceof OutcomeUnknownError)) return writes;
     const now = this.#context.clock.now();

@@ -1,12 +1,17 @@
-/** The handle: what a holder sees of its lock. */
+/**
+ * The handle of a held lock.
+ *
+ * A loss has two phases. First the lock counts as lost, without a call of user code. Then its signal aborts: in a microtask, or at once
+ * when the user reads the handle. So no listener runs in the middle of a step of the library.
+ */
 import { addMs, type Clock, type Instant, msUntil } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
+import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
 import { type Mode, modeOf } from '../kind.ts';
-import type { Lock } from './lock.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
-import { EntryGoneError } from '../entry/value-writer.ts';
+import type { Lock } from './lock.ts';
 
 export class LockHandle implements Lock {
   readonly name: string;
@@ -19,17 +24,17 @@ export class LockHandle implements Lock {
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
   #onLost: (error: LockLostError) => void = () => undefined;
 
-  /** Takes the entry into its hold; `giveBack` is called at most once, and never after a loss. */
-  constructor(clock: Clock, name: string, entry: Entry, giveBack: () => Promise<void>, onLost: () => void) {
+  /** Holds an admitted entry. `releaseEntry` is called at most once, and never after a loss of the entry, which calls `onEntryLost`. */
+  constructor(clock: Clock, name: string, entry: Entry, releaseEntry: () => Promise<void>, onEntryLost: () => void) {
     this.name = name;
     this.#clock = clock;
     this.#entry = entry;
-    this.#releaseEntry = giveBack;
+    this.#releaseEntry = releaseEntry;
     entry.hold((reason) => {
+      onEntryLost();
       this.#lose(reason);
-      onLost();
     });
-    // What a handle says comes from its entry and its clocks alone: nobody puts another name or another `held` over it.
+    // All members read the entry and the clocks. No user can replace them.
     Object.freeze(this);
   }
 
@@ -39,46 +44,6 @@ export class LockHandle implements Lock {
 
   get slots(): number {
     return this.#entry.slots;
-  }
-
-  /** From now on a deletion by others is noticed as it happens, not with the next beat; the answer ends it. */
-  watchDeletion(store: Store): () => void {
-    const verify = (): void => {
-      // Whatever fails here, the beat will notice.
-      this.#entry.verify().catch(() => undefined);
-    };
-    const created = (revision: bigint): void => {
-      if (revision > this.fencingToken) verify();
-    };
-    return store.watch({ key: this.key, deletesOnly: true }, { created, events: verify });
-  }
-
-  /** From now on it is held for so long at most. */
-  limitHold(maxHoldMs: number): void {
-    const giveUp = (): void => {
-      this.giveUpAs('max-hold');
-    };
-    if (this.#isHeld()) this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel: this.#clock.setTimer(maxHoldMs, giveUp) };
-  }
-
-  /** Gives the lock back as a release does, but counts it as lost. */
-  giveUpAs(reason: LossReason): void {
-    if (!this.#entry.isHeld) return;
-    const letGo = this.#clock.hold();
-    // Where etcd refuses, the lease frees it.
-    void this.#releaseEntry().then(letGo, letGo);
-    this.#lose(reason);
-  }
-
-  /** Calls `callback` when it is lost, or at once where it was. */
-  onLost(callback: (error: LockLostError) => void): void {
-    if (this.#lost === undefined) this.#onLost = callback;
-    else callback(this.#lost);
-  }
-
-  #checkMaxHold(): void {
-    // A timer is late where the process was stopped, and stands still where the machine sleeps.
-    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.giveUpAs('max-hold');
   }
 
   get key(): string {
@@ -97,56 +62,52 @@ export class LockHandle implements Lock {
     return this.#entry.session.leaseId;
   }
 
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      this.#readClocks();
-      if (this.#lost !== undefined) this.#controller.abort(this.#lost);
-    }
-    return this.#controller.signal;
-  }
-
-  get held(): boolean {
-    return this.#isHeld();
-  }
-
-  #isHeld(): boolean {
-    this.#readClocks();
-    return this.#entry.isHeld;
-  }
-
-  // Reading them past a deadline is what makes the lock lost.
-  #readClocks(): void {
-    this.#entry.checkDeadline();
-    this.#checkMaxHold();
-  }
-
-  get remainingMs(): number {
-    if (!this.#isHeld()) return 0;
-    const { remainingMs } = this.#entry.session;
-    return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.#clock.now()));
-  }
-
   get guard(): [key: string, target: 'Create', op: '==', revision: string] {
     return [this.#entry.key, 'Create', '==', String(this.#entry.token)];
   }
 
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    this.checkHeld();
+    return this.#controller.signal;
+  }
+
+  get held(): boolean {
+    return this.checkHeld();
+  }
+
+  get remainingMs(): number {
+    if (!this.checkHeld()) return 0;
+    const { remainingMs } = this.#entry.session;
+    return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.#clock.now()));
+  }
+
   throwIfLost(): void {
-    if (this.#isHeld()) return;
+    if (this.checkHeld()) return;
     throw this.#lost ?? new LockReleasedError(this.name);
+  }
+
+  /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
+  checkHeld(): boolean {
+    this.#entry.session.checkOpen();
+    this.#entry.notifyLoss();
+    // A timer is late after the process was stopped, and stands still while the machine sleeps.
+    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.giveUp('max-hold');
+    this.#notify();
+    return this.#entry.isHeld;
   }
 
   async setValue(value: string): Promise<void> {
     checkValue(value);
     this.throwIfLost();
-    const letGo = this.#clock.hold();
+    const endHold = this.#clock.hold();
     try {
       await this.#entry.setValue(value);
     } catch (error) {
-      if (!(error instanceof EntryGoneError)) throw error;
-      throw this.#lost ?? new LockReleasedError(this.name);
+      if (error instanceof EntryGoneError) this.throwIfLost();
+      throw error;
     } finally {
-      letGo();
+      endHold();
     }
   }
 
@@ -155,13 +116,13 @@ export class LockHandle implements Lock {
   }
 
   async #release(): Promise<void> {
-    if (!this.#isHeld()) return;
+    if (!this.checkHeld()) return;
     this.#maxHold?.cancel();
-    const letGo = this.#clock.hold();
+    const endHold = this.#clock.hold();
     try {
       await this.#releaseEntry();
     } finally {
-      letGo();
+      endHold();
     }
   }
 
@@ -169,10 +130,52 @@ export class LockHandle implements Lock {
     return this.release();
   }
 
+  /** Loses the lock after `maxHoldMs` from now. */
+  limitHold(maxHoldMs: number): void {
+    if (!this.#entry.isHeld) return;
+    const cancel = this.#clock.setTimer(maxHoldMs, () => {
+      this.giveUp('max-hold');
+    });
+    this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel };
+  }
+
+  /** Notices a deletion by others as it happens, not with the next beat. Returns the function that ends the watch. */
+  watchDeletion(store: Store): () => void {
+    const verify = (): void => {
+      // The beat finds out what a failed read does not.
+      this.#entry.verify().catch(() => undefined);
+    };
+    const created = (revision: bigint): void => {
+      if (revision > this.fencingToken) verify();
+    };
+    return store.watch({ key: this.key, deletesOnly: true }, { created, events: verify });
+  }
+
+  /** Releases the lock, and counts it as lost. */
+  giveUp(reason: LossReason): void {
+    if (!this.#entry.isHeld) return;
+    const endHold = this.#clock.hold();
+    // If etcd refuses the delete, the entry ends with its lease.
+    void this.#releaseEntry().then(endHold, endHold);
+    this.#lose(reason);
+  }
+
+  /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
+  onLost(callback: (error: LockLostError) => void): void {
+    if (this.#lost === undefined) this.#onLost = callback;
+    else callback(this.#lost);
+  }
+
   #lose(reason: LossReason): void {
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
-    this.#controller?.abort(this.#lost);
     this.#onLost(this.#lost);
+    queueMicrotask(() => {
+      this.#notify();
+    });
+  }
+
+  #notify(): void {
+    if (this.#lost !== undefined) this.#controller?.abort(this.#lost);
   }
 }

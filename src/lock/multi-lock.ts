@@ -54,32 +54,40 @@ export class MultiLockHandle implements MultiLock {
   #lose(error: LockLostError): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
-    for (const lock of this.#locks) lock.giveUpAs(error.reason);
-    this.#controller?.abort(error);
+    for (const lock of this.#locks) lock.giveUp(error.reason);
+    queueMicrotask(() => {
+      this.#notify();
+    });
+  }
+
+  #notify(): void {
+    if (this.#lost !== undefined) this.#controller?.abort(this.#lost);
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (!this.held && this.#lost !== undefined) this.#controller.abort(this.#lost);
-    }
+    this.#controller ??= new AbortController();
+    this.#checkHeld();
     return this.#controller.signal;
   }
 
   get held(): boolean {
-    return this.#isHeld();
+    return this.#checkHeld();
   }
 
-  #isHeld(): boolean {
-    return this.#locks.every(({ held }) => held);
+  #checkHeld(): boolean {
+    const isHeld = this.#locks.every((lock) => lock.checkHeld());
+    // One lost means all lost. This reads the others again, so that their signals abort now, too.
+    if (!isHeld) for (const lock of this.#locks) lock.checkHeld();
+    this.#notify();
+    return isHeld;
   }
 
   get remainingMs(): number {
-    return Math.min(...this.#locks.map(({ remainingMs }) => remainingMs));
+    return this.#checkHeld() ? Math.min(...this.#locks.map(({ remainingMs }) => remainingMs)) : 0;
   }
 
   throwIfLost(): void {
-    if (this.#isHeld()) return;
+    if (this.#checkHeld()) return;
     if (this.#lost !== undefined) throw this.#lost;
     for (const lock of this.#locks) lock.throwIfLost();
   }
@@ -93,7 +101,7 @@ export class MultiLockHandle implements MultiLock {
   }
 }
 
-/** Of several refusals the first is told, once all have been answered. */
+/** Releases all. Rejects with the first refusal, once etcd has responded to all. */
 export async function releaseAll(locks: readonly Lock[]): Promise<void> {
   const outcomes = await Promise.allSettled(locks.map((lock) => lock.release()));
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

@@ -1,31 +1,31 @@
 /**
- * Several names one after another, in the order of their keys: whoever holds one waits only for later ones, so no two wait for each other.
+ * Takes several names one after another, in the order of their keys. A caller that holds one name waits only for later names, so no two
+ * callers wait for each other.
  */
 import { onAbort } from '../abort.ts';
 import { queuePath } from '../keys.ts';
-import type { LocalQueues } from '../queue/local-queues.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { type MultiLock, MultiLockHandle, releaseAll } from '../lock/multi-lock.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
+import type { LocalQueues } from '../queue/local-queues.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 
 /**
- * @throws {LockLostError} one was lost while it waited for the rest
+ * @throws {LockLostError} one lock was lost while it waited for the rest
  * @throws {LockTimeoutError} the time for all of them is up
  */
 export async function lockAll(
-  shared: LockerContext,
-  lines: LocalQueues,
+  context: LockerContext,
+  queues: LocalQueues,
   names: readonly string[],
-  asked: ResolvedLockOptions,
+  options: ResolvedLockOptions,
 ): Promise<MultiLock> {
-  const { clock, sessions, logger } = shared;
-  const { timeoutMs, maxHoldMs, lease } = asked;
-  // By the monotonic clock alone, as the timer of one name goes: a wall clock that is set forward takes nobody's time.
+  const { clock, sessions, logger } = context;
+  const { timeoutMs, maxHoldMs, lease, signal } = options;
+  // The monotonic clock alone, like the timer of a single name: a wall clock that is set forward uses up no time.
   const untilMs = timeoutMs === undefined ? undefined : clock.now().monotonicMs + timeoutMs;
   const held = new Map<string, LockHandle>();
   const waiting = new AbortController();
-  const { signal } = asked;
   const abort = (): void => {
     waiting.abort(signal?.reason);
   };
@@ -33,9 +33,9 @@ export async function lockAll(
   try {
     for (const name of [...names].sort(byKey)) {
       waiting.signal.throwIfAborted();
-      const left = untilMs === undefined ? undefined : Math.max(0, untilMs - clock.now().monotonicMs);
-      // The time to hold begins when all are held.
-      const lock = await lines.lock(name, { ...asked, signal: waiting.signal, timeoutMs: left, maxHoldMs: undefined }, timeoutMs);
+      const leftMs = untilMs === undefined ? undefined : Math.max(0, untilMs - clock.now().monotonicMs);
+      // maxHoldMs counts from the moment when all are held.
+      const lock = await queues.lock(name, { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined }, timeoutMs);
       held.set(name, lock);
       lock.onLost((error) => {
         waiting.abort(error);
@@ -43,7 +43,7 @@ export async function lockAll(
     }
     for (const lock of held.values()) lock.throwIfLost();
   } catch (error) {
-    // Not awaited: in an outage the caller would hear of it only when the leases are over.
+    // Without await: in an outage the releases take as long as the leases.
     releaseAll([...held.values()]).catch((cause: unknown) => {
       logger.warn(`etcd-locker: ${String(cause)}`);
     });
@@ -52,9 +52,9 @@ export async function lockAll(
     stopListening?.();
   }
   if (lease !== undefined) sessions.endRenewal(lease);
-  const inOrder = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);
-  if (maxHoldMs !== undefined) for (const lock of inOrder) lock.limitHold(maxHoldMs);
-  return new MultiLockHandle(inOrder);
+  const locks = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);
+  if (maxHoldMs !== undefined) for (const lock of locks) lock.limitHold(maxHoldMs);
+  return new MultiLockHandle(locks);
 }
 
 const byKey = (a: string, b: string): number => (queuePath(a) < queuePath(b) ? -1 : 1);

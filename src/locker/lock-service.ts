@@ -1,12 +1,16 @@
-/** What `createLocker` answers: puts the parts together, and sends each call to the one that serves it. */
+/**
+ * The locker that `createLocker` returns: it creates the parts, checks the options, and passes each call on.
+ *
+ * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
+ */
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../clock.ts';
-import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { gateValueOf } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
+import { OutageLog } from '../outage-log.ts';
 import { listStates } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
@@ -44,7 +48,8 @@ export class LockService implements Locker {
     const { prefix, requestTimeoutMs, logger, value } = options;
     const store = options.store ?? etcdStore(options);
     const clock = store.clock ?? systemClock;
-    const context: Context = { store, clock, logger, prefix, requestTimeoutMs, gateValue: gateValueOf(this.#clientId, value) };
+    const outageLog = new OutageLog(logger, clock, requestTimeoutMs);
+    const context: Context = { store, clock, logger, outageLog, prefix, requestTimeoutMs, gateValue: gateValueOf(this.#clientId, value) };
     const heartbeat = new Heartbeat(context);
     this.#context = { ...context, heartbeat, sessions: new SessionPool(context, heartbeat) };
     this.#queues = new LocalQueues(this.#context);
@@ -130,12 +135,7 @@ export class LockService implements Locker {
   };
 
   readonly close = (): Promise<void> => {
-    if (this.#closed === undefined) {
-      const { promise, resolve } = deferred();
-      // Before its first step: that step calls listeners, which must not ask for anything any more.
-      this.#closed = promise;
-      resolve(this.#close());
-    }
+    this.#closed ??= this.#close();
     return this.#closed;
   };
 

@@ -1,59 +1,64 @@
 /**
- * One place in a name's queue, from the session that it needs to the lock that comes of it.
+ * An acquisition: the way of one caller from a session to a held lock.
  *
- * One loop serves the caller whose place it is, step by step, and asks after each step who that is now: whoever gives up may leave the
- * place to the next in line. Nothing that fails in between is the end; the line decides which caller is told.
+ *     no entry ──session──▶ new ──creation──▶ queued ──value written, look──▶ admitted ──deadline well ahead──▶ held
+ *        ▲                   │                 │  ▲                              │
+ *        │                   │                 │  └── a predecessor is deleted   └── renew first
+ *        └───────────────────┴─────────────────┴── the entry is gone, or its session is sealed
+ *
+ * One loop takes step after step, and asks before each step which caller it serves. If a caller gives up, the next caller of the
+ * local queue may inherit the entry. No failed step ends the loop: the local queue decides which caller rejects.
  */
-import type { Caller } from './caller.ts';
-import type { Clock, Instant } from '../clock.ts';
+import { backoffMs } from '../backoff.ts';
+import type { Instant } from '../clock.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { Entry } from '../entry/entry.ts';
+import { handOverFrom, plainCreation } from '../entry/transactions.ts';
 import type { QueueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
-import type { Session } from '../session/session.ts';
 import type { LockerContext } from '../session/locker-context.ts';
+import type { Session } from '../session/session.ts';
 import { LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
-import { plainCreation, handOverFrom } from '../entry/transactions.ts';
+import type { Caller } from './caller.ts';
 
-/** What a place sees of the line of callers that it stands for. */
-export interface Line {
+/** The part of the local queue that an acquisition uses. */
+export interface AcquisitionQueue {
   readonly range: QueueRange;
-  /** The caller has given up: gives the place to the next in line, if that one can use it. */
-  inheritCaller(place: Acquisition): void;
-  /** Whether others were there first who do not stand in etcd's queue yet. */
-  mustWait(place: Acquisition): boolean;
-  /** Its entry is in etcd's queue. */
-  onEnqueued(place: Acquisition): void;
-  /** It has its lock; the caller may release in the same turn. */
-  onAdmitted(place: Acquisition, entry: Entry, caller: Caller<LockHandle>): void;
-  /** It ended without a lock. */
-  onEnded(place: Acquisition): void;
-  /** etcd has answered. */
+  /** Gives the acquisition of a caller that gave up to the next caller, if that one can use it. */
+  inheritNextCaller(acquisition: Acquisition): void;
+  /** Whether an earlier caller of another kind has no entry yet. */
+  mustWait(acquisition: Acquisition): boolean;
+  /** The entry is in etcd's queue. */
+  onEnqueued(acquisition: Acquisition): void;
+  /** The caller gets its lock, and may release it in the same tick. */
+  onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void;
+  /** The acquisition ended without a lock. */
+  onEnded(acquisition: Acquisition): void;
   onResponse(): void;
-  /** A step that began at `askedAt` has failed. */
-  onFailure(caller: Caller<LockHandle>, error: unknown, askedAt: Instant): void;
-  /** How long a step for the caller may take. */
-  timeLeft(caller: Caller<LockHandle>): number;
+  /** A step that began at `startedAt` failed. */
+  onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void;
+  /** Returns how long a step for the caller may take. */
+  timeLeftMs(caller: Caller<LockHandle>): number;
 }
 
 export class Acquisition {
   readonly slots: number;
   readonly #context: LockerContext;
-  readonly #queue: Line;
+  readonly #queue: AcquisitionQueue;
   #caller: Caller<LockHandle> | undefined;
   #entry: Entry | undefined;
-  /** An entry that is to be deleted by the creation of this one. */
+  /** A released entry that the creation of this one deletes. */
   #handOverFrom: Entry | undefined;
-  /** Renewed for a caller who wants the whole TTL from now on. */
-  #renewed: Entry | undefined;
+  /** The entry whose session was renewed to hold it. */
+  #renewedFor: Entry | undefined;
   #enqueued: Deferred<void> | undefined;
   #isWoken = false;
-  #wake: () => void = () => undefined;
+  #endSleep: () => void = () => undefined;
 
-  constructor(shared: LockerContext, line: Line, caller: Caller<LockHandle>) {
+  constructor(context: LockerContext, queue: AcquisitionQueue, caller: Caller<LockHandle>) {
     this.slots = caller.options.slots;
-    this.#context = shared;
-    this.#queue = line;
+    this.#context = context;
+    this.#queue = queue;
     this.#caller = caller;
   }
 
@@ -65,58 +70,57 @@ export class Acquisition {
     return this.#entry?.key;
   }
 
-  /** Whether its caller has not been in etcd's queue yet. */
+  /** Whether it has a caller that never had an entry in etcd. */
   get isUnqueued(): boolean {
     return this.#caller?.wasEnqueued === false;
   }
 
-  /** Resolves once its caller stands in etcd's queue, or it has come to nothing. */
+  /** Resolves once etcd has the entry, or the acquisition has ended. */
   whenEnqueued(): Promise<void> {
     if (!this.isUnqueued) return Promise.resolve();
     return (this.#enqueued ??= deferred()).promise;
   }
 
-  /** As `Entry.robbed`: it comes back with a new entry. */
-  loseStolen(token: bigint): void {
-    this.#entry?.loseStolen(token);
+  /** Takes in that this process deleted all entries of the name that were created before `token`. */
+  onSteal(token: bigint): void {
+    this.#entry?.onSteal(token);
   }
 
-  /** The caller waits no more. */
+  /** Takes in that the caller gave up. */
   removeCaller(): void {
     this.#caller = undefined;
     this.wake();
   }
 
-  /** Another caller has it from now on. */
   setCaller(caller: Caller<LockHandle>): void {
     this.#caller = caller;
   }
 
-  /** Begins with an entry that takes the place of `old` in one step. */
-  startWithHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
+  readonly wake = (): void => {
+    this.#isWoken = true;
+    this.#endSleep();
+  };
+
+  /** Starts with an entry whose creation deletes the released entry `old`. */
+  runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
     this.#handOverFrom = old;
     this.#entry = this.#newEntry(session, caller);
     void this.run();
   }
 
-  readonly wake = (): void => {
-    this.#isWoken = true;
-    this.#wake();
-  };
-
   async run(): Promise<void> {
     let failures = 0;
     for (let caller = this.#currentCaller(); caller !== undefined; caller = this.#currentCaller()) {
-      const askedAt = this.#context.clock.now();
+      const startedAt = this.#context.clock.now();
       try {
-        if (await this.#advance(caller)) return;
+        if (await this.#step(caller)) return;
         failures = 0;
       } catch (error) {
-        this.#queue.onFailure(caller, error, askedAt);
-        // The entry is unsettled now: that is the next step, and one to be taken at once.
-        if (error instanceof OutcomeUnknownError && this.#queue.timeLeft(caller) > 1) continue;
+        this.#queue.onFailure(caller, error, startedAt);
+        // The entry is unsettled now. Settling it is the next step, without a pause.
+        if (error instanceof OutcomeUnknownError && this.#queue.timeLeftMs(caller) > 1) continue;
         failures += 1;
-        if (caller.isWaiting && this.#entry?.kind !== 'gone') await this.#sleep(this.#context.clock, Math.min(25 * 2 ** failures, 1_000));
+        if (caller.isWaiting && this.#entry?.kind !== 'gone') await this.#sleep(backoffMs(failures, { firstMs: 25 }));
       }
     }
     this.#abandonEntry();
@@ -125,72 +129,75 @@ export class Acquisition {
   }
 
   #currentCaller(): Caller<LockHandle> | undefined {
-    if (this.#caller === undefined) this.#queue.inheritCaller(this);
+    if (this.#caller === undefined) this.#queue.inheritNextCaller(this);
     return this.#caller;
   }
 
-  /** One step towards the lock; tells whether it was the last. */
-  async #advance(caller: Caller<LockHandle>): Promise<boolean> {
+  /** Takes one step towards the lock. Returns whether it was the last one. */
+  async #step(caller: Caller<LockHandle>): Promise<boolean> {
     const entry = this.#entry;
     if (!caller.wasEnqueued && this.#queue.mustWait(this)) {
-      await this.#sleep(this.#context.clock);
+      await this.#sleep();
     } else if (entry === undefined) {
       const { sessions } = this.#context;
-      const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeft(caller)));
+      const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
       this.#queue.onResponse();
       this.#entry = this.#newEntry(session, caller);
     } else if (entry.kind === 'gone' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
-      await this.#enqueue(entry, caller);
+      await this.#create(entry, caller);
     } else if (entry.kind === 'unsettled') {
-      await entry.settle(this.#queue.timeLeft(caller));
+      await entry.settle(this.#queue.timeLeftMs(caller));
       this.#queue.onResponse();
     } else {
-      return this.#awaitTurn(entry, caller);
+      return this.#stepInQueue(entry, caller);
     }
     return false;
   }
 
-  async #awaitTurn(entry: Entry, caller: Caller<LockHandle>): Promise<boolean> {
-    const { options: asked } = caller;
+  async #stepInQueue(entry: Entry, caller: Caller<LockHandle>): Promise<boolean> {
+    const { value, lease } = caller.options;
     if (!caller.wasEnqueued) {
       caller.wasEnqueued = true;
       this.#enqueued?.resolve();
       this.#queue.onEnqueued(this);
     }
-    if (!entry.hasValue(asked.value)) {
-      await entry.setValue(asked.value);
+    if (!entry.hasValue(value)) {
+      await entry.setValue(value);
     } else if (entry.needsLook) {
       await entry.look();
     } else if (!entry.isAdmitted) {
+      this.#renewedFor = undefined;
       entry.watchPredecessors();
-      await this.#sleep(this.#context.clock);
-    } else if (!this.#hasTimeToHold(entry, asked.lease === undefined)) {
-      // The lease may have ended by now: what was read before the renewal does not count.
-      entry.forgetLook();
-      await this.#context.heartbeat.beat(entry.session);
-      this.#renewed = entry;
-    } else {
+      await this.#sleep();
+    } else if (this.#hasTimeToHold(entry, lease !== undefined)) {
       this.#queue.onAdmitted(this, entry, caller);
       return true;
+    } else {
+      // A look before the renewal may be old, so it is repeated. That happens once: otherwise, with slow looks, the deadline would
+      // come too near during each look, and renewals and looks would alternate for ever.
+      if (this.#renewedFor !== entry) entry.forgetLook();
+      await this.#context.heartbeat.beat(entry.session);
+      this.#renewedFor = entry;
     }
     return false;
   }
 
-  /** A lock that is not renewed has nearly its whole TTL when it is acquired. */
-  #hasTimeToHold({ session }: Entry, isRenewed: boolean): boolean {
-    return session.isWellAhead && (isRenewed || session.isFresh || this.#renewed?.session === session);
+  /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */
+  #hasTimeToHold(entry: Entry, isPrivate: boolean): boolean {
+    const { isWellAhead, isFresh } = entry.session;
+    return isWellAhead && (!isPrivate || isFresh || this.#renewedFor === entry);
   }
 
-  async #enqueue(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
+  async #create(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
     const old = this.#handOverFrom;
     try {
       const creation = old === undefined ? plainCreation(entry) : handOverFrom(old);
-      const outcome = await entry.create(creation, this.#queue.timeLeft(caller));
+      const outcome = await entry.create(creation, this.#queue.timeLeftMs(caller));
       this.#queue.onResponse();
       if (outcome === 'created') {
-        old?.confirmRelease();
+        old?.confirmReleased();
         this.#handOverFrom = undefined;
       } else if (outcome === 'not-created') {
         if (old === undefined) this.#abandonEntry();
@@ -203,7 +210,7 @@ export class Acquisition {
     }
   }
 
-  // The next caller's fault never keeps the previous holder's lock.
+  // A hand-over that fails for the next caller's sake must not keep the lock of the previous holder.
   #releasePlainly(): void {
     this.#handOverFrom?.release();
     this.#handOverFrom = undefined;
@@ -215,22 +222,22 @@ export class Acquisition {
     this.#entry = undefined;
   }
 
-  #newEntry(session: Session, { options: asked }: Caller<LockHandle>): Entry {
-    return new Entry(this.#context, this.#queue.range, session, asked, this.wake);
+  #newEntry(session: Session, { options }: Caller<LockHandle>): Entry {
+    return new Entry(this.#context, this.#queue.range, session, options, this.wake);
   }
 
-  /** Until something happens, or at most `delayMs`. */
-  async #sleep(clock: Clock, delayMs?: number): Promise<void> {
+  /** Sleeps until `wake`, or for `delayMs`. */
+  async #sleep(delayMs?: number): Promise<void> {
     if (!this.#isWoken) {
       await new Promise<void>((resolve) => {
-        const cancel = delayMs === undefined ? undefined : clock.setTimer(delayMs, resolve);
-        this.#wake = () => {
+        const cancel = delayMs === undefined ? undefined : this.#context.clock.setTimer(delayMs, resolve);
+        this.#endSleep = () => {
           cancel?.();
           resolve();
         };
       });
     }
-    this.#wake = () => undefined;
+    this.#endSleep = () => undefined;
     this.#isWoken = false;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One call that waits for a lock: its promise, and what may end the waiting before the lock is had.
+ * One `lock()` or `tryLock()` call that waits: its promise, and what can end the waiting before it gets a lock.
  *
- * Whoever gives up leaves the queue in the same turn; the promise may be rejected a little later, when the reason is known.
+ * A caller whose time is up, or whose signal aborts, leaves its queue in the same tick. Its promise may be rejected a little later.
  */
 import { onAbort } from '../abort.ts';
 import type { Clock, Instant } from '../clock.ts';
@@ -10,19 +10,18 @@ import type { ResolvedLockOptions } from '../options/options.ts';
 
 export class Caller<T> {
   readonly options: ResolvedLockOptions;
-  /** Once true, only timeout, abort or close end the waiting. */
-  wasEnqueued = false;
   readonly joinedAt: Instant;
+  /** Whether etcd has, or had, an entry for it. From then on only timeout, abort and close end the waiting. */
+  wasEnqueued = false;
   readonly #settled = deferred<T>();
   readonly #cleanUp: (() => void)[] = [];
   #isWaiting = true;
-  /** Called once, when it gives up. */
   #onEnd: () => void = () => undefined;
 
-  constructor(clock: Clock, asked: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
-    const { timeoutMs, signal } = asked;
+  constructor(clock: Clock, options: ResolvedLockOptions, onTimeout: () => T | Promise<T>) {
+    const { timeoutMs, signal } = options;
     this.joinedAt = clock.now();
-    this.options = asked;
+    this.options = options;
     this.#cleanUp.push(clock.hold());
     if (signal !== undefined) {
       const abort = (): void => {
@@ -31,11 +30,10 @@ export class Caller<T> {
       this.#cleanUp.push(onAbort(signal, abort));
     }
     if (timeoutMs !== undefined) {
-      this.#cleanUp.push(
-        clock.setTimer(timeoutMs, () => {
-          if (this.#end()) this.#settled.resolve(onTimeout());
-        }),
-      );
+      const endInTime = (): void => {
+        if (this.#end()) this.#settled.resolve(onTimeout());
+      };
+      this.#cleanUp.push(clock.setTimer(timeoutMs, endInTime));
     }
   }
 
@@ -47,23 +45,30 @@ export class Caller<T> {
     return this.#isWaiting;
   }
 
-  onEnd(callback: () => void): void {
+  /** Calls `callback` if the waiting ends without a lock. */
+  onEndWithoutLock(callback: () => void): void {
     this.#onEnd = callback;
   }
 
   resolve(value: T): void {
-    if (this.#end(false)) this.#settled.resolve(value);
+    if (!this.#isWaiting) return;
+    this.#stopWaiting();
+    this.#settled.resolve(value);
   }
 
   reject(reason: unknown): void {
     if (this.#end()) this.#settled.reject(reason);
   }
 
-  #end(givesUp = true): boolean {
+  #end(): boolean {
     if (!this.#isWaiting) return false;
+    this.#stopWaiting();
+    this.#onEnd();
+    return true;
+  }
+
+  #stopWaiting(): void {
     this.#isWaiting = false;
     for (const cleanUp of this.#cleanUp.splice(0)) cleanUp();
-    if (givesUp) this.#onEnd();
-    return true;
   }
 }

@@ -1,52 +1,54 @@
 /**
- * The line of callers that one process has for one name: who gets a place in etcd's queue, hand-over, release.
+ * The local queue of one name: its callers, acquisitions and held locks in this process.
  *
- * First come, first served, whatever the kind: the caller in front gets a place as long as fewer of its kind have one here than may hold
- * together, for more could not hold anyway. So of exclusive callers one has an entry in etcd, and shared callers have one each. A
- * release with somebody next in line gives the entry's place away in one transaction.
+ * First come, first served, whatever the kind. The first caller gets an acquisition, and so an entry in etcd, if fewer entries of its
+ * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
+ * have one each. A release with a next caller hands over in one transaction.
+ *
+ * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), caller.ts,
+ * try-acquire.ts (the try that does not wait), outage.ts.
  */
-import { addMs, type Instant, msUntil } from '../clock.ts';
-import type { Caller } from './caller.ts';
+import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
-import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
+import { EntryGoneError } from '../entry/value-writer.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import { type Line, Acquisition } from './acquisition.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { quote } from '../text.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
-import { EntryGoneError } from '../entry/value-writer.ts';
+import { quote } from '../text.ts';
+import { Acquisition, type AcquisitionQueue } from './acquisition.ts';
+import type { Caller } from './caller.ts';
+import { Outage } from './outage.ts';
 
-export class LocalQueue implements Line {
+export class LocalQueue implements AcquisitionQueue {
   readonly name: string;
   readonly range: QueueRange;
   readonly #context: LockerContext;
-  readonly #onIdle: () => void;
-  /** Who has no place yet. */
+  readonly #outage: Outage;
+  readonly #onEmpty: () => void;
+  /** The callers without an acquisition. */
   #callers: Caller<LockHandle>[] = [];
-  /** In the order in which they were taken. */
+  /** In the order of their callers. */
   #acquisitions: readonly Acquisition[] = none;
   #holders: readonly Entry[] = none;
-  /** Since when etcd owes an answer, and what its hosts have said meanwhile. */
-  #owed: { readonly since: Instant; readonly hosts: readonly HostFailure[] } | undefined;
 
-  constructor(shared: LockerContext, name: string, onIdle: () => void) {
-    this.#context = shared;
+  constructor(context: LockerContext, name: string, onEmpty: () => void) {
+    this.#context = context;
+    this.#outage = new Outage(context);
     this.name = name;
-    this.range = queueRange(shared.prefix, name);
-    this.#onIdle = onIdle;
+    this.range = queueRange(context.prefix, name);
+    this.#onEmpty = onEmpty;
   }
 
-  /** Whether somebody of this process is in the way of a new caller of that kind. */
-  isTaken(slots: number): boolean {
-    // Reading a session's clocks may find a holder's lease over: then it is lost, and the name is nobody's here.
-    for (const entry of [...this.#holders]) entry.checkDeadline();
-    const others = [...this.#holders.filter(({ isHeld }) => isHeld), ...this.#acquisitions.filter(({ caller }) => caller !== undefined)];
+  /** Whether a caller or a holder of this process is in the way of a new caller with `slots`. Reads the clocks. */
+  checkTaken(slots: number): boolean {
+    const held = this.#holders.filter((entry) => entry.session.checkOpen() && entry.isHeld);
+    const others = [...held, ...this.#acquisitions.filter(({ caller }) => caller !== undefined)];
     return this.#callers.length > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
   }
 
-  /** Those of this process who wait, in their order, with the key of the entry where they have one. */
+  /** The callers that wait, in their order, with the key of the entry if there is one. */
   get waiters(): readonly { readonly caller: Caller<LockHandle>; readonly key: string | undefined }[] {
     return [
       ...this.#acquisitions.flatMap(({ caller, key }) => (caller === undefined ? [] : [{ caller, key }])),
@@ -54,186 +56,162 @@ export class LocalQueue implements Line {
     ];
   }
 
-  get #waiting(): readonly Caller<LockHandle>[] {
-    return this.waiters.map(({ caller }) => caller);
-  }
-
-  /** The entries of those of this process who hold. */
   get heldEntries(): readonly Pick<Entry, 'key' | 'token'>[] {
-    return this.#holders;
+    return this.#holders.filter(({ isHeld }) => isHeld);
   }
 
-  /** Resolves once all who have a place now stand in etcd's queue, or have come to nothing. */
+  /** Resolves once etcd has the entry of each present acquisition, or the acquisition has ended. */
   async whenEnqueued(): Promise<void> {
-    await Promise.all(this.#acquisitions.map((place) => place.whenEnqueued()));
+    await Promise.all(this.#acquisitions.map((acquisition) => acquisition.whenEnqueued()));
   }
 
-  /** Somebody of this process has deleted every entry of the name that was created before `token`. */
-  loseStolen(token: bigint): void {
-    for (const entry of [...this.#holders, ...this.#acquisitions]) entry.loseStolen(token);
+  /** Takes in that this process deleted all entries of the name that were created before `token`. */
+  onSteal(token: bigint): void {
+    for (const one of [...this.#holders, ...this.#acquisitions]) one.onSteal(token);
   }
 
   join(caller: Caller<LockHandle>): void {
-    caller.onEnd(() => {
-      const index = this.#callers.indexOf(caller);
-      if (index >= 0) this.#callers.splice(index, 1);
-      else this.#removeCaller(caller);
+    caller.onEndWithoutLock(() => {
+      this.#removeCaller(caller);
       this.#startAcquisitions();
     });
     this.#callers.push(caller);
     this.#startAcquisitions();
   }
 
-  /** Makes an entry, of which etcd has said that it is admitted, the lock that is held. */
+  /** Turns an admitted entry into a held lock. */
   hold(entry: Entry, { maxHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs'>): LockHandle {
     this.#holders = [...this.#holders, entry];
-    const lock = new LockHandle(
-      this.#context.clock,
-      this.name,
-      entry,
-      () => this.#release(entry),
-      () => {
-        this.#removeHolder(entry);
-      },
-    );
+    const release = (): Promise<void> => this.#release(entry);
+    const onLost = (): void => {
+      this.#removeHolder(entry);
+      this.#startAcquisitions();
+    };
+    const lock = new LockHandle(this.#context.clock, this.name, entry, release, onLost);
     if (maxHoldMs !== undefined) lock.limitHold(maxHoldMs);
     return lock;
   }
 
-  #hasRoom(slots: number): boolean {
-    const isOfKind = (one: { readonly slots: number }): boolean => one.slots === slots;
-    return slots === Infinity || this.#acquisitions.filter(isOfKind).length + this.#holders.filter(isOfKind).length < slots;
+  /** Rejects the callers that wait. */
+  close(reason: unknown): void {
+    for (const { caller } of this.waiters) caller.reject(reason);
   }
 
-  /** Gives places to those in front, as far as there is room. */
+  #hasRoom(slots: number): boolean {
+    if (slots === Infinity) return true;
+    const isOfKind = (one: { readonly slots: number }): boolean => one.slots === slots;
+    return this.#acquisitions.filter(isOfKind).length + this.#holders.filter(isOfKind).length < slots;
+  }
+
+  /** Gives acquisitions to the first callers, as far as there is room. */
   #startAcquisitions(): void {
     for (let next = this.#callers[0]; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers[0]) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.length + this.#acquisitions.length + this.#holders.length === 0) this.#onIdle();
+    if (this.#callers.length + this.#acquisitions.length + this.#holders.length === 0) this.#onEmpty();
   }
 
+  /** Takes the first caller, `caller`, out of the line and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
     this.#shiftCaller();
-    const place = new Acquisition(this.#context, this, caller);
-    this.#acquisitions = [...this.#acquisitions, place];
-    return place;
+    const acquisition = new Acquisition(this.#context, this, caller);
+    this.#acquisitions = [...this.#acquisitions, acquisition];
+    return acquisition;
+  }
+
+  #shiftCaller(): void {
+    this.#callers.shift();
+    // A held name must not keep the memory that its callers took.
+    if (this.#callers.length === 0) this.#callers = [];
+  }
+
+  #removeCaller(caller: Caller<LockHandle>): void {
+    const index = this.#callers.indexOf(caller);
+    if (index >= 0) {
+      this.#callers.splice(index, 1);
+      return;
+    }
+    const acquisition = this.#acquisitions.find((one) => one.caller === caller);
+    if (acquisition?.isUnqueued === true) this.#wakeOtherKinds(acquisition);
+    acquisition?.removeCaller();
   }
 
   #removeHolder(entry: Entry): void {
     this.#holders = without(this.#holders, entry);
-    this.#startAcquisitions();
   }
 
   #release(entry: Entry): Promise<void> {
-    // First of all: what is given back cannot be lost any more, whatever the clocks say when they are read below.
-    entry.markReleased();
-    this.#holders = without(this.#holders, entry);
+    // First of all: a released lock can no longer be lost, whatever the clocks say below.
+    entry.startRelease();
+    this.#removeHolder(entry);
     const next = this.#callers[0];
     const mayFollow =
       next !== undefined && this.#hasRoom(next.options.slots) && !this.#wouldOvertake(this.#acquisitions, next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
-    // Reading the clocks of a session may have ended it, and a place may have become free for the next one.
-    if (next === undefined || session === undefined || next !== this.#callers[0]) {
-      session?.unreserve();
-      entry.release();
-    } else {
-      this.#newAcquisition(next).startWithHandOver(entry, session, next);
-    }
+    if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
+    else entry.release();
     this.#startAcquisitions();
-    return entry.released;
+    return entry.whenReleased();
   }
 
-  // Only the last place: whoever inherits another one would overtake those who have the later ones.
-  inheritCaller(place: Acquisition): void {
+  // Only the last acquisition may be inherited: with an earlier one, the next caller would overtake those behind it.
+  inheritNextCaller(acquisition: Acquisition): void {
     const [next] = this.#callers;
-    if (next === undefined || next.options.slots !== place.slots || this.#acquisitions.at(-1) !== place) return;
+    if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.at(-1) !== acquisition) return;
     this.#shiftCaller();
-    place.setCaller(next);
-    // Who was behind the heir may be in front now.
+    acquisition.setCaller(next);
     this.#startAcquisitions();
   }
 
-  #removeCaller(caller: Caller<LockHandle>): void {
-    const place = this.#acquisitions.find((one) => one.caller === caller);
-    if (place?.isUnqueued === true) this.#wakeOtherKinds(place);
-    place?.removeCaller();
+  // Within one kind the order does not matter: all acquisitions of a kind may hold together.
+  #wouldOvertake(earlier: readonly Acquisition[], slots: number): boolean {
+    return earlier.some((one) => one.slots !== slots && one.isUnqueued);
   }
 
-  // Of one kind it does not matter who comes first: all that have a place may hold together.
-  #wouldOvertake(before: readonly Acquisition[], slots: number): boolean {
-    return before.some((place) => place.slots !== slots && place.isUnqueued);
+  mustWait(acquisition: Acquisition): boolean {
+    return this.#wouldOvertake(this.#acquisitions.slice(0, this.#acquisitions.indexOf(acquisition)), acquisition.slots);
   }
 
-  mustWait(place: Acquisition): boolean {
-    return this.#wouldOvertake(this.#acquisitions.slice(0, this.#acquisitions.indexOf(place)), place.slots);
-  }
-
-  onEnqueued(place: Acquisition): void {
-    this.#wakeOtherKinds(place);
+  onEnqueued(acquisition: Acquisition): void {
+    this.#wakeOtherKinds(acquisition);
   }
 
   #wakeOtherKinds({ slots }: Acquisition): void {
-    for (const place of this.#acquisitions) if (place.slots !== slots && place.isUnqueued) place.wake();
+    for (const one of this.#acquisitions) if (one.slots !== slots && one.isUnqueued) one.wake();
   }
 
-  /** Takes the first out of the line. */
-  #shiftCaller(): Caller<LockHandle> | undefined {
-    const next = this.#callers.shift();
-    // A name that is held must not keep the room that its callers once took.
-    if (this.#callers.length === 0) this.#callers = [];
-    return next;
-  }
-
-  onAdmitted(place: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
-    this.#acquisitions = without(this.#acquisitions, place);
+  onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
+    this.#acquisitions = without(this.#acquisitions, acquisition);
     caller.resolve(this.hold(entry, caller.options));
   }
 
-  onEnded(place: Acquisition): void {
-    this.#acquisitions = without(this.#acquisitions, place);
+  onEnded(acquisition: Acquisition): void {
+    this.#acquisitions = without(this.#acquisitions, acquisition);
     this.#startAcquisitions();
   }
 
   onResponse(): void {
-    this.#owed = undefined;
+    this.#outage.onResponse();
   }
 
-  /** Keeps account of how long etcd has been silent; who was not enqueued yet is told after a whole requestTimeoutMs of it. */
-  onFailure(caller: Caller<LockHandle>, error: unknown, askedAt: Instant): void {
-    const isSilence = error instanceof OutcomeUnknownError || error instanceof EtcdUnavailableError;
-    const { since = askedAt, hosts = [] } = this.#owed ?? {};
-    this.#owed = isSilence ? { since, hosts: error.hosts.length > 0 ? error.hosts : hosts } : undefined;
-    if (error instanceof EntryGoneError || (error instanceof OutcomeUnknownError && this.timeLeft(caller) > 1)) return;
-    this.#rejectOrWarn(caller, error);
+  timeLeftMs(caller: Caller<LockHandle>): number {
+    return this.#outage.timeLeftMs(caller);
   }
 
-  // Who was enqueued once waits on whatever happens.
-  #rejectOrWarn(caller: Caller<LockHandle>, error: unknown): void {
-    const { logger, requestTimeoutMs } = this.#context;
-    if (caller.wasEnqueued) {
-      logger.warn(`etcd-locker: still waiting for lock ${quote(this.name)}: ${String(error)}`);
-    } else if (this.#owed === undefined) {
-      caller.reject(error);
-    } else {
-      const { hosts } = this.#owed;
-      for (const one of this.#waiting) {
-        if (one === caller || this.timeLeft(one) <= 1) one.reject(new EtcdUnavailableError(requestTimeoutMs, hosts));
-      }
+  onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void {
+    this.#outage.onFailure(error, startedAt);
+    const isSettledNext = error instanceof OutcomeUnknownError && this.timeLeftMs(caller) > 1;
+    if (error instanceof EntryGoneError || isSettledNext) return;
+    if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
+    else if (this.#outage.isOn) this.#rejectOverdue(caller);
+    else caller.reject(error);
+  }
+
+  /** Rejects a caller whose step failed in an outage, and all others whose time is up. */
+  #rejectOverdue(failed: Caller<LockHandle>): void {
+    for (const { caller } of this.waiters) {
+      if (caller === failed || this.timeLeftMs(caller) <= 1) caller.reject(this.#outage.toError());
     }
-  }
-
-  timeLeft({ joinedAt, wasEnqueued }: Caller<LockHandle>): number {
-    const { clock, requestTimeoutMs } = this.#context;
-    if (this.#owed === undefined || wasEnqueued) return requestTimeoutMs;
-    const { since } = this.#owed;
-    const waitsSince = joinedAt.monotonicMs > since.monotonicMs ? joinedAt : since;
-    return Math.max(1, msUntil(addMs(waitsSince, requestTimeoutMs), clock.now()));
-  }
-
-  /** Rejects whoever waits. */
-  close(reason: unknown): void {
-    for (const caller of this.#waiting) caller.reject(reason);
   }
 }
 

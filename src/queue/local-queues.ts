@@ -1,6 +1,4 @@
-/** The lines of callers of one locker, one for each name that somebody of this process wants or has. */
-import { LocalQueue } from './local-queue.ts';
-import { Caller } from './caller.ts';
+/** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
 import { deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
 import { LockTimeoutError } from '../errors.ts';
@@ -8,64 +6,69 @@ import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { type Manners, tryAcquire } from './try-acquire.ts';
 import { readHolder } from '../states/state.ts';
+import { Caller } from './caller.ts';
+import { LocalQueue } from './local-queue.ts';
+import { tryAcquire } from './try-acquire.ts';
+
+type TryCaller = Caller<LockHandle[] | null>;
 
 export class LocalQueues {
   readonly #context: LockerContext;
   readonly #queues = new Map<string, LocalQueue>();
-  readonly #tries = new Set<Caller<LockHandle[] | null>>();
+  /** The tries that are under way. */
+  readonly #tries = new Set<TryCaller>();
 
-  constructor(shared: LockerContext) {
-    this.#context = shared;
+  constructor(context: LockerContext) {
+    this.#context = context;
   }
 
   /**
-   * Waits its turn; the caller's time is `asked.timeoutMs`, of `totalMs` that an error tells.
+   * Waits for the lock for `options.timeoutMs`; an error reports `totalMs`.
    * @throws {LockTimeoutError} the time is up
    */
-  async lock(name: string, asked: ResolvedLockOptions, totalMs = asked.timeoutMs): Promise<LockHandle> {
+  async lock(name: string, options: ResolvedLockOptions, totalMs = options.timeoutMs): Promise<LockHandle> {
     const onTimeout = async (): Promise<never> => {
-      throw new LockTimeoutError(name, totalMs ?? 0, await this.#holderOf(name));
+      throw new LockTimeoutError(name, totalMs ?? 0, await this.#readHolder(name));
     };
-    if (asked.timeoutMs === 0) return (await this.tryLock([name], asked))?.[0] ?? onTimeout();
-    const caller = new Caller<LockHandle>(this.#context.clock, asked, onTimeout);
+    if (options.timeoutMs === 0) return (await this.tryLock([name], options))?.[0] ?? onTimeout();
+    const caller = new Caller<LockHandle>(this.#context.clock, options, onTimeout);
     this.#queueOf(name).join(caller);
     return caller.promise;
   }
 
-  /** All the locks at once, or null. */
-  async tryLock(names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
-    if (names.some((name) => this.#queues.get(name)?.isTaken(asked.slots) === true)) return null;
-    return this.#tryAs('polite', names, asked);
+  /** Takes all the locks at once, or returns null. */
+  async tryLock(names: readonly string[], options: ResolvedLockOptions): Promise<LockHandle[] | null> {
+    if (names.some((name) => this.#queues.get(name)?.checkTaken(options.slots) === true)) return null;
+    return this.#start(names, options, false);
   }
 
-  /** Takes the lock from whoever has it, before all who wait: their entries are deleted in the step that creates this one. */
-  async steal(name: string, asked: ResolvedLockOptions): Promise<LockHandle> {
-    const [lock] = (await this.#tryAs('steal', [name], asked)) ?? [];
-    if (lock === undefined) throw new TypeError('Cannot steal: the try has ended without a lock');
+  /** Takes the lock from its holders, ahead of all waiters: one step deletes their entries and creates this one. */
+  async steal(name: string, options: ResolvedLockOptions): Promise<LockHandle> {
+    const [lock] = (await this.#start([name], options, true)) ?? [];
+    if (lock === undefined) throw new TypeError(`Cannot steal lock ${JSON.stringify(name)}: the try ended without it`);
     return lock;
   }
 
-  #tryAs(manners: Manners, names: readonly string[], asked: ResolvedLockOptions): Promise<LockHandle[] | null> {
-    const caller = new Caller<LockHandle[] | null>(this.#context.clock, { ...asked, timeoutMs: undefined }, () => null);
-    void this.#try(manners, names, caller);
+  #start(names: readonly string[], options: ResolvedLockOptions, steals: boolean): Promise<LockHandle[] | null> {
+    const caller = new Caller<LockHandle[] | null>(this.#context.clock, { ...options, timeoutMs: undefined }, () => null);
+    void this.#try(names, caller, steals);
     return caller.promise;
   }
 
-  async #try(manners: Manners, names: readonly string[], caller: Caller<LockHandle[] | null>): Promise<void> {
-    const { options: asked } = caller;
+  async #try(names: readonly string[], caller: TryCaller, steals: boolean): Promise<void> {
+    const { options } = caller;
     const queues = names.map((name) => queueRange(this.#context.prefix, name));
     this.#tries.add(caller);
     try {
-      const onWon = (entries: readonly Entry[]): void => {
-        // In the order of the names.
-        if (manners === 'steal') entries.forEach(({ token }, index) => this.#queues.get(names[index] ?? '')?.loseStolen(token));
-        caller.resolve(entries.map((entry, index) => this.#queueOf(names[index] ?? '').hold(entry, asked)));
-        if (asked.lease !== undefined) this.#context.sessions.endRenewal(asked.lease);
+      const onAcquired = (entries: readonly Entry[]): void => {
+        const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
+        if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
+        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
+        if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
       };
-      const isWon = await tryAcquire(this.#context, queues, caller, onWon, manners);
-      if (!isWon) caller.resolve(null);
+      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, onAcquired, steals });
+      if (!isAcquired) caller.resolve(null);
     } catch (error) {
       caller.reject(error);
     } finally {
@@ -73,21 +76,21 @@ export class LocalQueues {
     }
   }
 
-  /** Resolves once all who have a place in that line, or in any, stand in etcd's queue or have come to nothing. */
+  /** Resolves once etcd has the entry of each caller of that name, or of all names, or the caller has given up. */
   async whenEnqueued(name?: string): Promise<void> {
     const queues = name === undefined ? [...this.#queues.values()] : [this.#queues.get(name)];
     await Promise.all(queues.map(async (queue) => queue?.whenEnqueued()));
   }
 
-  /** The entries of the locks that are held in this process. */
+  /** Returns the entries that are held in this process. */
   *heldEntries(): Generator<Pick<Entry, 'key' | 'token'>> {
     for (const queue of this.#queues.values()) yield* queue.heldEntries;
   }
 
-  /** Who waits in this process, in the order of each name; without a key who has no entry yet. */
-  *waiters(): Generator<{ readonly name: string; readonly asked: ResolvedLockOptions; readonly key: string | undefined }> {
+  /** Returns the callers that wait in this process, name by name; without a key if the caller has no entry yet. */
+  *waiters(): Generator<{ readonly name: string; readonly options: ResolvedLockOptions; readonly key: string | undefined }> {
     for (const queue of this.#queues.values()) {
-      for (const { caller, key } of queue.waiters) yield { name: queue.name, asked: caller.options, key };
+      for (const { caller, key } of queue.waiters) yield { name: queue.name, options: caller.options, key };
     }
   }
 
@@ -101,10 +104,10 @@ export class LocalQueues {
     return queue;
   }
 
-  // For a message only, so it must not make the caller wait for long, nor fail.
-  async #holderOf(name: string): Promise<string | undefined> {
+  // The holder's value is for a message only: it must neither fail nor delay the error for long.
+  async #readHolder(name: string): Promise<string | undefined> {
     const { clock, requestTimeoutMs } = this.#context;
-    const letGo = clock.hold();
+    const endHold = clock.hold();
     const { promise, resolve } = deferred<string | undefined>();
     const cancel = clock.setTimer(Math.min(500, requestTimeoutMs), () => {
       resolve(undefined);
@@ -114,11 +117,11 @@ export class LocalQueues {
     });
     return promise.finally(() => {
       cancel();
-      letGo();
+      endHold();
     });
   }
 
-  /** Rejects whoever waits. */
+  /** Rejects all callers that wait. */
   close(reason: unknown): void {
     for (const queue of [...this.#queues.values()]) queue.close(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);

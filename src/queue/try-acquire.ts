@@ -1,77 +1,65 @@
 /**
- * The try that does not wait: one transaction that creates the entries only where each of them is admitted at once.
+ * The try that does not wait: one transaction creates the entries only if each of them is admitted at once.
  *
- * A compare over an empty range is true for `create == 0`, which makes "nobody is there" and "now I am" one step in etcd. Where others of
- * the kind may hold too, the queue is read first, and the step is "nobody has come since". For several names it is all of them or none.
+ * A compare over an empty range is true for `create == 0`. So "nobody is there" and "create the entry" are one step in etcd. If others
+ * of the kind may hold too, the queue is read first, and the step compares that nobody has come since. Several names: all or none.
  */
+import { type Instant, addMs, msUntil, within } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
-import type { Caller } from './caller.ts';
-import { addMs, type Instant, msUntil, within } from '../clock.ts';
 import { Entry } from '../entry/entry.ts';
+import { buildClearing, buildCreationOfAll, buildQueuesRead, type Creation } from '../entry/transactions.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
 import { type Compare, LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
-import { buildClearing, type Creation, buildCreationOfAll, buildQueuesRead } from '../entry/transactions.ts';
+import type { Caller } from './caller.ts';
 
-type Attempt = Pick<Caller<never>, 'options' | 'isWaiting'>;
-
-/** How often somebody may come between the reading of the queues and the creation, before the entries are enqueued as any other. */
+/** After so many conflicts between the read and the creation, the entries are created like any others. */
 const maxConflicts = 3;
 
-/** How a try goes about those who are there: it gives up, or deletes their entries in the step that creates its own. */
-export type Manners = 'polite' | 'steal';
+export interface TryRequest {
+  readonly context: LockerContext;
+  readonly queues: readonly QueueRange[];
+  readonly caller: Pick<Caller<never>, 'options' | 'isWaiting'>;
+  /** Called with an admitted entry for each queue, in the tick in which that is known. */
+  readonly onAcquired: (entries: readonly Entry[]) => void;
+  /** Deletes all other entries of the queues in the step that creates these, instead of giving up. */
+  readonly steals: boolean;
+}
 
 /**
- * Gives `onWon` an entry for each queue, all of them admitted, in the very turn in which that is known; resolves with false where
- * somebody is in the way, or once `caller` waits no more.
- * @throws {EtcdUnavailableError} nobody answered in time
+ * Returns whether the entries were acquired; false if a name is taken, or the caller no longer waits.
+ * @throws {EtcdUnavailableError} etcd did not respond in time
  */
-export function tryAcquire(
-  shared: LockerContext,
-  queues: readonly QueueRange[],
-  caller: Attempt,
-  onWon: (entries: readonly Entry[]) => void,
-  manners: Manners = 'polite',
-): Promise<boolean> {
-  return new Try(shared, queues, caller, onWon, manners).run();
+export function tryAcquire(request: TryRequest): Promise<boolean> {
+  return new Try(request).run();
 }
 
 class Try {
+  readonly #request: TryRequest;
   readonly #context: LockerContext;
-  readonly #queues: readonly QueueRange[];
-  readonly #caller: Attempt;
-  readonly #onWon: (entries: readonly Entry[]) => void;
-  readonly #steals: boolean;
   readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
   #conflicts = 0;
+  #wasRenewed = false;
 
-  constructor(
-    shared: LockerContext,
-    queues: readonly QueueRange[],
-    caller: Attempt,
-    onWon: (entries: readonly Entry[]) => void,
-    manners: Manners,
-  ) {
-    this.#steals = manners === 'steal';
-    this.#context = shared;
-    this.#queues = queues;
-    this.#caller = caller;
-    this.#onWon = onWon;
-    this.#until = addMs(shared.clock.now(), shared.requestTimeoutMs);
+  constructor(request: TryRequest) {
+    this.#request = request;
+    this.#context = request.context;
+    this.#until = addMs(this.#context.clock.now(), this.#context.requestTimeoutMs);
   }
 
   async run(): Promise<boolean> {
-    while (this.#caller.isWaiting) {
-      const { options: asked } = this.#caller;
-      const session = await this.#context.sessions.enter(asked, this.#timeLeft(), this.#queues.length);
-      const entries = this.#queues.map((queue) => new Entry(this.#context, queue, session, asked, () => undefined));
+    const { caller, queues } = this.#request;
+    const { options } = caller;
+    while (caller.isWaiting) {
+      const session = await this.#context.sessions.enter(options, this.#timeLeftMs(), queues.length);
+      const entries = queues.map((queue) => new Entry(this.#context, queue, session, options, () => undefined));
       try {
-        const outcome = await this.#with(session, entries);
-        if (outcome !== 'gone') return outcome === 'won';
+        const outcome = await this.#acquire(session, entries);
+        if (outcome !== 'gone') return outcome === 'acquired';
       } finally {
         for (const entry of entries) if (!entry.isHeld) entry.abandon();
       }
@@ -79,87 +67,92 @@ class Try {
     return false;
   }
 
-  async #with(session: Session, entries: readonly Entry[]): Promise<'won' | 'taken' | 'gone'> {
-    const { clock, heartbeat } = this.#context;
-    const are = (kind: Entry['kind']): boolean => entries.every((entry) => entry.kind === kind);
-    while (this.#caller.isWaiting) {
-      if (are('new') && !session.isSealed) {
-        if (await this.#create(session, entries)) return 'taken';
+  /** Takes step after step. 'gone' asks for a new session. */
+  async #acquire(session: Session, entries: readonly Entry[]): Promise<'acquired' | 'taken' | 'gone'> {
+    const areAll = (kind: Entry['kind']): boolean => entries.every((entry) => entry.kind === kind);
+    while (this.#request.caller.isWaiting) {
+      if (areAll('new') && !session.isSealed) {
+        if (!(await this.#create(session, entries))) return 'taken';
       } else if (entries.some(({ kind }) => kind === 'unsettled')) {
         await this.#settle(entries);
-      } else if (!are('queued') || session.isSealed) {
+      } else if (!areAll('queued') || session.isSealed) {
         return 'gone';
       } else if (entries.some(({ needsLook }) => needsLook)) {
         await Promise.all(entries.map((entry) => entry.look()));
       } else if (!session.isWellAhead) {
-        for (const entry of entries) entry.forgetLook();
-        await within(clock, this.#timeLeft(), heartbeat.beat(session));
+        await this.#renew(session, entries);
       } else {
         if (!entries.every(({ isAdmitted }) => isAdmitted)) return 'taken';
-        this.#onWon(entries);
-        return 'won';
+        this.#request.onAcquired(entries);
+        return 'acquired';
       }
     }
     return 'gone';
   }
 
-  /** Whether somebody is in the way. */
+  /** Renews before the lock is given out. The look before the first renewal may be old, so it is repeated. */
+  async #renew(session: Session, entries: readonly Entry[]): Promise<void> {
+    if (!this.#wasRenewed) for (const entry of entries) entry.forgetLook();
+    await within(this.#context.clock, this.#timeLeftMs(), this.#context.heartbeat.beat(session));
+    this.#wasRenewed = true;
+  }
+
+  /** Returns false if a name is taken. */
   async #create(session: Session, entries: readonly Entry[]): Promise<boolean> {
-    const { store } = this.#context;
-    const { value } = this.#caller.options;
-    // In the same turn, if it can be: who calls first is first.
-    const creation = this.#atOnce(entries) ?? (await this.#afterLook(entries));
-    if (creation === undefined) return true;
-    const { gate } = session;
+    const { caller, steals } = this.#request;
+    // Without an await if possible: the first caller is the first in etcd.
+    const creation = this.#creationWithoutRead(entries) ?? (await this.#creationAfterRead(entries));
+    if (creation === undefined) return false;
+    const gate = session.gate.revision;
     try {
-      const { succeeded, revision, ranges } = await store.commit(buildCreationOfAll(entries, session, value, creation), {
-        once: true,
-        timeoutMs: this.#timeLeft(),
-      });
+      const { succeeded, revision, ranges } = await this.#context.store.commit(
+        buildCreationOfAll(entries, session, caller.options.value, creation),
+        { once: true, timeoutMs: this.#timeLeftMs() },
+      );
       if (succeeded) {
-        for (const entry of entries) entry.created(revision, []);
-        // What was compared or deleted says that each is admitted; without it only a look can tell.
-        if (creation.compare.length === 0 && !this.#steals) for (const entry of entries) entry.forgetLook();
-        return false;
+        for (const entry of entries) entry.onCreated(revision, []);
+        // Without a compare or a clearing, only a look shows whether the entries are admitted.
+        if (creation.compare.length === 0 && !steals) for (const entry of entries) entry.forgetLook();
+        return true;
       }
-      if (session.foundGate(ranges[0]?.[0]) !== gate) return false;
+      if (session.gate.observe(ranges[0]?.[0]) !== gate) return true;
       this.#conflicts += 1;
-      return this.#caller.options.slots === exclusive;
+      return caller.options.slots !== exclusive;
     } catch (error) {
-      if (error instanceof LeaseNotFoundError) session.end('expired');
-      else if (error instanceof OutcomeUnknownError) this.#unanswered(error, entries, gate);
-      else throw error;
-      return false;
+      if (error instanceof LeaseNotFoundError) {
+        session.end('expired');
+      } else if (error instanceof OutcomeUnknownError) {
+        this.#hosts = error.hosts;
+        for (const entry of entries) entry.markUnsettled(gate);
+      } else {
+        throw error;
+      }
+      return true;
     }
   }
 
-  /** The creation where nothing has to be read before. */
-  #atOnce(entries: readonly Entry[]): Creation | undefined {
-    if (this.#steals) return { compare: [], first: entries.flatMap(buildClearing) };
-    return this.#caller.options.slots === exclusive ? { compare: this.#onAll('=', 0n) } : undefined;
+  #creationWithoutRead(entries: readonly Entry[]): Creation | undefined {
+    const { caller, steals } = this.#request;
+    if (steals) return { compare: [], first: entries.flatMap(buildClearing) };
+    return caller.options.slots === exclusive ? { compare: this.#compareAll('=', 0n) } : undefined;
   }
 
-  /** The creation where others of the kind may be there, but nobody new since they were read; undefined where somebody is in the way. */
-  async #afterLook(entries: readonly Entry[]): Promise<Creation | undefined> {
-    const { slots } = this.#caller.options;
-    const { revision, ranges } = await this.#context.store.commit(buildQueuesRead(entries), { timeoutMs: this.#timeLeft() });
-    const isFree = this.#queues.every((queue, index) => findObstacle(queue, slots, ranges[index] ?? []) === undefined);
+  /** Others of the kind may be there, but nobody new since the read; undefined if a name is taken. */
+  async #creationAfterRead(entries: readonly Entry[]): Promise<Creation | undefined> {
+    const { caller, queues } = this.#request;
+    const { revision, ranges } = await this.#context.store.commit(buildQueuesRead(entries), { timeoutMs: this.#timeLeftMs() });
+    const isFree = queues.every((queue, index) => findObstacle(queue, caller.options.slots, ranges[index] ?? []) === undefined);
     if (!isFree) return undefined;
-    return { compare: this.#conflicts < maxConflicts ? this.#onAll('<', revision + 1n) : [] };
+    return { compare: this.#conflicts < maxConflicts ? this.#compareAll('<', revision + 1n) : [] };
   }
 
-  #onAll(op: Compare['op'], revision: bigint): readonly Compare[] {
-    return this.#queues.map(({ key, rangeEnd }) => ({ key, rangeEnd, target: 'create', op, revision }));
-  }
-
-  #unanswered({ hosts }: OutcomeUnknownError, entries: readonly Entry[], gate: bigint): void {
-    this.#hosts = hosts;
-    for (const entry of entries) entry.markUnsettled(gate);
+  #compareAll(op: Compare['op'], revision: bigint): readonly Compare[] {
+    return this.#request.queues.map(({ key, rangeEnd }) => ({ key, rangeEnd, target: 'create', op, revision }));
   }
 
   async #settle(entries: readonly Entry[]): Promise<void> {
-    // Read once: of a second reading that throws, nobody would await what has begun.
-    const timeoutMs = this.#timeLeft();
+    // Read once: if a second reading threw, no code would await what has begun.
+    const timeoutMs = this.#timeLeftMs();
     try {
       await Promise.all(entries.map((entry) => entry.settle(timeoutMs)));
     } catch (error) {
@@ -168,10 +161,10 @@ class Try {
     }
   }
 
-  #timeLeft(): number {
-    const left = msUntil(this.#until, this.#context.clock.now());
-    if (left <= 0) throw this.#unavailable();
-    return left;
+  #timeLeftMs(): number {
+    const leftMs = msUntil(this.#until, this.#context.clock.now());
+    if (leftMs <= 0) throw this.#unavailable();
+    return leftMs;
   }
 
   #unavailable(): EtcdUnavailableError {

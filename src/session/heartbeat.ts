@@ -1,12 +1,13 @@
 /**
- * Renews the sessions' leases, and looks at their deadlines where nobody else reads them.
+ * Renews the leases of a locker's sessions, and checks their deadlines when nobody else reads them.
  *
- * One timer for all of a locker's sessions, which does not keep the process alive. A beat that fails is repeated at once at the
- * next host, as long as the deadline has not passed; no answer, however late or friendly, brings a session back after it.
+ * All sessions share one timer, which does not keep the process alive. A failed beat is repeated at once at the next host, until the
+ * deadline has passed. No response brings a session back after its deadline.
  */
+import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
-import type { Session } from './session.ts';
 import type { Context } from '../context.ts';
+import type { Session } from './session.ts';
 
 interface Pulse {
   dueAt: Instant;
@@ -16,7 +17,7 @@ interface Pulse {
 export class Heartbeat {
   readonly #context: Context;
   readonly #pulses = new Map<Session, Pulse>();
-  #tick: { readonly at: Instant; readonly cancel: () => void } | undefined;
+  #nextTick: { readonly at: Instant; readonly cancel: () => void } | undefined;
 
   constructor(context: Context) {
     this.#context = context;
@@ -24,7 +25,7 @@ export class Heartbeat {
 
   add(session: Session): void {
     this.#pulses.set(session, { dueAt: this.#nextBeat(session), beating: undefined });
-    this.#schedule();
+    this.#schedule(session.marginMs / 2);
   }
 
   remove(session: Session): void {
@@ -32,7 +33,7 @@ export class Heartbeat {
     if (this.#pulses.size === 0) this.#cancelSchedule();
   }
 
-  /** Renews now; resolves when it is renewed or has ended. */
+  /** Renews now. Resolves once the session is renewed or has ended. */
   async beat(session: Session): Promise<void> {
     const pulse = this.#pulses.get(session);
     if (pulse === undefined) return;
@@ -42,53 +43,59 @@ export class Heartbeat {
     }));
   }
 
-  /** Counted from the sending of what was answered last, as the deadline is: a slow answer does not put off the next beat. */
+  /** Counts from the sending of the last renewal that counted, as the deadline does: a slow response does not delay the next beat. */
   #nextBeat({ ttlMs, marginMs, remainingMs }: Session): Instant {
     const sentAgoMs = ttlMs - marginMs - remainingMs;
     return addMs(this.#context.clock.now(), (ttlMs / 3) * (1 - Math.random() / 5) - sentAgoMs);
   }
 
-  #schedule(): void {
+  /** Sets the timer to tick after `delayMs`, or leaves it as it is if it ticks earlier. */
+  #schedule(delayMs: number): void {
     const { clock } = this.#context;
-    const at = addMs(clock.now(), Math.min(...[...this.#pulses.keys()].map(({ marginMs }) => marginMs / 2)));
-    // Never later than it was to be: sessions that come in quick succession must not put it off.
-    if (this.#tick !== undefined && msUntil(at, this.#tick.at) >= 0) return;
+    const at = addMs(clock.now(), delayMs);
+    if (this.#nextTick !== undefined && msUntil(at, this.#nextTick.at) >= 0) return;
     this.#cancelSchedule();
-    const cancel = clock.setTimer(msUntil(at, clock.now()), () => {
-      this.#tick = undefined;
-      this.#tickAll();
+    const cancel = clock.setTimer(delayMs, () => {
+      this.#nextTick = undefined;
+      this.#tick();
     });
-    this.#tick = { at, cancel };
+    this.#nextTick = { at, cancel };
   }
 
   #cancelSchedule(): void {
-    this.#tick?.cancel();
-    this.#tick = undefined;
+    this.#nextTick?.cancel();
+    this.#nextTick = undefined;
   }
 
-  #tickAll(): void {
+  #tick(): void {
     const now = this.#context.clock.now();
+    let delayMs = Infinity;
     for (const [session, pulse] of [...this.#pulses]) {
-      if (!session.isOpen) continue;
-      if (session.idleSince !== undefined && msUntil(addMs(session.idleSince, session.ttlMs), now) <= 0) {
-        session.end('expired');
-        continue;
-      }
-      for (const member of session.members) member.tick(now);
-      if (session.wantsRenewal && msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
+      this.#tickSession(session, pulse, now);
+      if (this.#pulses.has(session)) delayMs = Math.min(delayMs, session.marginMs / 2);
     }
-    if (this.#pulses.size > 0) this.#schedule();
+    if (this.#pulses.size > 0) this.#schedule(delayMs);
+  }
+
+  #tickSession(session: Session, pulse: Pulse, now: Instant): void {
+    if (!session.checkOpen()) return;
+    if (session.idleSince !== undefined && msUntil(addMs(session.idleSince, session.ttlMs), now) <= 0) {
+      session.end('expired');
+      return;
+    }
+    for (const member of session.members) member.tick(now);
+    if (session.needsRenewal() && msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
   }
 
   async #beat(session: Session): Promise<void> {
-    for (let failures = 0; session.wantsRenewal; failures += 1) {
+    for (let failures = 0; session.needsRenewal(); failures += 1) {
       if (await this.#renew(session)) {
-        // Beside the beat, not in it: the deadline has moved, and who waits for the beat need not wait for this.
+        // The beat does not wait for the audit: the deadline has moved already.
         void this.#audit(session);
         return;
       }
-      // The first is tried again at once. What ends the session ends the pause too.
-      if (failures > 0 && session.isOpen) await session.pause(Math.min(50 * 2 ** failures, 1_000));
+      // The first retry goes out at once. The end of the session ends the pause.
+      if (failures > 0 && session.checkOpen()) await session.pause(backoffMs(failures));
     }
   }
 
@@ -96,16 +103,15 @@ export class Heartbeat {
     const { store, clock, logger } = this.#context;
     const sentAt = clock.now();
     try {
-      return session.renewed(sentAt, await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6));
+      return session.onRenewal(sentAt, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
     } catch (error) {
-      logger.debug(
-        `etcd-locker: a renewal of lease ${session.leaseId} failed, ${String(Math.round(session.remainingMs))} ms are left: ${String(error)}`,
-      );
+      const leftMs = String(Math.round(session.remainingMs));
+      logger.debug(`etcd-locker: cannot renew lease ${session.leaseId}, ${leftMs} ms are left: ${String(error)}`);
       return false;
     }
   }
 
-  // The lease's list of keys may come from a member that lags behind, so it only raises a suspicion; a linearizable read decides.
+  // The list of a lease's keys may come from a member that lags behind. It raises a suspicion; a linearizable read decides.
   async #audit(session: Session): Promise<void> {
     const settled = [...session.members].filter((member) => member.isSettled);
     if (settled.length === 0) return;
@@ -115,7 +121,7 @@ export class Heartbeat {
         if (!keys.has(member.key) && member.isSettled) await member.verify();
       }
     } catch (error) {
-      this.#context.logger.debug(`etcd-locker: the keys of lease ${session.leaseId} could not be checked: ${String(error)}`);
+      this.#context.logger.debug(`etcd-locker: cannot check the keys of lease ${session.leaseId}: ${String(error)}`);
     }
   }
 }

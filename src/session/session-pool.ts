@@ -1,20 +1,25 @@
-/** The sessions of one locker: one per TTL in use and per thousand entries, opened once however many callers race for it. */
+/** The sessions of one locker: one per TTL and per thousand entries, and one for each private lease. All callers that need it share it. */
 import { addMs, longestTimerMs, msUntil, within } from '../clock.ts';
+import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
+import { LeaseNotFoundError } from '../store/store.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type LeaseWanted, Session } from './session.ts';
-import type { Context } from '../context.ts';
-import { LeaseNotFoundError } from '../store/store.ts';
 
-/** A put under auth costs etcd time for every key of the lease, and a revoke deletes them all at once. */
+/** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;
+
+/** Two calls may share a session if these are equal. */
+const shareKey = ({ ttlSeconds, lease }: LeaseWanted): number | object => lease ?? ttlSeconds;
 
 export class SessionPool {
   readonly #context: Context;
   readonly #heartbeat: Heartbeat;
-  readonly #opened = new Map<Session, Promise<void>>();
-  readonly #revoking = new Set<Promise<void>>();
-  #closed = false;
+  /** The sessions that have not ended, with the promise of their opening. */
+  readonly #sessions = new Map<Session, Promise<void>>();
+  readonly #byShareKey = new Map<number | object, Set<Session>>();
+  readonly #revocations = new Set<Promise<void>>();
+  #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
     this.#context = context;
@@ -22,32 +27,31 @@ export class SessionPool {
   }
 
   /**
-   * A session with places taken in it, each to be given back by `leave`.
-   * @throws {EtcdUnavailableError} none could be opened in time
+   * Returns an open session with `count` reservations.
+   * @throws {EtcdUnavailableError} no session could be opened in time
    * @throws {LockerClosedError} the locker was closed
    */
-  async enter(wanted: LeaseWanted, timeoutMs: number, places = 1): Promise<Session> {
+  async enter(wanted: LeaseWanted, timeoutMs: number, count = 1): Promise<Session> {
     const { clock, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     let hosts: readonly HostFailure[] = [];
     for (;;) {
-      const found = this.#find(wanted, places);
-      // Not before: it reads the clocks, and who hears of a loss by that may close the locker.
-      if (this.#closed) throw new LockerClosedError();
+      if (this.#isClosed) throw new LockerClosedError();
+      const found = this.#find(wanted, count);
       const session = found ?? this.#open(wanted);
-      session.reserve(places);
-      const opened = this.#opened.get(session) ?? Promise.resolve();
-      // The first attempt has a limit of its own, and who joined it some time later hears of its end before his own is over.
+      session.reserve(count);
+      const opening = this.#sessions.get(session) ?? Promise.resolve();
+      // The first attempt has a time limit of its own. A caller that joined it later may still have time after it failed.
       const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
-        if (!session.isOpen) await within(clock, Math.max(0, limitMs), opened);
-        if (session.isOpen && !session.isSealed) return session;
-        this.#unreserve(session, places);
+        if (!session.checkOpen()) await within(clock, Math.max(0, limitMs), opening);
+        if (session.checkOpen() && !session.isSealed) return session;
+        session.unreserve(count);
       } catch (error) {
-        this.#unreserve(session, places);
-        // The lease was over before its gate stood, as where etcd answers more slowly than the TTL: a new one, then.
+        session.unreserve(count);
+        // The lease ended before its gate was created, because etcd responds more slowly than the TTL: open another one.
         if (!(error instanceof LeaseNotFoundError)) {
-          // Somebody else's attempt may have failed in the middle of our time.
+          // The attempt of another caller may fail while this caller still has time.
           if (found === undefined || !(error instanceof EtcdUnavailableError)) throw error;
           ({ hosts } = error);
         }
@@ -56,7 +60,7 @@ export class SessionPool {
     }
   }
 
-  /** As `enter`, but only where it can be had at once and is well ahead of its deadline. */
+  /** Returns a session with one reservation, if there is an open one whose deadline is well ahead. */
   enterAtOnce(wanted: LeaseWanted): Session | undefined {
     const session = this.#find(wanted, 1);
     if (session?.isWellAhead !== true) return undefined;
@@ -64,65 +68,75 @@ export class SessionPool {
     return session;
   }
 
-  /** The lease of its own, once every lock that it is for has been acquired, is not renewed any more. */
+  /** Stops the renewals of a private lease, once all locks that it is for are acquired. */
   endRenewal(lease: object): void {
-    for (const session of this.#opened.keys()) if (session.owner === lease) session.endRenewal();
+    for (const session of this.#byShareKey.get(lease) ?? []) session.endRenewal();
   }
 
-  #unreserve(session: Session, places: number): void {
-    for (let place = 0; place < places; place += 1) session.unreserve();
-  }
-
-  #find(wanted: LeaseWanted, places: number): Session | undefined {
-    for (const session of this.#opened.keys()) {
-      if (session.suits(wanted) && session.reservations + places <= maxReservations && !session.hasEnded && !session.isSealed)
-        return session;
+  #find(wanted: LeaseWanted, count: number): Session | undefined {
+    for (const session of this.#byShareKey.get(shareKey(wanted)) ?? []) {
+      const hasRoom = !session.isSealed && session.reservations + count <= maxReservations;
+      if (hasRoom && (session.isOpening || session.checkOpen())) return session;
     }
     return undefined;
   }
 
   #open(wanted: LeaseWanted): Session {
     const session = new Session(this.#context, wanted, (ended) => {
-      this.#opened.delete(ended);
-      this.#heartbeat.remove(ended);
+      this.#remove(ended, shareKey(wanted));
       if (ended.wasGranted) this.#revoke(ended);
     });
-    const opened = session.open().then(
+    const opening = session.open().then(
       () => {
-        if (session.isOpen) this.#heartbeat.add(session);
+        if (session.checkOpen()) this.#heartbeat.add(session);
       },
       (error: unknown) => {
         session.end('expired');
         throw error;
       },
     );
-    this.#opened.set(session, opened);
-    opened.catch(() => undefined);
+    opening.catch(() => undefined);
+    this.#sessions.set(session, opening);
+    const sharing = this.#byShareKey.get(shareKey(wanted)) ?? new Set();
+    this.#byShareKey.set(shareKey(wanted), sharing.add(session));
     return session;
   }
 
-  // An ended session's lease may still live in etcd, where a renewal's answer was lost: its entries would only be in the way.
-  #revoke(session: Session): void {
-    const { store, logger } = this.#context;
-    const revoked = store
-      .revoke(session.leaseId)
-      .catch((error: unknown) => {
-        logger.warn(`etcd-locker: lease ${session.leaseId} was not revoked, it ends by itself: ${String(error)}`);
-      })
-      .finally(() => this.#revoking.delete(revoked));
-    this.#revoking.add(revoked);
+  #remove(session: Session, key: number | object): void {
+    this.#heartbeat.remove(session);
+    this.#sessions.delete(session);
+    const sharing = this.#byShareKey.get(key);
+    sharing?.delete(session);
+    if (sharing?.size === 0) this.#byShareKey.delete(key);
   }
 
-  /** Ends every session and waits until etcd has answered the revokes or failed to. */
+  // The lease may live on in etcd after a lost response to a renewal. Its entries would block others for a TTL.
+  #revoke(session: Session): void {
+    const { store, logger } = this.#context;
+    const revocation = store
+      .revoke(session.leaseId)
+      .then(
+        () => {
+          session.confirmLeaseOver();
+        },
+        (error: unknown) => {
+          logger.warn(`etcd-locker: cannot revoke lease ${session.leaseId}, it ends by its TTL: ${String(error)}`);
+        },
+      )
+      .finally(() => this.#revocations.delete(revocation));
+    this.#revocations.add(revocation);
+  }
+
+  /** Ends every session. Resolves once etcd has responded to the revocations, or failed to. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     await Promise.all(
-      [...this.#opened].map(async ([session, opened]) => {
-        // Ended before its grant was answered, it would not be revoked: the revoke could overtake the grant.
-        if (!session.wasGranted) await opened.catch(() => undefined);
+      [...this.#sessions].map(async ([session, opening]) => {
+        // A revocation that is sent before the response to the grant could overtake the grant.
+        if (!session.wasGranted) await opening.catch(() => undefined);
         session.end('closed');
       }),
     );
-    await Promise.all(this.#revoking);
+    await Promise.all(this.#revocations);
   }
 }

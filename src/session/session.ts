@@ -1,144 +1,183 @@
 /**
- * One lease, its gate and its local deadline; the entries made with it live and die together.
+ * A session: one lease with its gate and its local deadline. The entries made with it end together with it.
  *
- * The gate is a key of the session's own. Every write that creates an entry compares the gate's mod revision, so that moving
- * the gate settles all such writes whose outcome is unknown: what has not been applied by then never will be.
- * The deadline runs from when a renewal was sent, not answered. Once it has passed the session is over for good, whatever
- * answer may still come. Source: Gray & Cheriton, "Leases" (SOSP 1989).
+ *     opening ──open()──▶ open ──deadline passed, gate gone, idle, closed──▶ ended
+ *
+ * The deadline counts from the sending of a renewal, not from its response. A deadline that has passed ends the session for good,
+ * whatever response comes later. Source: Gray & Cheriton, "Leases" (SOSP 1989).
+ *
+ * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
+ *
+ * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), session-pool.ts (which session a
+ * caller gets), entry-numbers.ts (the numbers in keys), locker-context.ts.
  */
 import { randomBytes } from 'node:crypto';
-import { addMs, type Instant, msUntil, within } from '../clock.ts';
-import { EntryNumbers } from './entry-numbers.ts';
-import { EtcdUnavailableError, type LossReason } from '../errors.ts';
-import { gateKey } from '../keys.ts';
+import { backoffMs } from '../backoff.ts';
+import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
+import { deferred } from '../deferred.ts';
+import { EtcdUnavailableError, type LossReason } from '../errors.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import { type KeyValue, LeaseNotFoundError, type Renewal } from '../store/store.ts';
+import type { Renewal } from '../store/store.ts';
+import { EntryNumbers } from './entry-numbers.ts';
+import { Gate } from './gate.ts';
 
-/** What a caller wants its lease to be. */
+/** The lease that a caller asks for. */
 export type LeaseWanted = Pick<ResolvedLockOptions, 'ttlSeconds' | 'lease'>;
 
-/** What a session tells the entries that live in it. */
+/** The part of an entry that its session uses. */
 export interface Member {
   readonly key: string;
-  /** True while a caller has the lock. */
   readonly isHeld: boolean;
-  /** Held, confirmed by etcd, and no write of ours to it under way. */
+  /** Held, confirmed by etcd, and without a write under way. */
   readonly isSettled: boolean;
-  /** Reads it linearizably and counts it lost where it is gone or not ours. */
+  /** Reads the entry linearizably and loses it if it is gone. */
   verify(): Promise<void>;
-  /** The entry is gone or will be. */
+  /** Counts the entry as gone. */
   lose(reason: LossReason): void;
-  /** The session takes no new entry; a waiter had better go to another one. */
-  sessionSealed(): void;
-  /** Time for a slow look, where one is due. */
+  /** The session takes no new entries; a waiter moves to another session. */
+  onSessionSealed(): void;
+  /** Looks again if a slow look is due. */
   tick(now: Instant): void;
 }
 
 type State =
   | { readonly kind: 'opening' }
-  | { readonly kind: 'open'; readonly gateCreated: bigint; readonly deadline: Instant }
-  | { readonly kind: 'ended'; readonly reason: LossReason };
+  | { readonly kind: 'open'; readonly deadline: Instant }
+  | { readonly kind: 'ended'; readonly leaseEndsAt: Instant };
 
 export class Session {
   readonly leaseId = newLeaseId();
-  readonly gateKey: string;
+  readonly gate: Gate;
   readonly ttlSeconds: number;
-  /** Whose lease it is alone; undefined where all share it. */
+  /** Identifies a private lease, one that serves a single call; undefined for a shared one. */
   readonly owner: object | undefined;
   readonly members = new Set<Member>();
   readonly numbers = new EntryNumbers();
-  /** Since when nothing needs it; undefined while something does. */
+  /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
   readonly #context: Context;
   readonly #onEnd: (session: Session) => void;
+  readonly #leaseOver = deferred();
+  readonly #pauses = new Set<() => void>();
   #state: State = { kind: 'opening' };
   #ttlMs: number;
-  #gate = 0n;
-  #moving: Promise<void> | undefined;
   #reservations = 0;
-  readonly #pauses = new Set<() => void>();
-  #sealed = false;
+  #isSealed = false;
   #isRenewed = true;
-  #refused = false;
-  #granted = false;
+  #wasRefused = false;
+  #wasGranted = false;
 
   constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, onEnd: (session: Session) => void) {
     this.#context = context;
     this.ttlSeconds = ttlSeconds;
     this.owner = lease;
     this.#ttlMs = ttlSeconds * 1000;
-    this.gateKey = gateKey(context.prefix, this.leaseId);
+    this.gate = new Gate(context, this);
     this.#onEnd = onEnd;
   }
 
+  /** The TTL that etcd granted. */
   get ttlMs(): number {
     return this.#ttlMs;
   }
 
+  /** The time between the local deadline and the end of the lease in etcd. */
   get marginMs(): number {
     return Math.max(500, this.#ttlMs / 10);
   }
 
-  /** The gate's mod revision, as far as it is known. */
-  get gate(): bigint {
-    return this.#gate;
+  get isOpening(): boolean {
+    return this.#state.kind === 'opening';
   }
 
-  /** Whether the lease is certainly alive; reading it past the deadline ends the session there and then. */
-  get isOpen(): boolean {
-    this.checkDeadline();
-    return this.#state.kind === 'open';
+  /** Whether the session takes no new entries. */
+  get isSealed(): boolean {
+    return this.#isSealed;
   }
 
-  /** Why it is over, where it is. */
-  checkDeadline(): LossReason | undefined {
-    if (this.#state.kind === 'open' && this.remainingMs <= 0) this.end('expired');
-    return this.#state.kind === 'ended' ? this.#state.reason : undefined;
-  }
-
-  get hasEnded(): boolean {
-    return this.checkDeadline() !== undefined;
-  }
-
-  suits({ ttlSeconds, lease }: LeaseWanted): boolean {
-    return this.ttlSeconds === ttlSeconds && this.owner === lease;
-  }
-
-  /** Whether the deadline is nearly as far ahead as it can be. */
-  get isFresh(): boolean {
-    return this.isOpen && this.remainingMs >= 0.9 * (this.#ttlMs - this.marginMs);
-  }
-
-  /** Whether the deadline is so far ahead that a lock may be given out. */
-  get isWellAhead(): boolean {
-    return this.isOpen && this.remainingMs >= this.#ttlMs / 3;
-  }
-
-  get remainingMs(): number {
-    if (this.#state.kind !== 'open') return 0;
-    return Math.max(0, msUntil(this.#state.deadline, this.#context.clock.now()));
+  /** Whether etcd may have the lease. */
+  get wasGranted(): boolean {
+    return this.#wasGranted;
   }
 
   get reservations(): number {
     return this.#reservations;
   }
 
-  /** Whether etcd may have the lease. */
-  get wasGranted(): boolean {
-    return this.#granted;
+  /** Milliseconds until the deadline; 0 if it has passed or the session is not open. */
+  get remainingMs(): number {
+    if (this.#state.kind !== 'open') return 0;
+    return Math.max(0, msUntil(this.#state.deadline, this.#context.clock.now()));
   }
 
-  get isSealed(): boolean {
-    return this.#sealed;
+  /** Whether the deadline is far enough ahead to give out a lock. */
+  get isWellAhead(): boolean {
+    return this.#state.kind === 'open' && this.remainingMs >= this.#ttlMs / 3;
   }
 
-  /** Whether it is to be renewed: always, but for one that is to end by itself, or was refused a delete while nothing is held in it. */
-  get wantsRenewal(): boolean {
-    return this.isOpen && this.#isRenewed && (!this.#refused || [...this.members].some((member) => member.isHeld));
+  /** Whether the deadline is nearly as far ahead as it can be. */
+  get isFresh(): boolean {
+    return this.#state.kind === 'open' && this.remainingMs >= 0.9 * (this.#ttlMs - this.marginMs);
   }
 
-  /** Waits, but not beyond the session's end. */
+  /** Reads the clocks: ends the session if its deadline has passed. Returns whether it is open. */
+  checkOpen(): boolean {
+    if (this.#state.kind === 'open' && this.remainingMs <= 0) this.end('expired');
+    return this.#state.kind === 'open';
+  }
+
+  /** Whether the lease is to be renewed. After a refused delete only held entries keep it alive. */
+  needsRenewal(): boolean {
+    return this.checkOpen() && this.#isRenewed && (!this.#wasRefused || [...this.members].some((member) => member.isHeld));
+  }
+
+  /** Reserves room for entries. `unreserve` gives back the room of one entry, once no trace of it can be in etcd. */
+  reserve(count = 1): void {
+    this.#reservations += count;
+    this.idleSince = undefined;
+  }
+
+  unreserve(count = 1): void {
+    this.#reservations -= count;
+    if (this.#reservations > 0) return;
+    this.idleSince = this.#context.clock.now();
+    if (this.owner !== undefined) this.end('expired');
+  }
+
+  suits({ ttlSeconds, lease }: LeaseWanted): boolean {
+    return this.ttlSeconds === ttlSeconds && this.owner === lease;
+  }
+
+  /** Stops the renewals: the session ends at its deadline. */
+  endRenewal(): void {
+    this.#isRenewed = false;
+  }
+
+  /**
+   * Grants the lease and creates the gate, both within one `requestTimeoutMs`.
+   * @throws {LeaseNotFoundError} the lease ended before the gate was created
+   */
+  async open(): Promise<void> {
+    const { store, clock, requestTimeoutMs } = this.#context;
+    // The first sending counts: the store may repeat the grant, and the lease may run from any of them.
+    const sentAt = clock.now();
+    this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    this.#wasGranted = true;
+    await this.gate.create(Math.max(1, msUntil(addMs(sentAt, requestTimeoutMs), clock.now())));
+    if (this.#state.kind === 'ended') return;
+    this.#state = { kind: 'open', deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };
+  }
+
+  /** Takes in the response to a renewal that was sent at `sentAt`. Returns whether it counts. */
+  onRenewal(sentAt: Instant, { renewed, gate }: Renewal): boolean {
+    if (!this.checkOpen() || !this.gate.confirm(gate) || !renewed) return false;
+    const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
+    if (this.#state.kind === 'open' && deadline.monotonicMs > this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
+    return true;
+  }
+
+  /** Waits for `delayMs`, or until the session ends. */
   pause(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -151,138 +190,63 @@ export class Session {
     });
   }
 
-  /** Takes places for entries; each is given back by `leave` once no trace of the entry can be in etcd. */
-  reserve(places = 1): void {
-    this.#reservations += places;
-    this.idleSince = undefined;
-  }
-
-  unreserve(): void {
-    this.#reservations -= 1;
-    if (this.#reservations > 0) return;
-    this.idleSince = this.#context.clock.now();
-    if (this.owner !== undefined) this.end('expired');
-  }
-
-  /** From now on it is not renewed any more: it ends by itself at its deadline. */
-  endRenewal(): void {
-    this.#isRenewed = false;
-  }
-
   /**
-   * Grants the lease and puts the gate, both within one `requestTimeoutMs`.
-   * @throws {LeaseNotFoundError} the lease ended before the gate was there
+   * Retries `attempt` until etcd responds, `isWanted` returns false, or the session ends.
+   * @throws the refusal of etcd; the session is sealed then, because only its end can free what it has in etcd
    */
-  async open(): Promise<void> {
-    const { store, clock, gateValue: value, requestTimeoutMs } = this.#context;
-    // Of the first sending: the store may repeat the grant, and the lease may run from any of them.
-    const sentAt = clock.now();
-    this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
-    this.#granted = true;
-    const { succeeded, revision, ranges } = await store.commit(
-      {
-        compare: [{ key: this.gateKey, target: 'create', op: '=', revision: 0n }],
-        then: [{ put: { key: this.gateKey, value, leaseId: this.leaseId } }],
-        otherwise: [{ range: { key: this.gateKey } }],
-      },
-      { timeoutMs: Math.max(1, msUntil(addMs(sentAt, requestTimeoutMs), clock.now())) },
-    );
-    const found = ranges[0]?.[0];
-    const [gateCreated, gate] = succeeded ? [revision, revision] : [found?.createRevision ?? 0n, found?.modRevision ?? 0n];
-    if (this.#state.kind === 'ended') return;
-    this.#gate = gate;
-    this.#state = { kind: 'open', gateCreated, deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };
-  }
-
-  /** Takes in what a renewal sent at `sentAt` was answered; tells whether the deadline moved. */
-  renewed(sentAt: Instant, { renewed, gate }: Renewal): boolean {
-    if (!this.isOpen || this.#state.kind !== 'open') return false;
-    const { gateCreated, deadline } = this.#state;
-    if (gate?.createRevision !== gateCreated) {
-      this.end('expired');
-      return false;
-    }
-    this.gateSeen(gate.modRevision);
-    if (!renewed) return false;
-    const next = addMs(sentAt, this.#ttlMs - this.marginMs);
-    if (next.monotonicMs > deadline.monotonicMs) this.#state = { kind: 'open', gateCreated, deadline: next };
-    return true;
-  }
-
-  /** Takes in the gate as a linearizable answer has it, tells its mod revision; without it the session is over. */
-  foundGate(gate: KeyValue | undefined): bigint | undefined {
-    if (gate === undefined) this.end('expired');
-    else this.gateSeen(gate.modRevision);
-    return gate?.modRevision;
-  }
-
-  /** Takes in a mod revision of the gate that an answer bore. */
-  gateSeen(modRevision: bigint): void {
-    if (modRevision > this.#gate) this.#gate = modRevision;
-  }
-
-  /**
-   * Moves the gate on from `gate`: when it resolves, no write that compared `gate` can be applied any more.
-   * @throws {EtcdUnavailableError} nobody answered in time; call again. Its hosts may be missing where the move still goes on
-   */
-  async settle(gate: bigint, timeoutMs: number): Promise<void> {
-    const { clock, requestTimeoutMs } = this.#context;
-    const until = addMs(clock.now(), timeoutMs);
-    while (this.isOpen && this.#gate <= gate) {
-      const isOurs = this.#moving === undefined;
-      this.#moving ??= this.#moveGate().finally(() => (this.#moving = undefined));
+  async retry(isWanted: () => boolean, attempt: () => Promise<unknown>): Promise<void> {
+    for (let failures = 0; isWanted() && this.checkOpen(); failures += 1) {
       try {
-        await within(clock, Math.max(0, msUntil(until, clock.now())), this.#moving);
+        await attempt();
+        return;
       } catch (error) {
-        // Somebody else's move may end in the middle of our time, and ours goes on for those who have more of it.
-        if (isOurs || !(error instanceof EtcdUnavailableError)) throw error;
+        if (!(error instanceof EtcdUnavailableError)) {
+          this.#sealAfterRefusal();
+          throw error;
+        }
       }
-      if (this.#gate <= gate && msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
+      await this.pause(backoffMs(failures + 1));
     }
   }
 
-  async #moveGate(): Promise<void> {
-    if (this.#state.kind !== 'open') return;
-    const { store, gateValue: value } = this.#context;
-    const { gateKey: key, leaseId } = this;
-    const gateCreated = { key, target: 'create', op: '=', revision: this.#state.gateCreated } as const;
-    let answer;
-    try {
-      answer = await store.commit({ compare: [gateCreated], then: [{ put: { key, value, leaseId } }], otherwise: [] });
-    } catch (error) {
-      if (!(error instanceof LeaseNotFoundError)) throw error;
-      this.end('expired');
-      return;
-    }
-    // Without the gate no such write can be applied either, for a key never gets back a mod revision that it had.
-    if (answer.succeeded) this.gateSeen(answer.revision);
-    else this.end('expired');
-  }
-
-  /** From now on it takes no new entry. */
+  /** Takes no new entries from now on. */
   seal(): void {
-    if (this.#sealed) return;
-    this.#sealed = true;
-    for (const member of [...this.members]) member.sessionSealed();
+    if (this.#isSealed) return;
+    this.#isSealed = true;
+    for (const member of [...this.members]) member.onSessionSealed();
   }
 
-  /** etcd refused a delete, so only the end of the lease can free the entry: no new ones, and no renewal for it alone. */
-  sealAfterRefusal(): void {
-    this.#refused = true;
+  // Only the end of the lease can free an entry that etcd does not delete.
+  #sealAfterRefusal(): void {
+    this.#wasRefused = true;
     this.seal();
   }
 
   end(reason: LossReason): void {
     if (this.#state.kind === 'ended') return;
-    this.#state = { kind: 'ended', reason };
-    this.#sealed = true;
+    const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, this.marginMs) : this.#context.clock.now();
+    this.#state = { kind: 'ended', leaseEndsAt };
+    this.#isSealed = true;
     this.#onEnd(this);
     for (const done of [...this.#pauses]) done();
     for (const member of [...this.members]) member.lose(reason);
   }
+
+  /** etcd has confirmed that the lease is gone. */
+  confirmLeaseOver(): void {
+    this.#leaseOver.resolve();
+  }
+
+  /** Resolves once no lost entry can be in etcd: the session is open, etcd has confirmed the end of its lease, or its TTL is over. */
+  async whenEntriesGone(): Promise<void> {
+    if (this.#state.kind !== 'ended') return;
+    const { clock } = this.#context;
+    const cancel = clock.setTimer(Math.max(0, msUntil(this.#state.leaseEndsAt, clock.now())), this.#leaseOver.resolve);
+    await this.#leaseOver.promise.finally(cancel);
+  }
 }
 
-// Chosen here, so that a grant whose answer was lost can be sent again. Positive, as etcd takes 0 for "choose one".
+// The client chooses the id, so that it can send a grant again after a lost response. etcd takes 0 for "choose one".
 function newLeaseId(): string {
   const id = randomBytes(8).readBigUInt64BE() >> 1n;
   return id === 0n ? newLeaseId() : id.toString();

@@ -49,7 +49,7 @@ export async function snapshot({ clientId, context: shared, queues: lines }: Int
   const notYet = waiting.filter(({ key }) => key === undefined || !found.has(key));
   return {
     held: inOrder(held),
-    pending: [...inOrder(pending), ...notYet.map(({ name, asked }) => info(name, asked.slots, clientId))],
+    pending: [...inOrder(pending), ...notYet.map(({ name, options }) => info(name, options.slots, clientId))],
   };
 }
 

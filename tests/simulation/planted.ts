@@ -32,13 +32,13 @@ export const planted: readonly Planted[] = [
       },
       {
         file: 'src/session/session.ts',
-        from: "this.#state = { kind: 'open', gateCreated, deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };",
-        to: "this.#state = { kind: 'open', gateCreated, deadline: addMs(answeredAt, this.#ttlMs - this.marginMs) };",
+        from: "this.#state = { kind: 'open', deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };",
+        to: "this.#state = { kind: 'open', deadline: addMs(answeredAt, this.#ttlMs - this.marginMs) };",
       },
       {
         file: 'src/session/heartbeat.ts',
-        from: 'return session.renewed(sentAt, await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6));',
-        to: 'const answer = await store.renew(session.leaseId, session.gateKey, session.ttlMs / 6); void sentAt; return session.renewed(clock.now(), answer);',
+        from: 'return session.onRenewal(sentAt, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));',
+        to: 'const renewal = await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6); void sentAt; return session.onRenewal(clock.now(), renewal);',
       },
     ],
   },
@@ -50,8 +50,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/transactions.ts',
-        from: "compare: [isAt(place.key, 'create', token)],\n  then: [{ delete: { key: place.key } }],",
-        to: "compare: [{ key: place.key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key: place.key } }],",
+        from: "compare: [isAt(entry.key, 'create', token)],\n  then: [{ delete: { key: entry.key } }],",
+        to: "compare: [{ key: entry.key, target: 'create', op: '<', revision: token << 32n }],\n  then: [{ delete: { key: entry.key } }],",
       },
     ],
   },
@@ -63,8 +63,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/entry.ts',
-        from: 'if (own?.createRevision === this.#token) this.#turn?.looked(revision, ahead);',
-        to: 'if (own !== null) this.#turn?.looked(revision, ahead);',
+        from: 'if (own?.createRevision === this.#token) this.#predecessors?.onLook(revision, ahead);',
+        to: 'if (own !== null) this.#predecessors?.onLook(revision, ahead);',
       },
     ],
   },
@@ -76,8 +76,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'this.#obstacle = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
-        to: 'const found = obstacleOf(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
+        from: 'this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
+        to: 'const found = findObstacle(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
       },
     ],
   },
@@ -86,7 +86,7 @@ export const planted: readonly Planted[] = [
     what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
     foundWithin: 70,
     rules: ['value', 'prompt', 'kind'],
-    edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.settle(gate, timeoutMs);', to: 'void gate;' }],
+    edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
@@ -135,8 +135,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/queue/local-queue.ts',
-        from: 'if (next === undefined || next.asked.slots !== place.slots || this.#places.at(-1) !== place) return;',
-        to: 'if (next === undefined || this.#places.at(-1) !== place) return;',
+        from: 'if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.at(-1) !== acquisition) return;',
+        to: 'if (next === undefined || this.#acquisitions.at(-1) !== acquisition) return;',
       },
     ],
   },
@@ -149,7 +149,7 @@ export const planted: readonly Planted[] = [
       {
         file: 'src/entry/admission.ts',
         from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
-        to: 'const holders = slots === 1 ? ahead : inTurns(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+        to: 'const holders = slots === 1 ? ahead : splitQueue(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
       },
     ],
   },
@@ -181,7 +181,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/lock/multi-lock.ts',
-        from: 'for (const lock of this.#locks) lock.forfeit(error.reason);',
+        from: 'for (const lock of this.#locks) lock.giveUp(error.reason);',
         to: '',
       },
     ],

@@ -55,10 +55,12 @@ export class Several {
   check(): void {
     const { machine } = this.#calls[0].process;
     if (this.#multi === undefined || !machine.isAwake) return;
+    // Read first: reading the handle past a deadline aborts the signals of all its locks.
+    const { aborted } = this.#multi.signal;
     const lost = this.#held.filter(({ loss }) => loss !== undefined);
     const isLost = lost.length > 0;
     if (isLost && lost.length < this.#held.length) this.#violated('one was lost, and not all');
-    if (isLost !== this.#multi.signal.aborted) this.#violated(isLost ? 'its signal has not fired' : 'its signal has fired');
+    if (isLost !== aborted) this.#violated(isLost ? 'its signal has not fired' : 'its signal has fired');
     if (isLost && this.#multi.held) this.#violated('one was lost, and it is held');
     const { record } = this.#world;
     const isUntrue =

@@ -58,13 +58,12 @@ describe('in the listener of a loss', () => {
     expect((await Promise.all(tries)).map((lock) => lock?.held)).toEqual([true]);
   });
 
-  test('close() in the listener of a loss that a try finds out opens no session', async () => {
+  test('close() in the listener of a loss that a try finds leaves no session', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
     const lock = await locker.lock('a');
     const closings: Promise<void>[] = [];
     lock.signal.addEventListener('abort', () => closings.push(locker.close()));
-    const grants = bench.store.count(calls.grant);
     bench.clock.freeze(14_000);
 
     const error = await errorOf(locker.tryLock('b'));
@@ -72,7 +71,6 @@ describe('in the listener of a loss', () => {
 
     expect(error).toMatchObject({ code: 'LOCKER_CLOSED' });
     expect(closings).toHaveLength(1);
-    expect(bench.store.count(calls.grant)).toBe(grants);
     expect(bench.etcd.leaseIds).toEqual([]);
     expect(bench.clock.timerCount).toBe(0);
   });

@@ -1,0 +1,52 @@
+/**
+ * An outage as the callers of one name see it: since when etcd has not responded, and what its hosts reported.
+ *
+ * A caller without an entry rejects after `requestTimeoutMs` without a response. A caller that was enqueued once waits on.
+ */
+import { addMs, type Instant, msUntil } from '../clock.ts';
+import type { Context } from '../context.ts';
+import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
+import { OutcomeUnknownError } from '../store/store.ts';
+import type { Caller } from './caller.ts';
+
+export class Outage {
+  readonly #context: Context;
+  #current: { readonly since: Instant; readonly hosts: readonly HostFailure[] } | undefined;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Whether the last request got no response. */
+  get isOn(): boolean {
+    return this.#current !== undefined;
+  }
+
+  onResponse(): void {
+    this.#current = undefined;
+  }
+
+  /** Takes in the failure of a request that was sent at `sentAt`. A refusal is a response. */
+  onFailure(error: unknown, sentAt: Instant): void {
+    if (error instanceof OutcomeUnknownError || error instanceof EtcdUnavailableError) {
+      const { since = sentAt, hosts = [] } = this.#current ?? {};
+      this.#current = { since, hosts: error.hosts.length > 0 ? error.hosts : hosts };
+    } else {
+      this.#current = undefined;
+    }
+  }
+
+  /** Returns how long the next request of a caller may take; 1 if its time is up. */
+  timeLeftMs({ joinedAt, wasEnqueued }: Pick<Caller<unknown>, 'joinedAt' | 'wasEnqueued'>): number {
+    const { clock, requestTimeoutMs } = this.#context;
+    if (this.#current === undefined || wasEnqueued) return requestTimeoutMs;
+    const { since } = this.#current;
+    const waitsSince = joinedAt.monotonicMs > since.monotonicMs ? joinedAt : since;
+    return Math.max(1, msUntil(addMs(waitsSince, requestTimeoutMs), clock.now()));
+  }
+
+  /** The error for callers whose time is up. */
+  toError(): EtcdUnavailableError {
+    return new EtcdUnavailableError(this.#context.requestTimeoutMs, this.#current?.hosts ?? []);
+  }
+}

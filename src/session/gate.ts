@@ -1,0 +1,111 @@
+/**
+ * The gate of a session: a key that fences creations whose outcome is unknown.
+ *
+ * Every write that creates an entry compares the gate's mod revision. Moving the gate therefore settles all such writes that got no
+ * response: a write that etcd has not applied by then can never be applied. docs/protocol.md, "The gate", has the proof.
+ */
+import { addMs, msUntil, within } from '../clock.ts';
+import type { Context } from '../context.ts';
+import { EtcdUnavailableError, type LossReason } from '../errors.ts';
+import { gateKey } from '../keys.ts';
+import { type KeyValue, LeaseNotFoundError, type Transaction } from '../store/store.ts';
+
+/** The part of a session that its gate uses. */
+interface GateSession {
+  readonly leaseId: string;
+  checkOpen(): boolean;
+  end(reason: LossReason): void;
+}
+
+export class Gate {
+  readonly key: string;
+  readonly #context: Context;
+  readonly #session: GateSession;
+  #createRevision = 0n;
+  #revision = 0n;
+  #move: Promise<void> | undefined;
+
+  constructor(context: Context, session: GateSession) {
+    this.#context = context;
+    this.#session = session;
+    this.key = gateKey(context.prefix, session.leaseId);
+  }
+
+  /** The newest mod revision that a response has shown. */
+  get revision(): bigint {
+    return this.#revision;
+  }
+
+  /**
+   * Creates the key. A second call after a lost response finds it and changes nothing.
+   * @throws {LeaseNotFoundError} the lease ended before the gate was created
+   */
+  async create(timeoutMs: number): Promise<void> {
+    const isAbsent = { key: this.key, target: 'create', op: '=', revision: 0n } as const;
+    const creation: Transaction = { compare: [isAbsent], then: [this.#put], otherwise: [{ range: { key: this.key } }] };
+    const { succeeded, revision, ranges } = await this.#context.store.commit(creation, { timeoutMs });
+    const found = ranges[0]?.[0];
+    this.#createRevision = succeeded ? revision : (found?.createRevision ?? 0n);
+    this.#revision = succeeded ? revision : (found?.modRevision ?? 0n);
+  }
+
+  /** Takes the gate from a linearizable read. Returns false, and ends the session, if the key is gone or another one. */
+  confirm(found: KeyValue | null | undefined): boolean {
+    if (found?.createRevision === this.#createRevision) {
+      this.#observe(found.modRevision);
+      return true;
+    }
+    this.#session.end('expired');
+    return false;
+  }
+
+  /** Takes the gate from the response to a refused creation. Returns its mod revision; ends the session if the key is gone. */
+  observe(found: KeyValue | undefined): bigint | undefined {
+    if (found === undefined) this.#session.end('expired');
+    else this.#observe(found.modRevision);
+    return found?.modRevision;
+  }
+
+  /**
+   * Moves the gate on from `revision`. Once it resolves, etcd can no longer apply a write that compared `revision`.
+   * @throws {EtcdUnavailableError} etcd did not respond in time; `hosts` may be empty if a move of another caller goes on
+   */
+  async settle(revision: bigint, timeoutMs: number): Promise<void> {
+    const { clock, requestTimeoutMs } = this.#context;
+    const until = addMs(clock.now(), timeoutMs);
+    while (this.#session.checkOpen() && this.#revision <= revision) {
+      const isOwnMove = this.#move === undefined;
+      this.#move ??= this.#moveOn().finally(() => (this.#move = undefined));
+      try {
+        await within(clock, Math.max(0, msUntil(until, clock.now())), this.#move);
+      } catch (error) {
+        // A move that another caller began may fail while this caller still has time.
+        if (isOwnMove || !(error instanceof EtcdUnavailableError)) throw error;
+      }
+      if (this.#revision <= revision && msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
+    }
+  }
+
+  async #moveOn(): Promise<void> {
+    const isOurs = { key: this.key, target: 'create', op: '=', revision: this.#createRevision } as const;
+    let response;
+    try {
+      response = await this.#context.store.commit({ compare: [isOurs], then: [this.#put], otherwise: [] });
+    } catch (error) {
+      if (!(error instanceof LeaseNotFoundError)) throw error;
+      this.#session.end('expired');
+      return;
+    }
+    // A missing gate fences as well: a key never gets back a mod revision that it had.
+    if (response.succeeded) this.#observe(response.revision);
+    else this.#session.end('expired');
+  }
+
+  get #put() {
+    return { put: { key: this.key, value: this.#context.gateValue, leaseId: this.#session.leaseId } };
+  }
+
+  #observe(modRevision: bigint): void {
+    if (modRevision > this.#revision) this.#revision = modRevision;
+  }
+}
