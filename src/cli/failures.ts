@@ -1,7 +1,7 @@
 /** What a failure is to the shell: an exit status of sysexits.h, and one line on stderr. */
 import { InvalidOptionsError, isLockerError } from 'etcd-locker';
+import { onOneLine } from '../text.ts';
 import { OutputError } from './output.ts';
-import { printable } from './table.ts';
 import { UsageError } from './usage-error.ts';
 
 export const exitStatus = {
@@ -20,7 +20,7 @@ export type Ending = { readonly status: number } | { readonly signal: NodeJS.Sig
 
 /** Writes one line to stderr, whatever is in the message. */
 export function printError(message: string): void {
-  process.stderr.write(`etcd-locker: ${printable(message.replaceAll(/\s*\n\s*/g, ' '))}\n`);
+  process.stderr.write(`etcd-locker: ${onOneLine(message)}\n`);
 }
 
 export function endingOf(error: unknown): Ending {

@@ -1,6 +1,7 @@
 /** The state of a lock, as a table for people and as JSON for programs. */
 import type { Contender, LockDetails, LockState } from 'etcd-locker';
-import { cell, printable, table } from './table.ts';
+import { escapeControls } from '../text.ts';
+import { cell, table } from './table.ts';
 
 /**
  * One line. Revisions, tokens and leases are decimal strings, as JSON's numbers are not exact up there; `slots` is null where any number
@@ -12,7 +13,7 @@ export function toJson(state: LockState | LockDetails): string {
     return value === Infinity ? null : value;
   });
   // What JSON leaves as it is and a terminal may not.
-  return `${printable(text)}\n`;
+  return `${escapeControls(text)}\n`;
 }
 
 export function detailsTable({ name, held, holders, waiters, revision }: LockDetails): string {
@@ -24,7 +25,7 @@ export function detailsTable({ name, held, holders, waiters, revision }: LockDet
     String(contender.fencingToken),
     leaseOf(contender),
     cell(contender.value),
-    printable(contender.key),
+    escapeControls(contender.key),
   ];
   return `${title}\n${table([
     ['PLACE', 'KIND', 'TOKEN', 'LEASE', 'VALUE', 'KEY'],

@@ -1,18 +1,11 @@
 /** Text for a terminal: columns, and nothing in them that a terminal would take for a command. */
-
-// C0 and C1 controls, line separators, and what turns the direction of a line around.
-const hostile = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
-
-const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-
-/** Values come from whoever may write to etcd. */
-export const printable = (text: string): string => text.replaceAll(hostile, escaped);
+import { escapeControls } from '../text.ts';
 
 const longest = 60;
 
 /** As one cell of a table. */
 export function cell(text: string): string {
-  const characters = Array.from(printable(text));
+  const characters = Array.from(escapeControls(text));
   return characters.length > longest ? `${characters.slice(0, longest - 1).join('')}…` : characters.join('');
 }
 

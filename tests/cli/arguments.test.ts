@@ -3,6 +3,7 @@ import { parseCommand } from '../../src/cli/arguments.ts';
 import { parseDuration } from '../../src/cli/duration.ts';
 import { helpText } from '../../src/cli/help.ts';
 import { optionNames, optionTable } from '../../src/cli/option-table.ts';
+import { toJson } from '../../src/cli/states.ts';
 import { cell, table } from '../../src/cli/table.ts';
 
 const parse = (line: string, env: NodeJS.ProcessEnv = {}) => parseCommand(line.split(' ').filter(Boolean), env);
@@ -120,4 +121,31 @@ test('table() lines up its columns and lets nothing through that a terminal obey
     ]),
   ).toBe('A     B\nlong  x\\u001b[31m\\u009b\\u000a\\u202e\n      y\n');
   expect(cell('é'.repeat(100))).toBe(`${'é'.repeat(59)}…`);
+});
+
+const inRange = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
+test.each([
+  ['C0 controls', inRange(0x00, 0x1f)],
+  ['DEL and C1 controls', inRange(0x7f, 0x9f)],
+  ['line and paragraph separators', [0x2028, 0x2029]],
+  ['direction marks', [0x061c, 0x200e, 0x200f]],
+  ['direction embeddings and overrides', inRange(0x202a, 0x202e)],
+  ['direction isolates', inRange(0x2066, 0x2069)],
+])('the command prints %s as escapes', (_, codes) => {
+  for (const code of codes) {
+    const escape = `\\u${code.toString(16).padStart(4, '0')}`;
+    expect(cell(`a${String.fromCharCode(code)}b`)).toBe(`a${escape}b`);
+  }
+});
+
+test('the command escapes every character that controls the direction of text', () => {
+  const all = inRange(0, 0xffff).map((code) => String.fromCharCode(code));
+  const controls = all.filter((character) => /\p{Bidi_Control}/u.test(character));
+
+  expect(controls).toHaveLength(12);
+  expect(cell(controls.slice(0, 6).join('')) + cell(controls.slice(6).join(''))).toMatch(/^(\\u[0-9a-f]{4}){12}$/);
+  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n };
+  expect(toJson(state)).not.toMatch(/\p{Bidi_Control}/u);
+  expect(JSON.parse(toJson(state))).toMatchObject({ name: state.name });
 });

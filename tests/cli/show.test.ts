@@ -9,8 +9,8 @@ import { atOnceMs, clean, type CommandStage, main, openCommandStage, outcome } f
 
 const canFreeze = await canControlServers();
 /** Moves the cursor, changes the title, turns the text around. */
-const hostile = 'a\u001b[2Jb\u009b31m\r\n\u202ec\u0000';
-const escapedHostile = 'a\\u001b[2Jb\\u009b31m\\u000d\\u000a\\u202ec\\u0000';
+const hostile = 'a\u001b[2Jb\u009b31m\r\n\u202e\u200fc\u0000';
+const escapedHostile = 'a\\u001b[2Jb\\u009b31m\\u000d\\u000a\\u202e\\u200fc\\u0000';
 
 let stage: CommandStage;
 beforeAll(async () => {
@@ -24,7 +24,7 @@ const json = (stdout: string): unknown[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as unknown);
 /** What a terminal would obey, but for the ends of lines. */
-const commands = /[^\P{Cc}\n]|[\u202A-\u202E]/u;
+const commands = /[^\P{Cc}\n]|\p{Bidi_Control}/u;
 
 describe('etcd-locker inspect', { timeout: 60_000 }, () => {
   test('tells a free lock', async () => {
