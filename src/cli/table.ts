@@ -1,18 +1,18 @@
-/** Text for a terminal: columns, and nothing in them that a terminal would take for a command. */
+/** Formats tables for a terminal. Names and values come from any client of etcd, so cells have their control characters escaped. */
 import { escapeControls } from '../text.ts';
 
-const longest = 60;
+const maxCellWidth = 60;
 
-/** As one cell of a table. */
-export function cell(text: string): string {
+/** Escapes the text and shortens it to one cell of a table. */
+export function formatCell(text: string): string {
   const characters = Array.from(escapeControls(text));
-  return characters.length > longest ? `${characters.slice(0, longest - 1).join('')}…` : characters.join('');
+  return characters.length > maxCellWidth ? `${characters.slice(0, maxCellWidth - 1).join('')}…` : characters.join('');
 }
 
 const widthOf = (text: string): number => Array.from(text).length;
 
-/** Lines of columns with two spaces between, the header first; the last column is not filled up. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Aligns the columns with two spaces between them. The first row is the header; the last column is not padded. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => widthOf(row[column] ?? ''))));
   return rows
     .map(
