@@ -1,4 +1,4 @@
-/** Waits its turn for a lock, works under it, and gives it back at the end of the block. */
+/** Waits for a lock, works while it holds the lock, and releases it at the end of the block. */
 import { createLocker } from 'etcd-locker';
 
 const hosts = (process.env['ETCD_ENDPOINTS'] ?? '127.0.0.1:2379').split(',');
@@ -14,10 +14,10 @@ async function takeTurn(turn: number): Promise<void> {
     `turn ${turn}: held ${String(lock.held)}, alone ${String(inside === 1)}, token rose ${String(lock.fencingToken > tokenBefore)}`,
   );
   tokenBefore = lock.fencingToken;
-  // A real one passes lock.signal to whatever it calls, and lock.fencingToken to whatever it writes to.
+  // Real work passes lock.signal to the functions it calls, and lock.fencingToken to the store it writes to.
   await new Promise((resolve) => setTimeout(resolve, 20));
   inside -= 1;
-} // the lock is released here, also when something above throws
+} // the lock is released here, also if the block throws
 
 await Promise.all([takeTurn(1), takeTurn(2), takeTurn(3)]);
 

@@ -1,5 +1,5 @@
 'use strict';
-/** The same from CommonJS, and on versions of Node that have no `await using` yet. */
+/** Uses the package from CommonJS, and without `await using`, which older versions of Node do not have. */
 const { createLocker, LockTimeoutError } = require('etcd-locker');
 
 const hosts = (process.env.ETCD_ENDPOINTS ?? '127.0.0.1:2379').split(',');
@@ -13,7 +13,7 @@ async function main() {
       await locker.lock('orders/42', { timeoutMs: 100 });
     } catch (error) {
       if (!(error instanceof LockTimeoutError)) throw error;
-      console.log(`not to be had meanwhile: held by ${error.holder}`);
+      console.log(`busy: held by ${error.holder}`);
     } finally {
       await lock.release();
     }

@@ -1,4 +1,4 @@
-/** Code written for `navigator.locks`, here over any number of machines. */
+/** Runs code written for `navigator.locks` with locks that are shared by any number of machines. */
 import { createLocker } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 
@@ -11,8 +11,8 @@ const [locks, others] = [webLocks(here), webLocks(there)];
 const answer = await locks.request('settings', async (lock) => {
   console.log(`held: ${String(lock?.name)}, ${String(lock?.mode)}`);
   const { held } = await others.query();
-  console.log(`seen elsewhere: ${held.map(({ name }) => name).join()}`);
+  console.log(`the other machine sees: ${held.map(({ name }) => name).join()}`);
   return others.request('settings', { ifAvailable: true }, (second) => (second === null ? 'busy' : 'free'));
 });
-console.log(`a second one meanwhile: ${answer}`);
+console.log(`a second request at the same time: ${answer}`);
 console.log(`afterwards: ${await others.request('settings', { mode: 'shared' }, (lock) => lock?.mode ?? 'nothing')}`);

@@ -1,4 +1,4 @@
-/** Runs a function under a lock: its result comes through, and so does its error. */
+/** Runs a function while it holds a lock. withLock() passes on the result or the error of the function. */
 import { createLocker, isLockerError } from 'etcd-locker';
 
 const hosts = (process.env['ETCD_ENDPOINTS'] ?? '127.0.0.1:2379').split(',');
@@ -19,7 +19,7 @@ try {
   console.log(`failed: ${error instanceof Error ? error.message : String(error)}`);
 }
 
-// The lock was released both times, so nobody has to wait for it now.
+// The lock was released both times, so it is free.
 await using lock = await locker.lock('orders/42', { timeoutMs: 1_000 });
 console.log(`free again: ${String(lock.held)}`);
 

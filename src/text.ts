@@ -1,12 +1,15 @@
-/** Text of unknown origin in messages, which stay on one line and do nothing to a terminal. */
+/** Escapes text of unknown origin, so that it stays on one line and cannot control a terminal. */
 
-// Control characters, line separators, and what turns the direction of a line around.
-const hostile = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
+// Control characters, line separators, and characters that change the direction of text.
+const controls = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 
-const escaped = (sign: string): string => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`;
+const toEscape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** In quotes, on one line, and without what makes a terminal do things or show the line in another order. */
-export const quote = (text: string): string => JSON.stringify(text).replace(hostile, escaped);
+/** Writes each character that could control a terminal as `\uXXXX`, line breaks included. */
+export const escapeControls = (text: string): string => text.replace(controls, toEscape);
 
-/** A whole message, where others had a say in it: breaks of lines become spaces. */
-export const onOneLine = (message: string): string => message.replace(/\s*[\r\n]\s*/g, ' ').replace(hostile, escaped);
+/** Returns the text as a JSON string in quotes, on one line, with every control character escaped. */
+export const quote = (text: string): string => escapeControls(JSON.stringify(text));
+
+/** Returns a message on one line: line breaks become spaces, other control characters are escaped. */
+export const onOneLine = (message: string): string => escapeControls(message.replace(/\s*[\r\n]\s*/g, ' '));

@@ -1,8 +1,8 @@
 /**
- * `npm run demo`: four processes take turns on a lock in a real etcd, and one of them is killed while it holds.
+ * `npm run demo`: four processes take turns on a lock in a real etcd, and one of them is killed while it holds the lock.
  *
- * Each adds one to a number in etcd, 25 times, with nothing but the lock to protect it. In the end the number has to be what
- * the workers say that they added, and no two of them may have held the lock at the same time.
+ * Each worker adds one to a number in etcd, 25 times. Only the lock protects the number. At the end, the number must equal the
+ * increments that the workers report, and no two workers may have held the lock at the same time.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { createLocker, type Locker, type LockState } from '../../src/index.ts';
 import { startEtcd } from '../../tests/support/etcd.ts';
 import { report, type Hold } from './report.ts';
 import { showProgress, type Progress } from './view.ts';
-import type { Task, Told } from './worker.ts';
+import type { Message, Task } from './worker.ts';
 
 const workers = 4;
 const turns = 25;
@@ -23,7 +23,7 @@ const prefix = `demo-${process.pid}/`;
 const numberKey = `demo-${process.pid}-number`;
 const name = 'counter';
 
-/** What has happened so far; the view shows it and the report judges it. */
+/** The state of the demo. The view shows it, and the report checks it. */
 const progress: Progress = {
   startedAt: performance.now(),
   number: 0,
@@ -36,7 +36,7 @@ const children = new Set<ChildProcess>();
 async function runDemo(): Promise<number> {
   await using etcd = await startEtcd();
   const interruption = waitForInterruption();
-  console.log(`Taking ${etcd.source}`);
+  console.log(`Using ${etcd.source}`);
   const client = new Etcd3({ hosts: [...etcd.endpoints] });
   await client.put(numberKey).value(0);
   await using locker = createLocker({ hosts: etcd.endpoints, prefix });
@@ -55,7 +55,7 @@ async function runDemo(): Promise<number> {
   }
 }
 
-/** From now on a signal ends the demo by way of its clean-up. */
+/** Resolves at the first signal. Until then no signal ends the process, so that the demo can clean up. */
 function waitForInterruption(): Promise<'interrupted'> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -72,12 +72,12 @@ async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Shows what the watch of the lock tells, for as long as `work` takes. */
+/** Shows the states of the lock while `work` runs. */
 async function showWhile(locker: Locker, work: () => Promise<unknown>): Promise<unknown> {
   const stopShowing = showProgress(progress);
   const ended = new AbortController();
   const watching = (async () => {
-    for await (const state of locker.watch(name, { signal: ended.signal })) takeIn(state);
+    for await (const state of locker.watch(name, { signal: ended.signal })) update(state);
   })();
   try {
     return await Promise.race([work(), watching]);
@@ -88,7 +88,7 @@ async function showWhile(locker: Locker, work: () => Promise<unknown>): Promise<
   }
 }
 
-function takeIn(state: LockState): void {
+function update(state: LockState): void {
   progress.lock = state;
   const { killed } = progress;
   const [holder] = state.holders;
@@ -101,25 +101,25 @@ async function runWorker(locker: Locker, task: Task): Promise<void> {
   const child = fork(new URL('worker.ts', import.meta.url), [JSON.stringify(task)], { serialization: 'advanced' });
   children.add(child);
   const seen = progress.workers[worker - 1] ?? { worker, of: turns, turns: 0, state: 'runs' };
-  child.on('message', (message) => {
-    const told = message as Told;
-    if (told.kind === 'stopped') {
-      void kill(locker, child, { worker, ...told });
+  child.on('message', (data) => {
+    const message = data as Message;
+    if (message.kind === 'stopped') {
+      void kill(locker, child, { worker, ...message });
       return;
     }
-    holds.push({ worker, ...told });
+    holds.push({ worker, ...message });
     seen.turns += 1;
-    progress.number = told.number;
+    progress.number = message.number;
   });
   const [[code]] = (await Promise.all([once(child, 'exit'), once(child, 'disconnect')])) as [[number | null], unknown];
   children.delete(child);
   seen.state = progress.killed?.worker === worker ? 'killed' : code === 0 ? 'done' : 'failed';
 }
 
-/** It holds the lock, has read the number and not yet written it: the worst moment. */
+/** Kills a worker at the worst moment: it holds the lock and has read the number, but has not written it yet. */
 async function kill(locker: Locker, child: ChildProcess, hold: Hold): Promise<void> {
   await sleep(300);
-  // By now all others wait, and the watch tells it only when the holder changes.
+  // The number of waiters has risen, but a watch reports it only when the holder changes.
   progress.lock = await locker.inspect(name).catch(() => progress.lock);
   holds.push({ ...hold, to: process.hrtime.bigint() });
   progress.killed = { worker: hold.worker, token: hold.token, atMs: performance.now() };

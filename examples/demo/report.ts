@@ -1,9 +1,9 @@
-/** What the demo proved: what the workers told is held against what is in etcd, and against each other. */
+/** Reports the result of the demo: compares the messages of the workers with the number in etcd and with each other. */
 import { styleText } from 'node:util';
 import { seconds, type Progress } from './view.ts';
-import type { Told } from './worker.ts';
+import type { Message } from './worker.ts';
 
-export interface Hold extends Told {
+export interface Hold extends Message {
   readonly worker: number;
 }
 
@@ -15,7 +15,7 @@ export interface Outcome {
   readonly victim: number;
 }
 
-/** Prints the report; returns the exit code, 1 if anything is off. */
+/** Prints the report and returns the exit code: 1 if a check failed. */
 export function report({ progress, holds, found, victim }: Outcome): number {
   const { workers, killed } = progress;
   const inOrder = [...holds].sort((a, b) => (a.from < b.from ? -1 : 1));
@@ -36,14 +36,18 @@ export function report({ progress, holds, found, victim }: Outcome): number {
       workers.map(({ worker, turns, state }) => `#${worker} ${turns}${state === 'done' ? '' : ` ${state}`}`).join(', '),
       othersDone,
     ),
-    judge('kill', isFreed ? `the next had the lock ${seconds(killed.freeAfterMs ?? 0)} later` : 'nobody had the lock after it', isFreed),
+    judge(
+      'kill',
+      isFreed ? `the next holder got the lock ${seconds(killed.freeAfterMs ?? 0)} later` : 'no worker got the lock afterwards',
+      isFreed,
+    ),
   ];
-  console.log(row('waits', `median ${at(waits, 0.5)}, p95 ${at(waits, 0.95)}, max ${at(waits, 1)}`));
+  console.log(row('waits', `median ${quantile(waits, 0.5)}, p95 ${quantile(waits, 0.95)}, max ${quantile(waits, 1)}`));
   console.log(row('took', seconds(performance.now() - progress.startedAt)));
   return verdicts.every(Boolean) ? 0 : 1;
 }
 
-/** How many began to hold before one that began earlier had stopped. */
+/** Counts the holds that began before an earlier hold had ended. */
 function countOverlaps(inOrder: readonly Hold[]): number {
   let overlaps = 0;
   let heldUntil = 0n;
@@ -67,8 +71,8 @@ function paint(style: 'dim' | 'green' | 'red', text: string): string {
   return styleText(style, text, { stream: process.stdout });
 }
 
-/** Of sorted milliseconds. */
-function at(sorted: readonly number[], share: number): string {
+/** Formats a quantile of sorted times in milliseconds. */
+function quantile(sorted: readonly number[], share: number): string {
   const ms = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
   return ms < 1_000 ? `${ms.toFixed(0)} ms` : seconds(ms);
 }

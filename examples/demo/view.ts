@@ -1,17 +1,16 @@
 /**
- * Shows how the demo goes: a few lines that are redrawn in place in a terminal, a line now and then anywhere else.
- *
- * Colours follow NO_COLOR and FORCE_COLOR; a terminal that cannot move its cursor (TERM=dumb) gets plain lines.
+ * Shows the progress of the demo. A terminal gets a few lines that are redrawn in place; other outputs get a new line from time
+ * to time. Colours follow NO_COLOR and FORCE_COLOR. A terminal that cannot move its cursor (TERM=dumb) gets plain lines.
  */
 import { styleText } from 'node:util';
 import type { LockState } from '../../src/index.ts';
 
-/** What there is to show; the demo changes it, and the view looks at it now and then. */
+/** The data that the view shows. The demo changes it, and the view reads it at intervals. */
 export interface Progress {
   startedAt: number;
   /** The number in etcd, as the last worker wrote it. */
   number: number;
-  /** The newest state that the watch told. */
+  /** The newest state from the watch. */
   lock: LockState | undefined;
   killed?: { readonly worker: number; readonly token: bigint; readonly atMs: number; freeAfterMs?: number };
   readonly workers: readonly WorkerProgress[];
@@ -30,7 +29,7 @@ type Line = readonly Part[];
 
 const stdout = process.stdout;
 
-/** Shows `progress` until what it returns is called. */
+/** Shows `progress`. Returns a function that stops it. */
 export function showProgress(progress: Progress): () => void {
   const canRedraw = stdout.isTTY && process.env['TERM'] !== 'dumb' && stdout.rows > liveLines(progress, 80).length;
   return canRedraw ? showLive(progress) : showPlain(progress);
@@ -60,15 +59,15 @@ function showLive(progress: Progress): () => void {
 
 function liveLines(progress: Progress, columns: number): Line[] {
   const { lock, workers } = progress;
-  const [who, value] = holderOf(lock);
+  const [holder, value] = holderOf(lock);
   return [
-    fact('holder', who, 'bold'),
+    fact('holder', holder, 'bold'),
     fact('value', value),
     fact('token', String(lock?.holders[0]?.fencingToken ?? '-')),
     fact('waiting', String(lock?.waiting ?? '-')),
     fact('number', String(progress.number)),
     [],
-    ...workers.map((worker) => workerLine(worker, who, Math.max(5, Math.min(worker.of, columns - 34)))),
+    ...workers.map((worker) => workerLine(worker, holder, Math.max(5, Math.min(worker.of, columns - 34)))),
     [],
     [[`  ${seconds(performance.now() - progress.startedAt).padStart(6)}  `, 'dim'], ...statusOf(progress)],
   ];
@@ -87,47 +86,48 @@ function workerLine({ worker, turns, of, state }: WorkerProgress, holder: string
 }
 
 function statusOf({ killed }: Progress): Line {
-  if (killed === undefined) return [['all take their turns', 'dim']];
+  if (killed === undefined) return [['all workers take turns', 'dim']];
   const { worker, atMs, freeAfterMs } = killed;
   return freeAfterMs === undefined
-    ? [[`worker ${worker} was killed; its lease runs on: ${seconds(performance.now() - atMs)}`, 'yellow']]
-    : [[`worker ${worker} was killed; the next came ${seconds(freeAfterMs)} later`]];
+    ? [[`worker ${worker} was killed; its lease has not expired yet: ${seconds(performance.now() - atMs)}`, 'yellow']]
+    : [[`worker ${worker} was killed; the next holder got the lock ${seconds(freeAfterMs)} later`]];
 }
 
-/** The workers' values read 'worker 2: pid 4711, turn 7 of 25'. */
-function holderOf(lock: LockState | undefined): readonly [who: string, value: string] {
-  const [who = '', value = ''] = (lock?.holders[0]?.value ?? '-: -').split(': ', 2);
-  return [who, value];
+/** Splits a value of a worker, such as 'worker 2: pid 4711, turn 7 of 25'. */
+function holderOf(lock: LockState | undefined): readonly [holder: string, value: string] {
+  const [holder = '', value = ''] = (lock?.holders[0]?.value ?? '-: -').split(': ', 2);
+  return [holder, value];
 }
 
 function showPlain(progress: Progress): () => void {
   const shown = new Set<string>();
-  const say = (what: string, text: string): void => {
-    if (shown.has(what)) return;
-    shown.add(what);
+  const print = (key: string, text: string): void => {
+    if (shown.has(key)) return;
+    shown.add(key);
     console.log(`${seconds(performance.now() - progress.startedAt).padStart(8)}  ${text}`);
   };
   let quietUntil = 0;
-  const look = (): void => {
+  const update = (): void => {
     const { killed, lock, number, workers } = progress;
-    if (killed !== undefined) say('kill', `worker ${killed.worker} was killed as it held: the others wait for its lease`);
-    if (killed?.freeAfterMs !== undefined) say('free', `the next had the lock ${seconds(killed.freeAfterMs)} after the kill`);
+    if (killed !== undefined)
+      print('kill', `worker ${killed.worker} was killed while it held the lock: the others wait until its lease expires`);
+    if (killed?.freeAfterMs !== undefined) print('free', `the next holder got the lock ${seconds(killed.freeAfterMs)} after the kill`);
     for (const { worker, state } of workers)
-      if (state === 'done' || state === 'failed') say(`end ${worker}`, `worker ${worker} is ${state}`);
+      if (state === 'done' || state === 'failed') print(`end ${worker}`, `worker ${worker} is ${state}`);
     const [holder] = lock?.holders ?? [];
     if (holder === undefined || performance.now() < quietUntil) return;
     quietUntil = performance.now() + 500;
     const token = String(holder.fencingToken);
-    say(token, `${holder.value}, token ${token}, waiting ${lock?.waiting ?? 0}, number ${number}`);
+    print(token, `${holder.value}, token ${token}, waiting ${lock?.waiting ?? 0}, number ${number}`);
   };
-  const timer = setInterval(look, 50);
+  const timer = setInterval(update, 50);
   return () => {
     clearInterval(timer);
-    look();
+    update();
   };
 }
 
-/** Cuts the line to what fits, so that it never takes two rows, and colours what is left. */
+/** Cuts the line to the width of the terminal, so that it never takes two rows, and adds the colours. */
 function paint(line: Line, columns: number): string {
   let left = columns;
   return line

@@ -1,14 +1,14 @@
 /**
- * One of the demo's processes: takes the lock turn after turn and adds one to a number in etcd.
+ * A worker process of the demo: takes the lock again and again, and adds one to a number in etcd each time.
  *
- * Reading the number and writing it back are two requests with a pause between them, so without the lock increments would
- * get lost. What it did, and when, it tells the process that started it. All processes of a machine share one monotonic clock.
+ * It reads and writes the number in two requests with a pause between them. Without the lock, increments would be lost. It reports
+ * each turn with its times to the demo. The times are comparable: all processes of a machine share one monotonic clock.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { createLocker } from '../../src/index.ts';
 
-/** What a worker is told by its only argument, as JSON. */
+/** The only argument of a worker, as JSON. */
 export interface Task {
   readonly hosts: readonly string[];
   readonly prefix: string;
@@ -17,19 +17,19 @@ export interface Task {
   readonly worker: number;
   readonly turns: number;
   readonly ttlMs: number;
-  /** The turn in which it stops between reading and writing, and waits for its end. */
+  /** The turn in which the worker stops between reading and writing, and waits to be killed. */
   readonly stopsAt?: number;
 }
 
-/** What a worker tells: that it did a turn, or that it stopped in the middle of one. */
-export interface Told {
+/** The report of a worker: it has done a turn, or it has stopped in the middle of one. */
+export interface Message {
   readonly kind: 'done' | 'stopped';
   readonly token: bigint;
   readonly waitedMs: number;
-  /** When it began to hold, and when it was about to stop holding. */
+  /** The start of the hold, and a time just before its end. */
   readonly from: bigint;
   readonly to: bigint;
-  /** The number that it wrote or, where it stopped, that it read. */
+  /** The number that the worker wrote or, if it stopped, read. */
   readonly number: number;
 }
 
@@ -38,10 +38,10 @@ const { worker, turns, stopsAt, name, numberKey } = task;
 const hosts = [...task.hosts];
 
 const quit = (): never => process.exit(1);
-process.on('disconnect', quit); // nobody is there any more to tell
-process.on('SIGINT', () => undefined); // the process that started it decides
+process.on('disconnect', quit); // the demo has ended
+process.on('SIGINT', () => undefined); // the demo decides when a worker ends
 
-const tell = (told: Told): boolean | undefined => process.send?.(told);
+const report = (message: Message): boolean | undefined => process.send?.(message);
 const uniform = (fromMs: number, toMs: number): number => fromMs + Math.random() * (toMs - fromMs);
 
 async function takeTurn(turn: number): Promise<void> {
@@ -55,11 +55,11 @@ async function takeTurn(turn: number): Promise<void> {
   const number = Number(await etcd.get(numberKey).string());
   await sleep(uniform(20, 100));
   if (turn === stopsAt) {
-    tell({ kind: 'stopped', ...about, to: process.hrtime.bigint(), number });
+    report({ kind: 'stopped', ...about, to: process.hrtime.bigint(), number });
     await new Promise(() => setInterval(() => undefined, 1_000));
   }
   await etcd.put(numberKey).value(number + 1);
-  tell({ kind: 'done', ...about, to: process.hrtime.bigint(), number: number + 1 });
+  report({ kind: 'done', ...about, to: process.hrtime.bigint(), number: number + 1 });
 }
 
 const etcd = new Etcd3({ hosts });

@@ -1,20 +1,22 @@
 /**
- * The command as a process.
+ * Runs COMMAND as a child process, forwards signals to it, and stops it.
  *
- * Under a terminal it stays in our process group, so that it may read from the terminal; what is typed there (^C) it gets from the
- * terminal, and not once more from us. Without one it leads a group of its own: each signal reaches all of its processes, once.
+ * With a terminal the child stays in the process group of etcd-locker, so that it can read from the terminal. The terminal sends
+ * its signals (^C) to the whole group, so etcd-locker does not forward those. Without a terminal the child leads a group of its
+ * own, and each signal goes to the whole group.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { quote } from '../text.ts';
 import { printError, type Ending, exitStatus } from './failures.ts';
 import { hasTerminal, isInForeground } from './terminal.ts';
 
-/** How often to look whether the last of a group has ended, which nobody is told. */
-const lookMs = 20;
+/** How often to check whether the group is empty: the system sends no event when its last process ends. */
+const groupPollMs = 20;
 
 export class Child {
   readonly ended: Promise<Ending>;
-  /** None where the system refused to make one. */
+  /** Undefined if the system refused to start a process. */
   readonly #process: ChildProcess | undefined;
   readonly #leadsGroup = !hasTerminal();
 
@@ -23,15 +25,15 @@ export class Child {
     try {
       child = spawn(file, args, { stdio: 'inherit', env, detached: this.#leadsGroup });
     } catch (error) {
-      // What Node does not tell by an event: ENOTDIR, ENAMETOOLONG, E2BIG and others.
-      this.ended = Promise.resolve(notStarted(file, error as NodeJS.ErrnoException));
+      // Node throws some errors instead of emitting them: ENOTDIR, ENAMETOOLONG, E2BIG and others.
+      this.ended = Promise.resolve(reportFailedStart(file, error as NodeJS.ErrnoException));
       return;
     }
     this.#process = child;
     this.ended = new Promise((resolve) => {
       child.on('error', (error: NodeJS.ErrnoException) => {
-        if (child.pid === undefined) resolve(notStarted(file, error));
-        else printError(`cannot signal the command: ${error.message}`); // as one that has become another user
+        if (child.pid === undefined) resolve(reportFailedStart(file, error));
+        else printError(`Cannot signal the command: ${error.message}`); // for example after it changed its user
       });
       child.once('exit', (code, signal) => {
         resolve(signal === null ? { status: code ?? exitStatus.software } : { signal });
@@ -39,30 +41,33 @@ export class Child {
     });
   }
 
-  /** Sends it a signal that came to us. */
-  pass(signal: NodeJS.Signals): void {
+  /** Forwards a signal that etcd-locker received. */
+  forward(signal: NodeJS.Signals): void {
     const isTyped = signal === 'SIGINT' || signal === 'SIGQUIT';
     if (isTyped && !this.#leadsGroup && isInForeground()) return;
     this.#send(signal);
   }
 
-  /** Resolves when it has ended, with all of its group where it leads one: asked by SIGTERM, after `graceMs` made to by SIGKILL. */
+  /**
+   * Sends SIGTERM, and SIGKILL after `graceMs`. Resolves when the child has ended. If the child leads a group, waits until the
+   * group is empty or SIGKILL is sent.
+   */
   async stop(graceMs: number): Promise<void> {
     this.#send('SIGTERM');
-    const over = new AbortController();
+    const killed = new AbortController();
     const timer = setTimeout(() => {
       this.#send('SIGKILL');
-      over.abort();
+      killed.abort();
     }, graceMs);
     try {
       await this.ended;
-      while (this.#leadsGroup && !over.signal.aborted && this.#send(0)) await sleep(lookMs);
+      while (this.#leadsGroup && !killed.signal.aborted && this.#send(0)) await sleep(groupPollMs);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Whether there was somebody to send it to. */
+  /** Returns false if no process is left to receive the signal. */
   #send(signal: NodeJS.Signals | 0): boolean {
     if (this.#process?.pid === undefined) return false;
     if (!this.#leadsGroup) return this.#process.kill(signal);
@@ -71,15 +76,15 @@ export class Child {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'ESRCH') return false;
-      if (signal !== 0) printError(`cannot signal the command: ${message}`);
+      if (signal !== 0) printError(`Cannot signal the command: ${message}`);
       return true;
     }
   }
 }
 
-/** As shells have it: 127 where there is none, 126 where there is something that cannot be run. */
-function notStarted(file: string, { code, message }: NodeJS.ErrnoException): Ending {
+/** Uses the statuses of a shell: 127 if there is no such command, 126 if it cannot be run. */
+function reportFailedStart(file: string, { code, message }: NodeJS.ErrnoException): Ending {
   const isMissing = code === 'ENOENT';
-  printError(`cannot run ${JSON.stringify(file)}: ${isMissing ? 'no such command' : message}`);
+  printError(`Cannot run ${quote(file)}: ${isMissing ? 'command not found' : message}`);
   return { status: isMissing ? exitStatus.notFound : exitStatus.cannotRun };
 }

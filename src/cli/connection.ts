@@ -1,12 +1,13 @@
-/** How to reach etcd, as `etcdctl` is told it: hosts, user and certificates from options, variables and files. */
+/** Builds the options for the connection to etcd: hosts, user and certificates, from the same variables as `etcdctl`. */
 import { readFileSync } from 'node:fs';
 import type { Credentials, LockerOptions } from 'etcd-locker';
+import { onOneLine } from '../text.ts';
 import type { OptionName } from './option-table.ts';
-import { quoted, UsageError } from './usage-error.ts';
+import { quoteShort, UsageError } from './usage-error.ts';
 import type { Values } from './values.ts';
 
-/** @throws {UsageError} what is given does not go together, or a file cannot be read */
-export function lockerOptions(values: Values): LockerOptions {
+/** @throws {UsageError} an option is missing or invalid, or a file cannot be read */
+export function buildLockerOptions(values: Values): LockerOptions {
   return {
     hosts: values
       .text('hosts')
@@ -14,44 +15,45 @@ export function lockerOptions(values: Values): LockerOptions {
       .map((host) => host.trim())
       .filter((host) => host !== ''),
     prefix: values.text('prefix'),
-    auth: auth(values),
-    credentials: credentials(values),
+    auth: readAuth(values),
+    credentials: readCredentials(values),
     requestTimeoutMs: values.duration('request-timeout'),
     logger: values.has('verbose') ? stderrLogger : undefined,
   };
 }
 
-// A password has no option of its own: everybody on a machine can read the command lines of its processes.
-function auth(values: Values): LockerOptions['auth'] {
+// No option takes a password: every user of a machine can read the command lines of its processes.
+function readAuth(values: Values): LockerOptions['auth'] {
   const file = values.text('password-file');
   const text = values.text('user');
   if (text === undefined) {
     if (file !== undefined) throw new UsageError('--password-file: expected --user or ETCDCTL_USER beside it');
     return undefined;
   }
-  const isNamed = values.has('user');
+  const isOption = values.has('user');
   const [, username = '', password] = /^([^:]*)(?::([^]*))?$/.exec(text) ?? [];
-  if (isNamed && password !== undefined) {
-    throw new UsageError('--user: expected a name alone; a password is read from ETCDCTL_PASSWORD, ETCDCTL_USER or --password-file');
+  if (isOption && password !== undefined) {
+    throw new UsageError('--user: expected a user name without a password; pass it in ETCDCTL_PASSWORD, ETCDCTL_USER or --password-file');
   }
   if (username === '') throw new UsageError(`${values.sourceOf('user')}: expected the name of a user`);
   const fromFile =
     file === undefined
       ? undefined
-      : read(values, 'password-file')
+      : readOptionFile(values, 'password-file')
           .toString()
           .replace(/\r?\n$/, '');
-  const known = fromFile ?? password ?? values.variable('ETCDCTL_PASSWORD') ?? passwordOf(username, values.variable('ETCDCTL_USER'));
-  if (known === undefined) {
-    throw new UsageError(`${values.sourceOf('user')}: expected a password in ETCDCTL_PASSWORD or in a file named by --password-file`);
+  const found = fromFile ?? password ?? values.variable('ETCDCTL_PASSWORD') ?? passwordOf(username, values.variable('ETCDCTL_USER'));
+  if (found === undefined) {
+    throw new UsageError(`${values.sourceOf('user')}: expected a password in ETCDCTL_PASSWORD or in the file of --password-file`);
   }
-  return { username, password: known };
+  return { username, password: found };
 }
 
+/** The password in ETCDCTL_USER counts only for the user that is named there. */
 const passwordOf = (username: string, user = ''): string | undefined =>
   user.startsWith(`${username}:`) ? user.slice(username.length + 1) : undefined;
 
-function credentials(values: Values): Credentials | undefined {
+function readCredentials(values: Values): Credentials | undefined {
   const [cacert, cert, key] = (['cacert', 'cert', 'key'] as const).map((name) => values.text(name));
   if (cacert === undefined) {
     if (cert === undefined && key === undefined) return undefined;
@@ -60,23 +62,23 @@ function credentials(values: Values): Credentials | undefined {
   if (cert !== undefined && key === undefined) throw new UsageError('--key: expected a file beside --cert, or ETCDCTL_KEY');
   if (key !== undefined && cert === undefined) throw new UsageError('--cert: expected a file beside --key, or ETCDCTL_CERT');
   return {
-    rootCertificate: read(values, 'cacert'),
-    ...(cert === undefined ? {} : { certChain: read(values, 'cert'), privateKey: read(values, 'key') }),
+    rootCertificate: readOptionFile(values, 'cacert'),
+    ...(cert === undefined ? {} : { certChain: readOptionFile(values, 'cert'), privateKey: readOptionFile(values, 'key') }),
   };
 }
 
-function read(values: Values, name: OptionName): Buffer {
+function readOptionFile(values: Values, name: OptionName): Buffer {
   const file = values.text(name) ?? '';
   try {
     return readFileSync(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(`${values.sourceOf(name)}: expected a file that can be read, got ${quoted(file)} (${String(code)})`);
+    throw new UsageError(`${values.sourceOf(name)}: expected a readable file, got ${quoteShort(file)} (${String(code)})`);
   }
 }
 
-// Not console: its info() and debug() go to stdout, which is the command's.
-const tell = (...parts: readonly unknown[]): void => {
-  process.stderr.write(`${parts.map(String).join(' ')}\n`);
+// Not console: its info() and debug() write to stdout, which belongs to COMMAND.
+const log = (...parts: readonly unknown[]): void => {
+  process.stderr.write(`${onOneLine(parts.map(String).join(' '))}\n`);
 };
-const stderrLogger = { debug: tell, info: tell, warn: tell, error: tell };
+const stderrLogger = { debug: log, info: log, warn: log, error: log };

@@ -1,7 +1,7 @@
-/** What a failure is to the shell: an exit status of sysexits.h, and one line on stderr. */
+/** Maps an error to an exit status of sysexits.h and to one line on stderr. */
 import { InvalidOptionsError, isLockerError } from 'etcd-locker';
+import { onOneLine } from '../text.ts';
 import { OutputError } from './output.ts';
-import { printable } from './table.ts';
 import { UsageError } from './usage-error.ts';
 
 export const exitStatus = {
@@ -15,25 +15,26 @@ export const exitStatus = {
   notFound: 127,
 } as const;
 
-/** How the process ends: with a status, or by a signal of its own as the command before it. */
+/** How a process ends: with a status or by a signal. */
 export type Ending = { readonly status: number } | { readonly signal: NodeJS.Signals };
 
-/** Writes one line to stderr, whatever is in the message. */
+/** Writes the message to stderr as one line. */
 export function printError(message: string): void {
-  process.stderr.write(`etcd-locker: ${printable(message.replaceAll(/\s*\n\s*/g, ' '))}\n`);
+  process.stderr.write(`etcd-locker: ${onOneLine(message)}\n`);
 }
 
-export function endingOf(error: unknown): Ending {
-  // As a program that does not know of SIGPIPE ends by it.
+/** Prints the error and returns how the process has to end. */
+export function reportError(error: unknown): Ending {
+  // Like a program that does not handle SIGPIPE.
   if (error instanceof OutputError && error.code === 'EPIPE') return { signal: 'SIGPIPE' };
-  const [status, message] = told(error);
+  const [status, message] = describeError(error);
   printError(message);
   return { status };
 }
 
-function told(error: unknown): [status: number, message: string] {
+function describeError(error: unknown): [status: number, message: string] {
   if (error instanceof UsageError) return [exitStatus.usage, `${error.message} (see etcd-locker --help)`];
-  if (error instanceof InvalidOptionsError) return [exitStatus.usage, `${issuesOf(error)} (see etcd-locker --help)`];
+  if (error instanceof InvalidOptionsError) return [exitStatus.usage, `${describeIssues(error)} (see etcd-locker --help)`];
   if (error instanceof OutputError) return [exitStatus.output, error.message];
   if (!isLockerError(error)) return [exitStatus.software, error instanceof Error ? (error.stack ?? error.message) : String(error)];
   switch (error.code) {
@@ -42,9 +43,9 @@ function told(error: unknown): [status: number, message: string] {
       return [exitStatus.tempFail, error.message];
     case 'ETCD_UNAVAILABLE':
     case 'ETCD_REFUSED':
-      return [exitStatus.unavailable, withOptions(error.message)];
+      return [exitStatus.unavailable, nameOptions(error.message)];
     case 'ETCD_AUTH':
-      return [exitStatus.noPermission, withOptions(error.message)];
+      return [exitStatus.noPermission, nameOptions(error.message)];
     case 'INVALID_OPTIONS':
     case 'LOCKER_CLOSED':
     case 'LOCK_RELEASED':
@@ -52,10 +53,10 @@ function told(error: unknown): [status: number, message: string] {
   }
 }
 
-/** The library speaks of its own options; whoever typed a command line knows others. */
-const optionOf: Readonly<Record<string, string>> = {
+/** The option of the command for each option that the library's messages name. */
+const commandOption: Readonly<Record<string, string>> = {
   name: 'NAME',
-  startsWith: 'BEGINNING',
+  startsWith: 'NAME_PREFIX',
   hosts: '--hosts or ETCDCTL_ENDPOINTS',
   prefix: '--prefix',
   value: '--value',
@@ -67,14 +68,15 @@ const optionOf: Readonly<Record<string, string>> = {
   credentials: '--cacert',
 };
 
-function issuesOf({ issues }: InvalidOptionsError): string {
-  return issues.map(({ path, message }) => `${optionOf[path.split(/[.[]/, 1)[0] ?? ''] ?? path}: ${message}`).join('; ');
+function describeIssues({ issues }: InvalidOptionsError): string {
+  return issues.map(({ path, message }) => `${commandOption[path.split(/[.[]/, 1)[0] ?? ''] ?? path}: ${message}`).join('; ');
 }
 
-const optionOfCredential: Readonly<Record<string, string>> = { rootCertificate: '--cacert', certChain: '--cert', privateKey: '--key' };
+const credentialOption: Readonly<Record<string, string>> = { rootCertificate: '--cacert', certChain: '--cert', privateKey: '--key' };
 
-function withOptions(message: string): string {
+/** Replaces the library's names of options for TLS by those of the command. */
+function nameOptions(message: string): string {
   return message
-    .replaceAll(/\bcredentials\.(\w+)/g, (path, name: string) => optionOfCredential[name] ?? path)
+    .replaceAll(/\bcredentials\.(\w+)/g, (path, name: string) => credentialOption[name] ?? path)
     .replaceAll(/\b(set|the option) credentials\b/g, '$1 --cacert');
 }

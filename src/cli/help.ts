@@ -1,7 +1,7 @@
-/** What --help prints. */
+/** Builds the text of --help from the option table. */
 import { type CommandKind, groupsOf, optionNames, type OptionRow, optionTable } from './option-table.ts';
 
-/** Of a terminal that is 80 columns wide. */
+/** Fits a terminal of 80 columns. */
 const width = 79;
 const textColumn = 30;
 
@@ -11,47 +11,56 @@ interface Page {
   readonly tail: string;
 }
 
-const duration = '\nDURATION is a number with a unit, as in 30s, 500ms or 1m30s.\n';
+const duration = '\nDURATION is a number with a unit: 30s, 500ms or 1m30s.\n';
 
 const statuses = `
 Exit status of inspect, list and watch:
-  0   all was told
-  64  the command line is not what it must be
-  69  etcd cannot be reached, or refuses
+  0   the output is complete
+  64  the command line is invalid
+  69  etcd is unreachable or refused a request
   74  stdout cannot be written to
-  77  etcd refuses the user or the certificate
+  77  etcd rejected the user or the certificate
 `;
 
-const whole: Page = {
+const overview: Page = {
   head: `Usage: etcd-locker [OPTIONS] NAME -- COMMAND [ARGUMENT...]
        etcd-locker inspect [OPTIONS] NAME
-       etcd-locker list [OPTIONS] [BEGINNING]
+       etcd-locker list [OPTIONS] [NAME_PREFIX]
        etcd-locker watch [OPTIONS] NAME
 
-Runs COMMAND while it holds the lock NAME in etcd, and stops it when the lock
-is lost. It stands in one queue with the library etcd-locker and with
-\`etcdctl lock\`: first come, first served, on any number of machines.
-\`inspect\` tells who holds NAME and who waits for it, \`list\` all names that are
-held, \`watch\` each change; \`etcd-locker inspect --help\` tells more.
+Waits for the lock NAME in etcd, runs COMMAND while it holds the lock, and
+releases the lock when COMMAND ends. If the lock is lost, etcd-locker stops
+COMMAND. All processes that lock NAME wait in one queue, first come, first
+served, on any number of machines. The queue is shared with the etcd-locker
+library and with \`etcdctl lock\`.
+
+\`inspect\` prints the holders and the waiters of NAME. \`list\` prints all names
+that are held. \`watch\` prints the holders of NAME at each change. For details
+see \`etcd-locker inspect --help\` and likewise for list and watch.
 `,
-  groups: ['Lock', 'Output', 'etcd', 'About'],
+  groups: ['Lock', 'Output', 'etcd', 'Other'],
   tail: `${duration}
-COMMAND sees ETCD_LOCKER_NAME, ETCD_LOCKER_KEY (the holder's key in etcd) and
-ETCD_LOCKER_TOKEN (the fencing token, which rises from each holder of NAME to
-the next). Signals are passed on to it; what is typed in a terminal (^C) it
-gets from there. Under a terminal a lost lock stops COMMAND itself, but not
-what it has started: a shell should \`exec\` what it runs.
+Environment variables of COMMAND:
+  ETCD_LOCKER_NAME   the name of the lock
+  ETCD_LOCKER_KEY    the key of the holder in etcd
+  ETCD_LOCKER_TOKEN  the fencing token, higher for each new holder of NAME
+
+etcd-locker forwards signals to COMMAND. Signals typed in a terminal (^C) reach
+COMMAND directly. In a terminal, etcd-locker stops only COMMAND when the lock
+is lost, and not the child processes of COMMAND. A shell script should start
+its program with \`exec\`.
 
 Exit status:
-  COMMAND's own, also where a signal ended it; else
-  64  the command line is not what it must be
-  69  etcd cannot be reached, or refuses
-  70  a mistake in etcd-locker itself
-  74  stdout cannot be written to (by inspect, list and watch)
-  75  the lock was not to be had, or it was lost before COMMAND had ended
-  77  etcd refuses the user or the certificate
+  If COMMAND ran and the lock was not lost, the exit status of COMMAND. If a
+  signal ended COMMAND, the same signal ends etcd-locker. Otherwise:
+  64  the command line is invalid
+  69  etcd is unreachable or refused a request
+  70  internal error of etcd-locker
+  74  stdout cannot be written to (inspect, list and watch)
+  75  the lock was busy, or it was lost before COMMAND ended
+  77  etcd rejected the user or the certificate
   126 COMMAND cannot be run
-  127 COMMAND is not there
+  127 COMMAND was not found
 
 Examples:
   etcd-locker --hosts 10.0.0.1:2379,10.0.0.2:2379 nightly -- ./nightly --all
@@ -65,16 +74,17 @@ const pages: Readonly<Record<Exclude<CommandKind, 'run'>, Page>> = {
   inspect: {
     head: `Usage: etcd-locker inspect [OPTIONS] NAME
 
-Tells who holds NAME and who waits for it, in the order of the queue, as of one
-revision of etcd.
+Prints the holders of NAME, then the waiters in the order of the queue. All
+rows show the same revision of etcd.
 `,
     groups: groupsOf.inspect,
     tail: duration + statuses,
   },
   list: {
-    head: `Usage: etcd-locker list [OPTIONS] [BEGINNING]
+    head: `Usage: etcd-locker list [OPTIONS] [NAME_PREFIX]
 
-Tells each name that somebody holds, or of these the ones that begin so.
+Prints each name that is held. With NAME_PREFIX, prints only names that start
+with it.
 `,
     groups: groupsOf.list,
     tail: duration + statuses,
@@ -82,8 +92,9 @@ Tells each name that somebody holds, or of these the ones that begin so.
   watch: {
     head: `Usage: etcd-locker watch [OPTIONS] NAME
 
-Tells who holds NAME, and again at each change of the holders or their values,
-until a signal ends it. It lives on while etcd cannot be reached.
+Prints the holders of NAME, and prints them again each time that the holders or
+their values change. Runs until a signal ends it. If etcd becomes unreachable
+after the first output, watch waits until it is reachable again.
 `,
     groups: groupsOf.watch,
     tail: duration + statuses,
@@ -91,29 +102,29 @@ until a signal ends it. It lives on while etcd cannot be reached.
 };
 
 const headings: Readonly<Record<OptionRow['group'], string>> = {
-  Lock: 'Options of the lock:',
-  Output: 'Options of inspect, list and watch:',
-  etcd: 'Options for reaching etcd:',
-  About: 'Further options:',
+  Lock: 'Options for NAME -- COMMAND:',
+  Output: 'Options for inspect, list and watch:',
+  etcd: 'Connection options:',
+  Other: 'Other options:',
 };
 
-/** Of one of the words that show something, or of the whole. */
-export function helpText(of?: keyof typeof pages): string {
-  const { head, groups, tail } = of === undefined ? whole : pages[of];
+/** Returns the help of `topic`, or of the whole command. */
+export function helpText(topic?: keyof typeof pages): string {
+  const { head, groups, tail } = topic === undefined ? overview : pages[topic];
   const sections = groups.map((group) => {
     const names = optionNames.filter((name) => optionTable[name].group === group);
-    return `\n${headings[group]}\n${names.map((name) => optionLines(name, optionTable[name])).join('')}`;
+    return `\n${headings[group]}\n${names.map((name) => formatOption(name, optionTable[name])).join('')}`;
   });
   return `${head}${sections.join('')}${tail}`;
 }
 
-function optionLines(name: string, { value, short, text, env }: OptionRow): string {
-  const left = `  ${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`;
-  const lines = wrapped(env === undefined ? text : `${text} [${env}]`, width - textColumn);
+function formatOption(name: string, { placeholder, short, description, env }: OptionRow): string {
+  const left = `  ${short === undefined ? '' : `-${short}, `}--${name}${placeholder === undefined ? '' : ` ${placeholder}`}`;
+  const lines = wrap(env === undefined ? description : `${description} [${env}]`, width - textColumn);
   return lines.map((line, index) => `${(index === 0 ? left : '').padEnd(textColumn)}${line}\n`).join('');
 }
 
-function wrapped(text: string, columns: number): string[] {
+function wrap(text: string, columns: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);

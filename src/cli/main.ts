@@ -1,19 +1,19 @@
 #!/usr/bin/env node
-/** The command `etcd-locker`: a user of the library as any other. */
+/** The entry point of the command `etcd-locker`. It uses only the public API of the library. */
 import { createRequire } from 'node:module';
 import { type Command, parseCommand } from './arguments.ts';
-import { type Ending, endingOf } from './failures.ts';
+import { type Ending, reportError } from './failures.ts';
 import { helpText } from './help.ts';
 import { catchUncaughtErrors } from './uncaught-errors.ts';
-import { outliveReaders, write } from './output.ts';
+import { ignoreStreamErrors, write } from './output.ts';
 import { run } from './run.ts';
 import { show } from './show.ts';
-import { finish } from './signals.ts';
+import { endProcess } from './signals.ts';
 
 function perform(command: Command): Promise<Ending> {
   switch (command.kind) {
     case 'help':
-      return print(helpText(command.of));
+      return print(helpText(command.topic));
     case 'version':
       return print(`${(createRequire(import.meta.url)('etcd-locker/package.json') as { version: string }).version}\n`);
     case 'run':
@@ -32,12 +32,12 @@ async function main(): Promise<Ending> {
   try {
     return await perform(parseCommand(process.argv.slice(2), process.env));
   } catch (error) {
-    return endingOf(error);
+    return reportError(error);
   }
 }
 
-outliveReaders();
+ignoreStreamErrors();
 catchUncaughtErrors();
-// They are for those who write programs; a certificate for an address, checked by grpc-js, causes one.
+// Hides deprecation warnings from users of the command. grpc-js causes one when it checks a certificate for an IP address.
 process.noDeprecation = true;
-finish(await main());
+endProcess(await main());

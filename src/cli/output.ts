@@ -1,6 +1,6 @@
-/** stdout, whose reader may be slow, or gone as after `| head -1`, or a disk that is full. */
+/** Writes to stdout. Its reader may be slow or gone (`| head -1`), and a disk may be full. */
 
-/** What was to be written was not. */
+/** Says that stdout could not be written to. */
 export class OutputError extends Error {
   override readonly name = 'OutputError';
   readonly code: string;
@@ -11,7 +11,7 @@ export class OutputError extends Error {
   }
 }
 
-/** Resolves when it has been passed on: a process that exits before that loses it. */
+/** Resolves when the system has accepted the text: a process that exits earlier loses it. */
 export function write(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => {
@@ -22,9 +22,9 @@ export function write(text: string): Promise<void> {
 }
 
 /**
- * The callback of a write tells its failure; told once more as an event, it would end this process with a command under way.
- * Where stderr cannot be written to, there is nobody to tell it to.
+ * Ignores the 'error' events of stdout and stderr, which would end this process while its command runs.
+ * The callback of `write` still reports a failure of stdout. A failure of stderr cannot be reported.
  */
-export function outliveReaders(): void {
+export function ignoreStreamErrors(): void {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 }

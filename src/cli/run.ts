@@ -1,12 +1,13 @@
-/** `etcd-locker NAME -- COMMAND`: waits for the lock, runs the command under it, and stops it when the lock is lost. */
+/** Implements `etcd-locker NAME -- COMMAND`: waits for the lock, runs the command, and stops it when the lock is lost. */
 import { createLocker, type Lock, type Locker } from 'etcd-locker';
+import { quote } from '../text.ts';
 import type { RunCommand } from './arguments.ts';
 import { Child } from './child.ts';
-import { printError, type Ending, endingOf, exitStatus } from './failures.ts';
+import { printError, type Ending, exitStatus, reportError } from './failures.ts';
 import { onUncaughtError } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
-/** @throws {LockerError} the lock could not be asked for or was not to be had in time */
+/** @throws {LockerError} the lock could not be acquired */
 export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<Ending> {
   const locker = createLocker(command.locker);
   const interruption = new Interruption();
@@ -14,24 +15,24 @@ export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<
     const lock = await acquire(locker, command, interruption.signal);
     if (interruption.ending !== undefined) return interruption.ending;
     if (lock === null) {
-      printError(`lock ${JSON.stringify(command.name)} is taken`);
+      printError(`Cannot acquire lock ${quote(command.name)} now: it is busy`);
       return { status: exitStatus.tempFail };
     }
-    return await runUnder(lock, command, interruption.inbox, env);
+    return await runCommand(lock, command, interruption.inbox, env);
   } catch (error) {
     if (interruption.ending !== undefined) return interruption.ending;
     throw error;
   } finally {
-    // From now on a signal ends us without ado: there is nothing left to pass it on to.
+    // The command has ended, so the next signal ends this process at once.
     interruption.inbox.close();
     await locker.close();
   }
 }
 
-const acquire = (locker: Locker, { name, lock, tries }: RunCommand, signal: AbortSignal): Promise<Lock | null> =>
-  (tries ? locker.tryLock : locker.lock)(name, { ...lock, signal });
+const acquire = (locker: Locker, { name, lock, isTry }: RunCommand, signal: AbortSignal): Promise<Lock | null> =>
+  (isTry ? locker.tryLock : locker.lock)(name, { ...lock, signal });
 
-async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: SignalInbox, env: NodeJS.ProcessEnv): Promise<Ending> {
+async function runCommand(lock: Lock, { file, args, graceMs }: RunCommand, inbox: SignalInbox, env: NodeJS.ProcessEnv): Promise<Ending> {
   lock.throwIfLost();
   const child = new Child(file, args, {
     ...env,
@@ -40,51 +41,53 @@ async function runUnder(lock: Lock, { file, args, graceMs }: RunCommand, inbox: 
     ETCD_LOCKER_TOKEN: String(lock.fencingToken),
   });
   inbox.deliverTo((signal) => {
-    child.pass(signal);
+    child.forward(signal);
   });
   let stopped: Promise<void> | undefined;
-  const unwatch = onLoss(lock, (reason) => {
-    stopped ??= child.stop(graceMs); // before the telling: a terminal that is held up by ^S takes its time
+  const stopWatching = onLoss(lock, (reason) => {
+    stopped ??= child.stop(graceMs); // first, because a terminal paused by ^S delays the message
     printError(`${reason.message}; stopping the command`);
   });
-  let mistake: Ending | undefined;
-  const unhandle = onUncaughtError((error) => {
+  let internalError: Ending | undefined;
+  const removeHandler = onUncaughtError((error) => {
     stopped ??= child.stop(graceMs);
-    mistake ??= endingOf(error);
+    internalError ??= reportError(error);
   });
   const ending = await child.ended;
-  // It may be lost without anybody having been told so far, as after this machine was asleep.
+  // The lock may be lost before the callback runs, for example after the machine slept.
   const isLost = !lock.held;
-  unwatch();
+  stopWatching();
   await stopped;
-  unhandle();
-  if (mistake !== undefined) return mistake;
+  removeHandler();
+  if (internalError !== undefined) return internalError;
   if (!isLost) return ending;
-  // Whatever the command itself says of it: another may have held the lock while it was at work.
-  printError(`the command ${wordsFor(ending)} after the lock was lost`);
+  // The status of the command does not count: another process may have held the lock while the command ran.
+  printError(`The command ${describeEnding(ending)} after the lock was lost`);
   return { status: exitStatus.tempFail };
 }
 
-/** Calls `callback` once, when the lock's deadline passes and not at the library's next look at it. The answer ends the watching. */
+/**
+ * Calls `callback` once when the lock is lost, and at the latest when its deadline passes. Returns a function that stops watching.
+ */
 export function onLoss(lock: Lock, callback: (reason: Error) => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const onAbort = (): void => {
     clearTimeout(timer);
     callback(lock.signal.reason as Error);
   };
-  // Starting the command takes time, and a machine may sleep meanwhile: a signal that has aborted tells nobody any more.
+  // The lock may be lost while the command starts. A signal that has already aborted emits no event.
   if (lock.signal.aborted) onAbort();
   else lock.signal.addEventListener('abort', onAbort, { once: true });
-  // Reading `held` past the deadline is what makes the signal abort.
-  const look = (): void => {
-    if (lock.held) timer = setTimeout(look, Math.max(1, lock.remainingMs));
+  // Reading `held` after the deadline makes the signal abort.
+  const check = (): void => {
+    if (lock.held) timer = setTimeout(check, Math.max(1, lock.remainingMs));
   };
-  look();
+  check();
   return () => {
     lock.signal.removeEventListener('abort', onAbort);
     clearTimeout(timer);
   };
 }
 
-const wordsFor = (ending: Ending): string =>
+const describeEnding = (ending: Ending): string =>
   'signal' in ending ? `was ended by ${ending.signal}` : `ended with status ${String(ending.status)}`;

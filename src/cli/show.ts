@@ -1,21 +1,21 @@
-/** `etcd-locker inspect`, `list` and `watch`: what etcd has of the locks, on stdout. */
+/** Implements `etcd-locker inspect`, `list` and `watch`: prints the state of locks to stdout. */
 import { createLocker, type Locker, type LockState } from 'etcd-locker';
 import type { ShowCommand } from './arguments.ts';
 import type { Ending } from './failures.ts';
 import { write } from './output.ts';
 import { Interruption } from './signals.ts';
-import { changeHeader, changeLine, detailsTable, listTable, toJson } from './states.ts';
+import { changeHeader, formatChange, formatDetails, formatList, toJson } from './states.ts';
 
 /**
- * @throws {LockerError} etcd could not be asked
- * @throws {OutputError} nobody takes what it told
+ * @throws {LockerError} etcd could not be read
+ * @throws {OutputError} stdout could not be written to
  */
 export async function show(command: ShowCommand): Promise<Ending> {
   const locker = createLocker(command.locker);
   const interruption = new Interruption();
   try {
-    // Whatever it waits for, an answer or a reader, a signal ends the waiting.
-    await Promise.race([texts[command.kind](locker, command), aborted(interruption.signal)]);
+    // A signal ends the command while it waits for etcd and while it waits for the reader of stdout.
+    await Promise.race([printers[command.kind](locker, command), rejectOnAbort(interruption.signal)]);
     return interruption.ending ?? { status: 0 };
   } catch (error) {
     if (interruption.ending === undefined) throw error;
@@ -26,12 +26,12 @@ export async function show(command: ShowCommand): Promise<Ending> {
   }
 }
 
-type Show = (locker: Locker, command: ShowCommand) => Promise<void>;
+type Printer = (locker: Locker, command: ShowCommand) => Promise<void>;
 
-const texts: Readonly<Record<ShowCommand['kind'], Show>> = {
+const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
   async inspect(locker, { name, json }) {
     const state = await locker.inspect(name);
-    await write(json ? toJson(state) : detailsTable(state));
+    await write(json ? toJson(state) : formatDetails(state));
   },
 
   async list(locker, { name, json }) {
@@ -40,16 +40,16 @@ const texts: Readonly<Record<ShowCommand['kind'], Show>> = {
       if (json) await write(toJson(state));
       else states.push(state);
     }
-    if (!json) await write(listTable(states));
+    if (!json) await write(formatList(states));
   },
 
   async watch(locker, { name, json }) {
     if (!json) await write(changeHeader);
-    for await (const state of locker.watch(name)) await write(json ? toJson(state) : changeLine(state, new Date()));
+    for await (const state of locker.watch(name)) await write(json ? toJson(state) : formatChange(state, new Date()));
   },
 };
 
-function aborted(signal: AbortSignal): Promise<never> {
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {
       reject(signal.reason as Error);

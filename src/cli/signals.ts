@@ -1,14 +1,14 @@
-/** Signals to this process: who gets them, and how to die of one. */
+/** Receives the signals of this process, and ends this process by a signal. */
 import { constants } from 'node:os';
 import type { Ending } from './failures.ts';
 
-/** Those that end a process that does not know them. */
-const ending = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
-const all = [...ending, 'SIGUSR1', 'SIGUSR2'] as const;
+/** Signals that end a process by default. */
+const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+const receivedSignals = [...endingSignals, 'SIGUSR1', 'SIGUSR2'] as const;
 
-export const isEnding = (signal: NodeJS.Signals): boolean => ending.some((one) => one === signal);
+const endsProcess = (signal: NodeJS.Signals): boolean => endingSignals.some((one) => one === signal);
 
-/** Takes this process's signals from its creation to its `close`; whoever is to have them may change meanwhile, and none is lost. */
+/** Receives signals until `close`. The receiver can be replaced without losing a signal. */
 export class SignalInbox {
   #receive: (signal: NodeJS.Signals) => void;
   readonly #onSignal = (signal: NodeJS.Signals): void => {
@@ -17,20 +17,20 @@ export class SignalInbox {
 
   constructor(receive: (signal: NodeJS.Signals) => void) {
     this.#receive = receive;
-    for (const signal of all) process.on(signal, this.#onSignal);
+    for (const signal of receivedSignals) process.on(signal, this.#onSignal);
   }
 
   deliverTo(receive: (signal: NodeJS.Signals) => void): void {
     this.#receive = receive;
   }
 
-  /** From now on they do what they do by default. */
+  /** Restores the default effect of the signals. */
   close(): void {
-    for (const signal of all) process.off(signal, this.#onSignal);
+    for (const signal of receivedSignals) process.off(signal, this.#onSignal);
   }
 }
 
-/** The first signal that asks this process to end. A second one ends it at once, whatever it is at. */
+/** Aborts `signal` at the first signal that asks this process to end. A second one has its default effect and ends the process at once. */
 export class Interruption {
   readonly inbox: SignalInbox;
   readonly #controller = new AbortController();
@@ -38,7 +38,7 @@ export class Interruption {
 
   constructor() {
     this.inbox = new SignalInbox((signal) => {
-      if (!isEnding(signal)) return;
+      if (!endsProcess(signal)) return;
       this.#by = signal;
       this.inbox.close();
       this.#controller.abort();
@@ -49,26 +49,26 @@ export class Interruption {
     return this.#controller.signal;
   }
 
-  /** How the process is to end, where one came. */
+  /** How the process has to end; undefined before the first signal. */
   get ending(): Ending | undefined {
     return this.#by === undefined ? undefined : { signal: this.#by };
   }
 }
 
-// Of the others some leave a core file, which would be ours and not the command's, and SIGUSR1 starts Node's debugger.
-const clean: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL', 'SIGALRM', 'SIGUSR2'];
+// Excludes signals that leave a core file, which would be that of etcd-locker, and SIGUSR1, which starts Node's debugger.
+const safeToRaise: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL', 'SIGALRM', 'SIGUSR2'];
 
-/** Long enough for a signal to ourselves. */
-const patienceMs = 200;
+/** Long enough for this process to receive its own signal. */
+const selfSignalTimeoutMs = 200;
 
-/** Ends this process: whoever waits for it sees the same signal, or 128 and its number as shells have it. */
-export function finish(how: Ending): void {
+/** Ends this process with a status or by a signal. If the signal does not end it, exits with 128 + its number, like a shell. */
+export function endProcess(how: Ending): void {
   if ('status' in how) process.exit(how.status);
   const { signal } = how;
   const status = 128 + constants.signals[signal];
-  if (!clean.includes(signal)) process.exit(status);
+  if (!safeToRaise.includes(signal)) process.exit(status);
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
-  // The first process of a container does not die of its own signals.
-  setTimeout(() => process.exit(status), patienceMs);
+  // The first process of a container survives its own signals.
+  setTimeout(() => process.exit(status), selfSignalTimeoutMs);
 }

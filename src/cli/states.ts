@@ -1,74 +1,76 @@
-/** The state of a lock, as a table for people and as JSON for programs. */
+/** Formats the state of locks: tables for people, JSON for programs. */
 import type { Contender, LockDetails, LockState } from 'etcd-locker';
-import { cell, printable, table } from './table.ts';
+import { escapeControls } from '../text.ts';
+import { formatCell, formatTable } from './table.ts';
 
 /**
- * One line. Revisions, tokens and leases are decimal strings, as JSON's numbers are not exact up there; `slots` is null where any number
- * may hold together.
+ * Returns one line of JSON. Revisions, tokens and leases are decimal strings, because a JSON number is not exact above 2^53.
+ * `slots` is null if any number of holders may share the lock.
  */
 export function toJson(state: LockState | LockDetails): string {
   const text = JSON.stringify(state, (_, value: unknown) => {
     if (typeof value === 'bigint') return String(value);
     return value === Infinity ? null : value;
   });
-  // What JSON leaves as it is and a terminal may not.
-  return `${printable(text)}\n`;
+  // JSON.stringify does not escape C1 and direction controls.
+  return `${escapeControls(text)}\n`;
 }
 
-export function detailsTable({ name, held, holders, waiters, revision }: LockDetails): string {
-  const title = `${cell(name)} is ${held ? 'held' : 'free'}, as of revision ${String(revision)}\n`;
+export function formatDetails({ name, held, holders, waiters, revision }: LockDetails): string {
+  const title = `${formatCell(name)} is ${held ? 'held' : 'free'}, as of revision ${String(revision)}\n`;
   if (!held) return title;
-  const row = (place: string, contender: Contender): string[] => [
+  const toRow = (place: string, contender: Contender): string[] => [
     place,
-    kindOf(contender),
+    formatKind(contender),
     String(contender.fencingToken),
-    leaseOf(contender),
-    cell(contender.value),
-    printable(contender.key),
+    formatLease(contender),
+    formatCell(contender.value),
+    escapeControls(contender.key),
   ];
-  return `${title}\n${table([
+  return `${title}\n${formatTable([
     ['PLACE', 'KIND', 'TOKEN', 'LEASE', 'VALUE', 'KEY'],
-    ...holders.map((one) => row('holds', one)),
-    ...waiters.map((one, index) => row(`waits ${String(index + 1)}`, one)),
+    ...holders.map((one) => toRow('holds', one)),
+    ...waiters.map((one, index) => toRow(`waits ${String(index + 1)}`, one)),
   ])}`;
 }
 
-export function listTable(states: readonly LockState[]): string {
-  return table([
+export function formatList(states: readonly LockState[]): string {
+  return formatTable([
     ['NAME', 'KIND', 'HOLDERS', 'WAITING', 'TOKEN', 'VALUE'],
     ...states.map(({ name, holders, waiting }) => [
-      cell(name),
-      holders[0] === undefined ? '-' : kindOf(holders[0]),
+      formatCell(name),
+      holders[0] === undefined ? '-' : formatKind(holders[0]),
       String(holders.length),
       String(waiting),
       String(holders[0]?.fencingToken ?? '-'),
-      valuesOf(holders),
+      formatValues(holders),
     ]),
   ]);
 }
 
+// Fixed widths: each line is printed before the next state is known.
 const timeColumn = 26;
 const countColumn = 9;
 
 export const changeHeader = `${'TIME'.padEnd(timeColumn)}${'WAITING'.padEnd(countColumn)}HOLDERS\n`;
 
-/** One line under `changeHeader`: what follows is not known yet, so the widths are fixed. */
-export function changeLine({ holders, waiting }: LockState, now: Date): string {
-  return `${now.toISOString().padEnd(timeColumn)}${String(waiting).padEnd(countColumn)}${valuesOf(holders)}\n`;
+/** Returns one line under `changeHeader`. */
+export function formatChange({ holders, waiting }: LockState, now: Date): string {
+  return `${now.toISOString().padEnd(timeColumn)}${String(waiting).padEnd(countColumn)}${formatValues(holders)}\n`;
 }
 
-const shown = 3;
+const maxValues = 3;
 
-function valuesOf(holders: readonly Contender[]): string {
+function formatValues(holders: readonly Contender[]): string {
   if (holders.length === 0) return '-';
-  const more = holders.length > shown ? [`${String(holders.length - shown)} more`] : [];
-  return [...holders.slice(0, shown).map(({ value }) => cell(value)), ...more].join(', ');
+  const more = holders.length > maxValues ? [`${String(holders.length - maxValues)} more`] : [];
+  return [...holders.slice(0, maxValues).map(({ value }) => formatCell(value)), ...more].join(', ');
 }
 
-function kindOf({ mode, slots, foreign }: Contender): string {
+function formatKind({ mode, slots, foreign }: Contender): string {
   if (foreign) return 'foreign';
   return mode === 'exclusive' || slots === Infinity ? mode : `${String(slots)} slots`;
 }
 
-/** In hex, as `etcdctl lease list` has it. */
-const leaseOf = ({ leaseId }: Contender): string => (leaseId === '0' ? '-' : BigInt(leaseId).toString(16));
+/** Returns the lease in hex, the notation of `etcdctl lease list`. */
+const formatLease = ({ leaseId }: Contender): string => (leaseId === '0' ? '-' : BigInt(leaseId).toString(16));

@@ -1,25 +1,18 @@
-/** Text for a terminal: columns, and nothing in them that a terminal would take for a command. */
+/** Formats tables for a terminal. Names and values come from any client of etcd, so cells have their control characters escaped. */
+import { escapeControls } from '../text.ts';
 
-// C0 and C1 controls, line separators, and what turns the direction of a line around.
-const hostile = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
+const maxCellWidth = 60;
 
-const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-
-/** Values come from whoever may write to etcd. */
-export const printable = (text: string): string => text.replaceAll(hostile, escaped);
-
-const longest = 60;
-
-/** As one cell of a table. */
-export function cell(text: string): string {
-  const characters = Array.from(printable(text));
-  return characters.length > longest ? `${characters.slice(0, longest - 1).join('')}…` : characters.join('');
+/** Escapes the text and shortens it to one cell of a table. */
+export function formatCell(text: string): string {
+  const characters = Array.from(escapeControls(text));
+  return characters.length > maxCellWidth ? `${characters.slice(0, maxCellWidth - 1).join('')}…` : characters.join('');
 }
 
 const widthOf = (text: string): number => Array.from(text).length;
 
-/** Lines of columns with two spaces between, the header first; the last column is not filled up. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Aligns the columns with two spaces between them. The first row is the header; the last column is not padded. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => widthOf(row[column] ?? ''))));
   return rows
     .map(

@@ -1,8 +1,8 @@
-/** The terminal that controls this process, where there is one: what is typed there reaches a whole process group. */
+/** Detects the terminal of this process. A signal that is typed there goes to a whole process group. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 export function hasTerminal(): boolean {
-  // Windows knows neither process groups nor these signals.
+  // Windows has neither process groups nor these signals.
   if (process.platform === 'win32') return true;
   try {
     closeSync(openSync('/dev/tty', 'r'));
@@ -12,7 +12,7 @@ export function hasTerminal(): boolean {
   }
 }
 
-/** Whether a ^C in the terminal reaches our process group; elsewhere than on Linux one cannot ask, and it is most likely. */
+/** Returns whether a ^C in the terminal reaches this process group. Only Linux can say; elsewhere returns true, the usual case. */
 export function isInForeground(): boolean {
   let stat: string;
   try {
@@ -20,7 +20,7 @@ export function isInForeground(): boolean {
   } catch {
     return true;
   }
-  // After the name, which may hold anything: state, ppid, pgrp, session, tty, and the terminal's foreground group.
+  // The fields after the process name: state, ppid, pgrp, session, tty_nr, tpgid (the foreground group). The name may contain ')'.
   const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return group === foreground;
 }

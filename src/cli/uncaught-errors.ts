@@ -1,20 +1,20 @@
-/** An error that nobody has caught, ours or a dependency's: Node would end us at once, and leave a command running without its lock. */
-import { endingOf } from './failures.ts';
-import { finish } from './signals.ts';
+/** Handles uncaught errors. By default Node would exit at once, and the command would run on without its lock. */
+import { reportError } from './failures.ts';
+import { endProcess } from './signals.ts';
 
 const endAtOnce = (error: unknown): void => {
-  finish(endingOf(error));
+  endProcess(reportError(error));
 };
 let handle = endAtOnce;
 
-/** Rejections that nobody handles come here as well. */
+/** Handles uncaught exceptions and unhandled rejections. */
 export function catchUncaughtErrors(): void {
   process.on('uncaughtException', (error) => {
     handle(error);
   });
 }
 
-/** Until the answer is called `handler` sees to the end. */
+/** Passes uncaught errors to `handler` instead of ending the process. Returns a function that restores the default. */
 export function onUncaughtError(handler: (error: unknown) => void): () => void {
   handle = handler;
   return () => {

@@ -1,8 +1,11 @@
-/** The command line is not what it must be; the message names the option and what was expected there. */
+import { quote } from '../text.ts';
+
+/** Says that the command line is invalid. The message names the option or argument and the expected value. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+const shorten = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
-export const quoted = (text: string): string => JSON.stringify(shortened(text));
+/** Quotes at most 60 characters of the text. */
+export const quoteShort = (text: string): string => quote(shorten(text));

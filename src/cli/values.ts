@@ -1,10 +1,10 @@
-/** The values of the options, from the command line or, where it has none, from the environment. */
+/** Reads the values of options from the command line, or from the environment if an option is not given. */
 import { parseDuration } from './duration.ts';
 import { type OptionName, optionTable } from './option-table.ts';
-import { quoted, UsageError } from './usage-error.ts';
+import { quoteShort, UsageError } from './usage-error.ts';
 
-/** The delay that Node's timers still take. */
-const longestMs = 2_147_483_647;
+/** The longest delay of a timer in Node. */
+const maxTimerMs = 2_147_483_647;
 
 export class Values {
   readonly #given: ReadonlyMap<OptionName, string | true>;
@@ -15,7 +15,7 @@ export class Values {
     this.#env = env;
   }
 
-  /** Whether it is on the command line. */
+  /** Returns whether the option is on the command line. */
   has(name: OptionName): boolean {
     return this.#given.has(name);
   }
@@ -27,38 +27,38 @@ export class Values {
     return env === undefined ? undefined : this.variable(env);
   }
 
-  /** What an empty variable says is nothing, as in a shell script that clears it. */
+  /** Treats an empty variable as unset: a shell script clears a variable in this way. */
   variable(name: string): string | undefined {
     const value = this.#env[name];
     return value === '' ? undefined : value;
   }
 
-  /** For messages: where the value comes from. */
+  /** Returns the name of the option or variable that holds the value, for messages. */
   sourceOf(name: OptionName): string {
     const { env } = optionTable[name];
     return this.has(name) || env === undefined ? `--${name}` : env;
   }
 
-  /** @throws {UsageError} it has no unit, or is none */
+  /** @throws {UsageError} the value is no duration */
   duration(name: OptionName): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const ms = parseDuration(text);
-    if (ms === undefined || ms > longestMs)
-      throw new UsageError(`--${name}: expected a duration such as 30s, 500ms or 1m30s, got ${quoted(text)}`);
+    if (ms === undefined || ms > maxTimerMs)
+      throw new UsageError(`--${name}: expected a duration such as 30s, 500ms or 1m30s, got ${quoteShort(text)}`);
     return ms;
   }
 
-  /** @throws {UsageError} it is no number */
+  /** @throws {UsageError} the value is no whole number from 1 */
   count(name: OptionName): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    if (!/^[1-9]\d{0,14}$/.test(text)) throw new UsageError(`--${name}: expected a whole number from 1, got ${quoted(text)}`);
+    if (!/^[1-9]\d{0,14}$/.test(text)) throw new UsageError(`--${name}: expected a whole number from 1, got ${quoteShort(text)}`);
     return Number(text);
   }
 
-  /** @throws {UsageError} both are given */
-  refuseBoth(one: OptionName, other: OptionName): void {
-    if (this.has(one) && this.has(other)) throw new UsageError(`--${one}: expected without --${other}, which says otherwise`);
+  /** @throws {UsageError} both options are given */
+  rejectBoth(one: OptionName, other: OptionName): void {
+    if (this.has(one) && this.has(other)) throw new UsageError(`--${one}: cannot be used with --${other}`);
   }
 }

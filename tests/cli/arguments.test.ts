@@ -3,7 +3,8 @@ import { parseCommand } from '../../src/cli/arguments.ts';
 import { parseDuration } from '../../src/cli/duration.ts';
 import { helpText } from '../../src/cli/help.ts';
 import { optionNames, optionTable } from '../../src/cli/option-table.ts';
-import { cell, table } from '../../src/cli/table.ts';
+import { toJson } from '../../src/cli/states.ts';
+import { formatCell, formatTable } from '../../src/cli/table.ts';
 
 const parse = (line: string, env: NodeJS.ProcessEnv = {}) => parseCommand(line.split(' ').filter(Boolean), env);
 
@@ -18,7 +19,7 @@ test.each<[text: string, ms: number | undefined]>([
   expect(parseDuration(text)).toBe(ms);
 });
 
-test('parseCommand() takes what comes after -- as it is', () => {
+test('parseCommand() passes all words after -- to the command unchanged', () => {
   expect(parse('--ttl 20s a -- b --ttl 5 -- -x')).toMatchObject({
     kind: 'run',
     name: 'a',
@@ -28,7 +29,7 @@ test('parseCommand() takes what comes after -- as it is', () => {
   });
 });
 
-test('parseCommand() tells a lock of a name from the word', () => {
+test('parseCommand() takes inspect before -- as the name of a lock', () => {
   expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
   expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
   expect(parse('list')).toMatchObject({ kind: 'list', name: '' });
@@ -40,7 +41,7 @@ test.each([
   ['--ttl 30s', 1_500],
   ['--ttl 30s --grace 4s', 4_000],
   ['--grace 0', 0],
-])('parseCommand() leaves half of the margin to the command: %j is %s ms', (options, graceMs) => {
+])('parseCommand() sets the grace time for %j to %s ms', (options, graceMs) => {
   expect(parse(`${options} a -- b`)).toMatchObject({ graceMs });
 });
 
@@ -52,8 +53,8 @@ test.each([
   ['a b -- c', 'NAME: expected one name'],
   ['inspect', 'NAME: expected the name of a lock after inspect'],
   ['watch a b', 'NAME: expected one name after watch'],
-  ['--unknown a -- b', '--unknown: expected an option'],
-  ['-x a -- b', '-x: expected an option'],
+  ['--unknown a -- b', '--unknown: unknown option'],
+  ['-x a -- b', '-x: unknown option'],
   ['--try=yes a -- b', '--try: expected no value'],
   ['--ttl', '--ttl: expected DURATION after it'],
   ['--value --try a -- b', '--value: expected TEXT after it'],
@@ -61,21 +62,21 @@ test.each([
   ['--grace 30d a -- b', '--grace: expected a duration'],
   ['--slots 0 a -- b', '--slots: expected a whole number from 1'],
   ['--slots 1.5 a -- b', '--slots: expected a whole number'],
-  ['--try --timeout 1s a -- b', '--try: expected without --timeout'],
-  ['--shared --slots 2 a -- b', '--shared: expected without --slots'],
-  ['--ttl 5s list', '--ttl: expected only options of `list`'],
-  ['--json a -- b', '--json: expected only options of `NAME -- COMMAND`'],
+  ['--try --timeout 1s a -- b', '--try: cannot be used with --timeout'],
+  ['--shared --slots 2 a -- b', '--shared: cannot be used with --slots'],
+  ['--ttl 5s list', '--ttl: cannot be used with `list`'],
+  ['--json a -- b', '--json: cannot be used with `NAME -- COMMAND`'],
   ['--cert x a -- b', '--cacert: expected a file'],
-  ['--cacert /nonexistent a -- b', '--cacert: expected a file that can be read, got "/nonexistent" (ENOENT)'],
+  ['--cacert /nonexistent a -- b', '--cacert: expected a readable file, got "/nonexistent" (ENOENT)'],
   ['--cacert x --cert y a -- b', '--key: expected a file'],
   ['--user me a -- b', '--user: expected a password in ETCDCTL_PASSWORD'],
   ['--password-file x a -- b', '--password-file: expected --user'],
-])('parseCommand() refuses %j and says: %s', (line, message) => {
+])('parseCommand() rejects %j with: %s', (line, message) => {
   expect(() => parse(line)).toThrow(message);
 });
 
-test('parseCommand() takes no password on the command line, and does not repeat it', () => {
-  expect(() => parse('--user me:sesame a -- b')).toThrow(/^--user: expected a name alone(?!.*sesame)/);
+test('parseCommand() rejects a password on the command line and does not print it', () => {
+  expect(() => parse('--user me:sesame a -- b')).toThrow(/^--user: expected a user name without a password(?!.*sesame)/);
 });
 
 test.each([
@@ -83,11 +84,11 @@ test.each([
   [{ ETCDCTL_USER: 'me', ETCDCTL_PASSWORD: 'c' }, '', { username: 'me', password: 'c' }],
   [{ ETCDCTL_PASSWORD: 'c' }, '--user you', { username: 'you', password: 'c' }],
   [{ ETCDCTL_USER: 'me:a' }, '--user me', { username: 'me', password: 'a' }],
-])('parseCommand() finds user and password in %j with %j', (env, options, auth) => {
+])('parseCommand() reads user and password from %j and %j', (env, options, auth) => {
   expect(parse(`${options} a -- b`, env)).toMatchObject({ locker: { auth } });
 });
 
-test('parseCommand() never takes the password of another user', () => {
+test('parseCommand() does not use the password of another user', () => {
   expect(() => parse('--user you a -- b', { ETCDCTL_USER: 'me:a' })).toThrow('--user: expected a password');
 });
 
@@ -96,28 +97,57 @@ test.each([
   ['x -- y', { ETCDCTL_ENDPOINTS: 'a:1, b:2' }, ['a:1', 'b:2']],
   ['--hosts c x -- y', { ETCDCTL_ENDPOINTS: 'a:1' }, ['c']],
   ['x -- y', { ETCDCTL_ENDPOINTS: '' }, undefined],
-])('parseCommand() finds the hosts in %j with %j', (line, env, hosts) => {
+])('parseCommand() reads the hosts from %j and %j', (line, env, hosts) => {
   expect(parse(line, env)).toMatchObject({ locker: { hosts } });
 });
 
-test('helpText() tells each option, its value and its variable', () => {
+test('helpText() lists each option with its value and its variable', () => {
   const lines = helpText().split('\n');
 
   for (const name of optionNames) {
-    const { value, env } = optionTable[name];
-    const at = lines.findIndex((line) => new RegExp(`^ {2}(-\\w, )?--${name}${value === undefined ? '' : ` ${value}`}  +\\w`).test(line));
+    const { placeholder, env } = optionTable[name];
+    const at = lines.findIndex((line) =>
+      new RegExp(`^ {2}(-\\w, )?--${name}${placeholder === undefined ? '' : ` ${placeholder}`}  +\\w`).test(line),
+    );
     expect(at, name).toBeGreaterThan(0);
     if (env !== undefined) expect(lines.slice(at, at + 4).join(' ')).toContain(`[${env}]`);
   }
 });
 
-test('table() lines up its columns and lets nothing through that a terminal obeys', () => {
+test('formatTable() aligns columns, formatCell() escapes control characters and shortens text', () => {
   expect(
-    table([
+    formatTable([
       ['A', 'B'],
-      ['long', cell('x\u001b[31m\u009b\n\u202e')],
+      ['long', formatCell('x\u001b[31m\u009b\n\u202e')],
       ['', 'y'],
     ]),
   ).toBe('A     B\nlong  x\\u001b[31m\\u009b\\u000a\\u202e\n      y\n');
-  expect(cell('é'.repeat(100))).toBe(`${'é'.repeat(59)}…`);
+  expect(formatCell('é'.repeat(100))).toBe(`${'é'.repeat(59)}…`);
+});
+
+const inRange = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
+test.each([
+  ['C0 controls', inRange(0x00, 0x1f)],
+  ['DEL and C1 controls', inRange(0x7f, 0x9f)],
+  ['line and paragraph separators', [0x2028, 0x2029]],
+  ['direction marks', [0x061c, 0x200e, 0x200f]],
+  ['direction embeddings and overrides', inRange(0x202a, 0x202e)],
+  ['direction isolates', inRange(0x2066, 0x2069)],
+])('the command prints %s as escapes', (_, codes) => {
+  for (const code of codes) {
+    const escape = `\\u${code.toString(16).padStart(4, '0')}`;
+    expect(formatCell(`a${String.fromCharCode(code)}b`)).toBe(`a${escape}b`);
+  }
+});
+
+test('the command escapes every character that controls the direction of text', () => {
+  const all = inRange(0, 0xffff).map((code) => String.fromCharCode(code));
+  const controls = all.filter((character) => /\p{Bidi_Control}/u.test(character));
+
+  expect(controls).toHaveLength(12);
+  expect(formatCell(controls.slice(0, 6).join('')) + formatCell(controls.slice(6).join(''))).toMatch(/^(\\u[0-9a-f]{4}){12}$/);
+  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n };
+  expect(toJson(state)).not.toMatch(/\p{Bidi_Control}/u);
+  expect(JSON.parse(toJson(state))).toMatchObject({ name: state.name });
 });

@@ -1,4 +1,4 @@
-/** The command as it was built, as a process of its own. */
+/** Runs the built command as a child process. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { EtcdServer } from '../support/etcd.ts';
@@ -7,10 +7,10 @@ import { TestProcess, type Ending } from '../support/processes.ts';
 
 export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** No variable of the machine's own for etcdctl may get in. */
+/** The environment without the ETCDCTL variables of this machine. */
 export const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCDCTL_')));
 
-/** Below the five seconds that a request to etcd may take, and enough for a busy machine. */
+/** Less than the time limit of a request to etcd (5 s), but enough for a busy machine. */
 export const atOnceMs = 3_000;
 
 type Env = Readonly<Record<string, string>>;
@@ -22,7 +22,7 @@ export interface Outcome extends Ending {
   readonly stdout: string;
 }
 
-/** Runs it to its end. */
+/** Runs the command and resolves when it has ended. */
 export function outcome(args: readonly string[], env: Env = {}): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = execFile(process.execPath, [main, ...args], { env: { ...clean, ...env } }, (_, stdout, stderr) => {
@@ -32,14 +32,14 @@ export function outcome(args: readonly string[], env: Env = {}): Promise<Outcome
 }
 
 export interface CommandStage extends Stage<EtcdServer> {
-  /** Those that lead to its etcd. */
+  /** The options for the etcd and the prefix of this stage. */
   readonly options: readonly string[];
-  /** To its end. */
+  /** Runs the command and resolves when it has ended. */
   readonly run: (...args: readonly string[]) => Promise<Outcome>;
   readonly launch: (...args: readonly string[]) => TestProcess;
 }
 
-/** At its end it also asserts that no key and no lease is left of any command. */
+/** Its disposal also asserts that the commands left no key and no lease. */
 export async function openCommandStage(): Promise<CommandStage> {
   const stage = await openStage();
   const options = ['--hosts', stage.server.endpoints.join(','), '--prefix', stage.prefix];
@@ -51,10 +51,10 @@ export async function openCommandStage(): Promise<CommandStage> {
   };
 }
 
-/** A script for `node -e` as the command under the lock: it tells where it is, a line each. */
+/** A script for `node -e` as COMMAND. It prints a line for each step. */
 export const script = (text: string): string[] => ['--', process.execPath, '-e', text];
 
-/** Stays until it is told to go, and tells the signals that reach it. */
+/** A COMMAND that prints each signal it receives, and runs `then` at SIGTERM. */
 export const listener = (then = 'process.exit(0)'): string[] =>
   script(
     `let n = 0;

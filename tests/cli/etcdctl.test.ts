@@ -5,7 +5,7 @@ import { type CommandStage, listener, openCommandStage } from './command.ts';
 
 const source = await findEtcd();
 const etcdctl = source.kind === 'binary' ? source.etcdctl : null;
-if (etcdctl === null) console.warn('Skipped: the command beside `etcdctl lock`, as this etcd came without an etcdctl.');
+if (etcdctl === null) console.warn('Skipped: the command and `etcdctl lock`. This etcd has no etcdctl.');
 
 let stage: CommandStage;
 beforeAll(async () => {
@@ -20,7 +20,7 @@ const etcdctlLock = (name: string): TestProcess =>
   });
 
 describe.skipIf(etcdctl === null)('etcd-locker and `etcdctl lock` exclude each other', () => {
-  test('where etcdctl waits for the command', async () => {
+  test('etcdctl waits for the command', async () => {
     const child = stage.launch('first', ...listener());
     await child.reached(/^working/);
     await using other = etcdctlLock('first');
@@ -35,7 +35,7 @@ describe.skipIf(etcdctl === null)('etcd-locker and `etcdctl lock` exclude each o
     await other.ended;
   });
 
-  test('where the command waits for etcdctl', async () => {
+  test('the command waits for etcdctl', async () => {
     await using other = etcdctlLock('second');
     await other.reached(/\/second\/[0-9a-f]+$/);
     expect((await stage.run('--try', 'second', '--', 'true')).code).toBe(75);

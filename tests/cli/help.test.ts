@@ -6,7 +6,7 @@ test.each([
   ['inspect', ['inspect']],
   ['list', ['list']],
   ['watch', ['watch']],
-])('--help of %s is what it was, and fits a terminal of 80 columns', async (page, words) => {
+])('--help of %s equals its snapshot and fits a terminal of 80 columns', async (page, words) => {
   const { code, stdout, stderr } = await outcome([...words, '--help']);
 
   expect([code, stderr]).toEqual([0, '']);
@@ -14,10 +14,10 @@ test.each([
   await expect(stdout).toMatchFileSnapshot(`help/${page}.txt`);
 });
 
-test('--help counts before anything else, also as -h and with what would be refused', async () => {
+test('--help and -h win over all other options, invalid ones included', async () => {
   const whole = await outcome(['--help']);
 
   expect(await outcome(['-h', '--try', '--timeout', '1s'])).toEqual(whole);
-  // The lock of that name, not the word.
+  // Before -- the word `list` is the name of a lock.
   expect(await outcome(['list', '--help', '--', 'true'])).toEqual(whole);
 });

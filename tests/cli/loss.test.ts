@@ -3,8 +3,8 @@ import { canControlServers, type EtcdMember } from '../support/etcd.ts';
 import { memberOf } from '../support/integration-stage.ts';
 import { listener, openCommandStage } from './command.ts';
 
-// The last local deadline is a TTL after the last renewal that was answered.
-describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed under a running command', () => {
+// The lock is lost at the latest one TTL after the last successful renewal.
+describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed while the command runs', () => {
   const begin = async (command: readonly string[]) => {
     const stage = await openCommandStage();
     const child = stage.launch('--ttl', '3s', '--grace', '500ms', 'nightly', ...command);
@@ -14,7 +14,7 @@ describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed u
     return { stage, child, etcd };
   };
 
-  test('the command gets SIGTERM, and the exit is 75', { timeout: 40_000 }, async () => {
+  test('the command gets SIGTERM, and the exit status is 75', { timeout: 40_000 }, async () => {
     const { stage, child, etcd } = await begin(listener());
     try {
       const { code, stderr } = await child.ended;

@@ -7,11 +7,11 @@ import { canControlServers } from '../support/etcd.ts';
 import { memberOf } from '../support/integration-stage.ts';
 import { atOnceMs, type CommandStage, listener, main, openCommandStage, outcome, script, start } from './command.ts';
 
-/** For a shell: another process of the same group. */
+/** A shell command that starts another process of the same group. */
 const other = (onTerm: string): string => `sh -c 'trap ${onTerm} TERM; echo other $$; while :; do sleep 0.1; done'`;
 
-/** Whoever inherits it may not have asked yet how it ended. */
-function isAtWork(pid: number): boolean {
+/** A zombie does not count: it has ended, but its parent has not read its status yet. */
+function isRunning(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
     return !/^ [ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1));
@@ -31,7 +31,7 @@ beforeAll(async () => {
 afterAll(() => stage[Symbol.asyncDispose]());
 
 describe('etcd-locker NAME -- COMMAND', () => {
-  test('runs the command under the lock and tells it which', async () => {
+  test('runs the command while it holds the lock, and passes name, key and token in variables', async () => {
     const locker = stage.createLocker();
     const child = launch(
       '--value',
@@ -50,7 +50,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect((await locker.inspect('env')).held).toBe(false);
   });
 
-  test('takes the hosts from ETCDCTL_ENDPOINTS', async () => {
+  test('reads the hosts from ETCDCTL_ENDPOINTS', async () => {
     const { code, stdout } = await outcome(['--prefix', stage.prefix, 'hosts', ...script('console.log("done")')], {
       ETCDCTL_ENDPOINTS: stage.server.endpoints.join(','),
     });
@@ -62,30 +62,30 @@ describe('etcd-locker NAME -- COMMAND', () => {
     ['a status', script('process.exit(42)'), { code: 42, signal: null, stderr: '' }],
     ['a signal', script('process.kill(process.pid, "SIGTERM")'), { code: null, signal: 'SIGTERM', stderr: '' }],
     ['SIGKILL', script('process.kill(process.pid, "SIGKILL")'), { code: null, signal: 'SIGKILL', stderr: '' }],
-    ['a signal that leaves a core', ['--', 'sh', '-c', 'ulimit -c 0; kill -QUIT $$'], { code: 131, signal: null, stderr: '' }],
+    ['a signal that leaves a core file', ['--', 'sh', '-c', 'ulimit -c 0; kill -QUIT $$'], { code: 131, signal: null, stderr: '' }],
     [
-      'no such command',
+      'an unknown command',
       ['--', 'no-such-command'],
-      { code: 127, signal: null, stderr: 'etcd-locker: cannot run "no-such-command": no such command\n' },
+      { code: 127, signal: null, stderr: 'etcd-locker: Cannot run "no-such-command": command not found\n' },
     ],
-    ['a folder', ['--', '/'], { code: 126, signal: null }],
+    ['a directory', ['--', '/'], { code: 126, signal: null }],
     [
-      'what is no path',
+      'a path below a file',
       ['--', '/dev/null/x'],
-      { code: 126, signal: null, stderr: 'etcd-locker: cannot run "/dev/null/x": spawn ENOTDIR\n' },
+      { code: 126, signal: null, stderr: 'etcd-locker: Cannot run "/dev/null/x": spawn ENOTDIR\n' },
     ],
-    ['too long a name', ['--', 'x'.repeat(300)], { code: 126, signal: null }],
-  ])('ends as the command does: %s', async (what, command, ending) => {
-    expect(await run(what, ...command)).toMatchObject(ending);
+    ['a name that is too long', ['--', 'x'.repeat(300)], { code: 126, signal: null }],
+  ])('ends like its command: %s', async (name, command, ending) => {
+    expect(await run(name, ...command)).toMatchObject(ending);
   });
 
-  test('exits 75 at once with --try, and after the time with --timeout, while another holds', async () => {
+  test('exits with 75 if the lock is held: at once with --try, after the time limit with --timeout', async () => {
     await using lock = await stage.createLocker({ value: 'somebody' }).lock('taken');
     expect(await run('--try', 'taken', '--', 'echo', 'no')).toEqual({
       code: 75,
       signal: null,
       stdout: '',
-      stderr: 'etcd-locker: lock "taken" is taken\n',
+      stderr: 'etcd-locker: Cannot acquire lock "taken" now: it is busy\n',
     });
     expect(await run('--timeout', '200ms', 'taken', '--', 'echo', 'no')).toEqual({
       code: 75,
@@ -96,7 +96,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(lock.held).toBe(true);
   });
 
-  test('exits 69 where etcd cannot be reached', async () => {
+  test('exits with 69 if etcd is unreachable', async () => {
     expect(await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', 'x', '--', 'true'])).toMatchObject({
       code: 69,
       stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd within 300 ms: 127\.0\.0\.1:1 [^\n]*\n$/) as string,
@@ -107,7 +107,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     [['--ttl', '1s', 'x', '--', 'true'], '--ttl: expected at least 2000 ms, got 1000'],
     [['--hosts', 'a b', 'x', '--', 'true'], '--hosts or ETCDCTL_ENDPOINTS: expected one host'],
     [['', '--', 'true'], 'NAME: expected a name, got an empty string'],
-  ])('exits 64 with one line that names the option: %j', async (args, message) => {
+  ])('exits with 64 and one line that names the option: %j', async (args, message) => {
     const { code, stderr } = await outcome(args);
 
     expect(code).toBe(64);
@@ -115,7 +115,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(stderr).toContain(message);
   });
 
-  test('lets as many hold together as --slots says, and sharers with --shared', { timeout: 60_000 }, async () => {
+  test('--slots admits N holders, and --shared any number of sharers', { timeout: 60_000 }, async () => {
     for (const [kind, name] of [
       [['--slots', '2'], 'slots'],
       [['--shared'], 'shared'],
@@ -125,13 +125,13 @@ describe('etcd-locker NAME -- COMMAND', () => {
       await Promise.all([one.reached(/^working/), two.reached(/^working/)]);
       expect((await run('--try', name, '--', 'true')).code).toBe(75);
       expect((await run('--try', ...kind, name, '--', 'true')).code).toBe(name === 'shared' ? 0 : 75);
-      // Killed, they would leave their commands behind.
+      // SIGKILL would leave their commands running.
       for (const child of [one, two]) child.signal('SIGTERM');
       for (const child of [one, two]) expect((await child.ended).code).toBe(0);
     }
   });
 
-  test('passes signals on, each once, and lives until the command ends', async () => {
+  test('forwards each signal once and runs until the command ends', async () => {
     const child = launch('signals', ...listener('process.exit(7)'));
     await child.reached(/^working/);
     for (const [index, signal] of (['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'] as const).entries()) {
@@ -144,21 +144,24 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(await stage.etcd.entries('signals')).toEqual([]);
   });
 
-  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('leaves the queue and dies of %s that comes while it waits', async (signal) => {
-    const lock = await stage.createLocker().lock(signal);
-    const child = launch(signal, '--', 'echo', 'no');
-    await stage.queued(signal, 2);
-    child.signal('SIGUSR1'); // is for the command, which is not there yet
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    'leaves the queue and ends by %s if the signal comes while it waits',
+    async (signal) => {
+      const lock = await stage.createLocker().lock(signal);
+      const child = launch(signal, '--', 'echo', 'no');
+      await stage.queued(signal, 2);
+      child.signal('SIGUSR1'); // for the command, which does not run yet: ignored
 
-    child.signal(signal);
+      child.signal(signal);
 
-    expect(await child.ended).toEqual({ code: null, signal, stderr: '' });
-    expect(child.steps).toEqual([]);
-    expect(await stage.etcd.entries(signal)).toHaveLength(1);
-    await lock.release();
-  });
+      expect(await child.ended).toEqual({ code: null, signal, stderr: '' });
+      expect(child.steps).toEqual([]);
+      expect(await stage.etcd.entries(signal)).toHaveLength(1);
+      await lock.release();
+    },
+  );
 
-  test('stops the command when its key is deleted, and exits 75 whatever that says', async () => {
+  test('stops the command when its key is deleted, and exits with 75 even if the command exits with 0', async () => {
     const child = launch('--ttl', '3s', '--grace', '5s', 'deleted', ...listener());
     await child.reached(/^working/);
     const [entry] = await stage.etcd.entries('deleted');
@@ -176,7 +179,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
   test.each([
     ['SIGTERM', 'exit', 5_000],
     ['SIGKILL', ':', 300],
-  ])('a lost lock stops all of the group of a command without a terminal, by %s', async (_, onTerm, graceMs) => {
+  ])('without a terminal a lost lock stops the whole process group of the command by %s', async (_, onTerm, graceMs) => {
     const child = launch(
       '--ttl',
       '3s',
@@ -193,13 +196,13 @@ describe('etcd-locker NAME -- COMMAND', () => {
     await stage.etcd.delete(entry?.key ?? '');
 
     expect((await child.ended).code).toBe(75);
-    expect(isAtWork(Number(step.split(' ')[1]))).toBe(false);
+    expect(isRunning(Number(step.split(' ')[1]))).toBe(false);
   });
 
-  test('a mistake in etcd-locker itself stops the command, and the status is 70', async () => {
-    const mistake = 'setTimeout(() => { if (process.argv[1].endsWith("main.js")) throw new Error("planted") }, 1500).unref()';
-    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(mistake)}`;
-    const child = start([...stage.options, '--grace', '300ms', 'mistaken', ...listener('undefined')], { NODE_OPTIONS });
+  test('an internal error of etcd-locker stops the command, and the exit status is 70', async () => {
+    const plantedError = 'setTimeout(() => { if (process.argv[1].endsWith("main.js")) throw new Error("planted") }, 1500).unref()';
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(plantedError)}`;
+    const child = start([...stage.options, '--grace', '300ms', 'failing', ...listener('undefined')], { NODE_OPTIONS });
     const { step } = await child.reached(/^working/);
 
     const { code, stderr } = await child.ended;
@@ -208,15 +211,15 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(stderr).toMatch(/^etcd-locker: Error: planted/);
     expect(child.steps.at(-1)).toEqual({ step: 'SIGTERM 1' });
     expect(() => process.kill(Number(/\d+/.exec(step)?.[0]), 0)).toThrow('ESRCH');
-    expect(await stage.etcd.entries('mistaken')).toEqual([]);
+    expect(await stage.etcd.entries('failing')).toEqual([]);
   });
 
-  test('gives the lock up when a command has ended that left something in the background', async () => {
+  test('releases the lock when the command has ended, even if it left a process in the background', async () => {
     expect(await run('background', '--', 'sh', '-c', 'sleep 2 >/dev/null 2>&1 & exit 3')).toMatchObject({ code: 3 });
     expect(await stage.etcd.entries('background')).toEqual([]);
   });
 
-  test('hands its stdin, stdout and stderr to the command', async () => {
+  test('the command inherits stdin, stdout and stderr', async () => {
     const { options } = stage;
     const words = [process.execPath, main, ...options, 'pipes', '--', 'sh', '-c', 'read line; echo "out $line"; echo "err $line" >&2'];
 
@@ -225,7 +228,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect([stdout, stderr]).toEqual(['out hello\n', 'err hello\n']);
   });
 
-  test('stops the command also where nobody reads its stderr any more', async () => {
+  test('stops the command even if the reader of stderr is gone', async () => {
     const child = launch('--ttl', '3s', '--grace', '300ms', 'unheard', ...listener('undefined'));
     const { step } = await child.reached(/^working/);
     const [entry] = await stage.etcd.entries('unheard');
@@ -238,10 +241,10 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect(() => process.kill(Number(/\d+/.exec(step)?.[0]), 0)).toThrow('ESRCH');
   });
 
-  test.skipIf(!canFreeze)('a mistake once the command has ended is 70 too, and ends it at once', async () => {
-    const mistake = 'process.once("SIGWINCH", () => { throw new Error("planted") })';
-    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(mistake)}`;
-    const child = start([...stage.options, '--ttl', '2s', 'mistaken late', ...listener()], { NODE_OPTIONS });
+  test.skipIf(!canFreeze)('an internal error after the end of the command ends etcd-locker at once with 70', async () => {
+    const plantedError = 'process.once("SIGWINCH", () => { throw new Error("planted") })';
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(plantedError)}`;
+    const child = start([...stage.options, '--ttl', '2s', 'failing late', ...listener()], { NODE_OPTIONS });
     await child.reached(/^working/);
     await memberOf(stage.server).freeze();
     child.signal('SIGTERM');
@@ -254,7 +257,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     memberOf(stage.server).thaw();
   });
 
-  test.skipIf(!canFreeze)('while it waits for etcd to confirm the release a signal ends it at once', async () => {
+  test.skipIf(!canFreeze)('a signal ends etcd-locker at once while it waits for etcd to confirm the release', async () => {
     const child = launch('--ttl', '2s', 'unconfirmed', ...listener());
     await child.reached(/^working/);
     await memberOf(stage.server).freeze();

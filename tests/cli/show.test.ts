@@ -8,9 +8,9 @@ import { eventually, memberOf } from '../support/integration-stage.ts';
 import { atOnceMs, clean, type CommandStage, main, openCommandStage, outcome } from './command.ts';
 
 const canFreeze = await canControlServers();
-/** Moves the cursor, changes the title, turns the text around. */
-const hostile = 'a\u001b[2Jb\u009b31m\r\n\u202ec\u0000';
-const escapedHostile = 'a\\u001b[2Jb\\u009b31m\\u000d\\u000a\\u202ec\\u0000';
+/** Clears the screen, changes colours, breaks the line, reverses the direction of text. */
+const hostile = 'a\u001b[2Jb\u009b31m\r\n\u202e\u200fc\u0000';
+const escapedHostile = 'a\\u001b[2Jb\\u009b31m\\u000d\\u000a\\u202e\\u200fc\\u0000';
 
 let stage: CommandStage;
 beforeAll(async () => {
@@ -23,11 +23,11 @@ const json = (stdout: string): unknown[] =>
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as unknown);
-/** What a terminal would obey, but for the ends of lines. */
-const commands = /[^\P{Cc}\n]|[\u202A-\u202E]/u;
+/** Characters that control a terminal, except line feeds. */
+const controls = /[^\P{Cc}\n]|\p{Bidi_Control}/u;
 
 describe('etcd-locker inspect', { timeout: 60_000 }, () => {
-  test('tells a free lock', async () => {
+  test('prints a free lock', async () => {
     const table = await stage.run('inspect', 'free');
     const lines = await stage.run('inspect', '--json', 'free');
 
@@ -35,7 +35,7 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
     expect(json(lines.stdout)).toMatchObject([{ name: 'free', held: false, holders: [], waiters: [], waiting: 0 }]);
   });
 
-  test('tells who holds and who waits, in order, and nothing of a value that a terminal obeys', async () => {
+  test('prints holders and waiters in order, with control characters escaped', async () => {
     const lock = await stage.createLocker({ value: hostile }).lock('queue');
     const waiting = follow(stage.createLocker({ value: 'next' }).lock('queue', { mode: 'shared' }));
     await stage.queued('queue', 2);
@@ -53,7 +53,7 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
       ['waits 2', '3 slots', 'last'],
     ]);
     expect(rows[3]?.slice(2, 4)).toEqual([String(lock.fencingToken), BigInt(lock.leaseId).toString(16)]);
-    expect(stdout).not.toMatch(commands);
+    expect(stdout).not.toMatch(controls);
     expect(state).toMatchObject({
       held: true,
       holders: [{ value: hostile, fencingToken: String(lock.fencingToken), key: lock.key, slots: 1 }],
@@ -67,7 +67,7 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
     await (await last.promise).release();
   });
 
-  test.each([['list'], ['watch', 'x'], ['inspect', 'x']])('%s exits 69 where etcd cannot be reached', async (...words) => {
+  test.each([['list'], ['watch', 'x'], ['inspect', 'x']])('%s exits with 69 if etcd is unreachable', async (...words) => {
     const { code, stdout, stderr } = await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', ...words]);
 
     expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd [^\n]+\n$/) as string });
@@ -76,7 +76,7 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
 });
 
 describe('etcd-locker list', { timeout: 60_000 }, () => {
-  test('tells all names, kinds and values, and those that begin so', async () => {
+  test('prints all names with kinds and values, or only names with a prefix', async () => {
     const one = stage.createLocker({ value: hostile });
     const other = stage.createLocker({ value: 'other' });
     const locks = await Promise.all([
@@ -99,7 +99,7 @@ describe('etcd-locker list', { timeout: 60_000 }, () => {
       ['list/readers', 'shared', '2', '0'],
       ['list/slots', '2 slots', '2', '0'],
     ]);
-    expect(table.stdout).not.toMatch(commands);
+    expect(table.stdout).not.toMatch(controls);
     expect(table.stdout).toContain(escapedHostile);
     expect(json(lines.stdout)).toMatchObject([
       { name: 'else', holders: [{ value: 'other' }] },
@@ -110,21 +110,21 @@ describe('etcd-locker list', { timeout: 60_000 }, () => {
     await Promise.all(locks.map((lock) => lock.release()));
   });
 
-  test('tells a slow reader all, and ends quietly as by SIGPIPE where the reader has gone', async () => {
+  test('prints everything to a slow reader, and ends with status 141 (SIGPIPE) if the reader is gone', async () => {
     const locker = stage.createLocker({ value: 'x'.repeat(60_000) });
     const locks = await locker.lockAll(['a', 'b', 'c', 'd', 'e'].map((name) => `big/${name}`));
     const words = [process.execPath, main, ...stage.options, 'list', '--json'];
     const sh = (text: string) => promisify(execFile)('sh', ['-c', text, 'sh', ...words], { env: clean });
 
     expect((await sh('"$@" | { sleep 1; wc -l; }')).stdout.trim()).toBe('5');
-    // The status that is lost in a pipe is told beside it.
+    // A pipe hides the exit status, so the shell prints it to stderr.
     const { stdout, stderr } = await sh('{ "$@"; echo "status $?" >&2; } | head -1 | cut -c 1-16');
 
     expect([stdout, stderr]).toEqual(['{"name":"big/a",\n', 'status 141\n']);
     await locks.release();
   });
 
-  test.skipIf(process.platform !== 'linux')('exits 74 with one line where the disk is full', async () => {
+  test.skipIf(process.platform !== 'linux')('exits with 74 and one line if the disk is full', async () => {
     const words = [process.execPath, main, ...stage.options, 'list'];
     const failed = promisify(execFile)('sh', ['-c', '"$@" >/dev/full', 'sh', ...words], { env: clean });
 
@@ -136,7 +136,7 @@ describe('etcd-locker list', { timeout: 60_000 }, () => {
 });
 
 describe('etcd-locker watch', { timeout: 60_000 }, () => {
-  test('tells each change, a line each', async () => {
+  test('prints one line for each change', async () => {
     await using watching = stage.launch('watch', 'lines');
     await watching.reached(/^TIME {22}WAITING {2}HOLDERS$/);
     await watching.reached(/^\d{4}-\d\d-\d\dT[\d:.]+Z {2}0 {8}-$/);
@@ -157,7 +157,7 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
     expect(watching.steps).toHaveLength(5);
   });
 
-  test('tells each change as JSON', async () => {
+  test('prints each change as JSON', async () => {
     await using watching = stage.launch('watch', '--json', 'json');
     const isAt = (state: object) =>
       eventually(() => {
@@ -174,7 +174,7 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
     expect(await watching.ended).toEqual({ code: null, signal: 'SIGINT', stderr: '' });
   });
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('dies of %s at once', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('ends by %s at once', async (signal) => {
     await using watching = stage.launch('watch', 'quiet');
     await watching.reached(/ -$/);
     const startedAt = performance.now();
@@ -191,7 +191,7 @@ describe.skipIf(!canFreeze)('while etcd does not answer', () => {
     memberOf(stage.server).thaw();
   });
 
-  test.each([['inspect', 'x'], ['list'], ['watch', 'x']])('%s dies of SIGINT at once', async (...words) => {
+  test.each([['inspect', 'x'], ['list'], ['watch', 'x']])('%s ends by SIGINT at once', async (...words) => {
     await memberOf(stage.server).freeze();
     const child = spawn(process.execPath, [main, ...stage.options, '--verbose', ...words], {
       env: clean,

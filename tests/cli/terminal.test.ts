@@ -1,29 +1,29 @@
-/** The command under a terminal that `script` of util-linux makes, which every Debian has. */
+/** Runs the command in a terminal that `script` of util-linux creates. Every Debian has it. */
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestProcess } from '../support/processes.ts';
 import { clean, type CommandStage, listener, main, openCommandStage } from './command.ts';
 
 const hasScript = /util-linux/.test(String(spawnSync('script', ['--version']).stdout));
-if (!hasScript) console.warn('Skipped: the command under a terminal, as there is no `script` of util-linux here.');
+if (!hasScript) console.warn('Skipped: the command in a terminal. This machine has no `script` of util-linux.');
 
 const ctrl = { c: '\x03', backslash: '\x1c' };
 
-describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
+describe.skipIf(!hasScript)('etcd-locker in a terminal', () => {
   let stage: CommandStage;
   beforeAll(async () => {
     stage = await openCommandStage();
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  /** Without an echo, so that what it prints stands alone. `script -e` ends with its status. */
+  /** Runs the command without echo, so that its output stands alone. `script -e` exits with its status. */
   function typeAt(...args: readonly string[]): TestProcess {
     const words = [process.execPath, main, ...stage.options, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
     const command = `stty -echo; exec ${words.join(' ')}`;
     return new TestProcess('script', ['-qefc', command, '/dev/null'], { ...clean, SHELL: '/bin/sh' }, { stdin: 'pipe' });
   }
 
-  test('what is typed reaches the command once, and other signals through us', async () => {
+  test('a typed signal reaches the command once, and etcd-locker forwards other signals', async () => {
     await using terminal = typeAt('typed', ...listener('process.exit(7)'));
     const { step } = await terminal.reached(/^working/);
     const [entry] = await stage.etcd.entries('typed');
@@ -43,7 +43,7 @@ describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
     expect(await stage.etcd.entries('typed')).toEqual([]);
   });
 
-  test('a command that ^C ends gives the lock back, and the status is 130', async () => {
+  test('if ^C ends the command, the lock is released and the status is 130', async () => {
     await using terminal = typeAt('ended', '--', 'sh', '-c', 'echo working; exec sleep 60');
     await terminal.reached('working');
 
@@ -53,7 +53,7 @@ describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
     expect(await stage.etcd.entries('ended')).toEqual([]);
   });
 
-  test('^C while it waits leaves the queue, and the status is 130', async () => {
+  test('^C while it waits removes its entry, and the status is 130', async () => {
     const lock = await stage.createLocker().lock('waits');
     await using terminal = typeAt('waits', '--', 'echo', 'no');
     await stage.queued('waits', 2);
@@ -85,7 +85,7 @@ describe.skipIf(!hasScript)('etcd-locker under a terminal', () => {
     expect(terminal.steps.at(-1)).toEqual({ step: 'got hello' });
   });
 
-  test('where the terminal goes away the command ends, and the lock with it', async () => {
+  test('if the terminal is closed, the command ends and the lock is released', async () => {
     const terminal = typeAt('hung up', '--', 'sh', '-c', 'echo working; exec sleep 60');
     await terminal.reached('working');
 

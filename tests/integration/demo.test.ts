@@ -15,14 +15,14 @@ test('it counts right with a worker killed, in plain lines where there is no ter
   await using demo = start(process.execPath, ['examples/demo/demo.ts'], { FORCE_COLOR: undefined });
   const code = await demo.ended;
 
-  expect(demo.output).toMatch(/^Taking etcd \d/);
+  expect(demo.output).toMatch(/^Using etcd \d/);
   expect(demo.output).toMatch(/worker \d: pid \d+, turn \d+ of 25, token \d+, waiting \d, number \d+\n/);
-  expect(demo.output).toMatch(/worker 3 was killed as it held: the others wait for its lease\n/);
+  expect(demo.output).toMatch(/worker 3 was killed while it held the lock: the others wait until its lease expires\n/);
   expect(demo.output).toMatch(/increments {2}87 done, 87 found {2}ok\n/);
   expect(demo.output).toMatch(/overlaps {4}0 in 88 holds {2}ok\n/);
   expect(demo.output).toMatch(/tokens {6}rise from each holder to the next {2}ok\n/);
   expect(demo.output).toMatch(/turns {7}#1 25, #2 25, #3 12 killed, #4 25 {2}ok\n/);
-  expect(demo.output).toMatch(/kill {8}the next had the lock [\d.]+ s later {2}ok\n/);
+  expect(demo.output).toMatch(/kill {8}the next holder got the lock [\d.]+ s later {2}ok\n/);
   expect(demo.output).toMatch(/waits {7}median .+, p95 .+, max .+\n/);
   expect(demo.output).not.toContain('\x1b');
   expect(code).toBe(0);

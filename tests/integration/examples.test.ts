@@ -14,7 +14,7 @@ const folder = join(root, 'examples');
 const files = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
 const other = await findOtherNode();
 
-const commonjsLines = ['held: true', 'not to be had meanwhile: held by a CommonJS program'];
+const commonjsLines = ['held: true', 'busy: held by a CommonJS program'];
 
 const lines: Readonly<Record<string, readonly string[]>> = {
   'await-using.ts': [
@@ -23,7 +23,7 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'turn 3: held true, alone true, token rose true',
     'held afterwards: false',
   ],
-  'try-lock.ts': ['other: somebody else is at it', 'one: written', 'other, after waiting: got it'],
+  'try-lock.ts': ['other: skipped, another process writes it', 'one: written', 'other, after waiting: held'],
   'watch.ts': [
     'the master is at http://10.0.0.7:8080',
     'the master is at http://10.0.0.7:9090',
@@ -33,32 +33,37 @@ const lines: Readonly<Record<string, readonly string[]>> = {
   'with-lock.ts': ['total: 42', 'failed: out of stock', 'free again: true', 'while it is held: LOCK_TIMEOUT'],
   'read-write.ts': [
     'two readers at once: true',
-    'a writer beside them: not now',
-    'the writer writes, alone: true',
-    'the late reader reads: true',
+    'a writer at the same time: busy',
+    'the writer holds it alone: true',
+    'the last reader holds it: true',
   ],
-  'web-locks.ts': ['held: settings, exclusive', 'seen elsewhere: settings', 'a second one meanwhile: busy', 'afterwards: shared'],
-  'semaphore.ts': ['in use: by one and other', 'a third: all taken', 'after a release: true'],
-  'lock-all.ts': ['account/7: 80', 'account/9: 70', 'while one is taken: none', 'afterwards: account/7 and account/9'],
+  'web-locks.ts': [
+    'held: settings, exclusive',
+    'the other machine sees: settings',
+    'a second request at the same time: busy',
+    'afterwards: shared',
+  ],
+  'semaphore.ts': ['in use: by one and other', 'a third: busy', 'after a release: true'],
+  'lock-all.ts': ['account/7: 80', 'account/9: 70', 'while one is held: none', 'afterwards: account/7 and account/9'],
   'ending.ts': [
     'jobs/limited: one',
     'jobs/single: one',
-    'jobs/limited: now other, the first lost it: max-hold',
-    'jobs/single: now other, the first lost it: expired',
+    'jobs/limited: now held by other, lost by one: max-hold',
+    'jobs/single: now held by other, lost by one: expired',
   ],
   'fencing.ts': [
     'the holder writes: done',
-    'the next one writes: done',
-    'the late one writes: refused',
-    'etcd has: by the next',
-    'another store takes the next: true, the late one: false',
+    'the next holder writes: done',
+    'the paused process writes: rejected',
+    'etcd stores: by the next',
+    'another store accepts the next holder: true, the paused process: false',
   ],
   'command.sh': [
-    'another one meanwhile: 75',
-    'held by: the first',
-    'the first ended with: 3',
-    'the next has: nightly',
-    'names that are held afterwards: 0',
+    'a second command exits with: 75',
+    'the holder is: the first',
+    'the first command exited with: 3',
+    'the next command holds: nightly',
+    'names held at the end: 0',
   ],
   'commonjs.cjs': commonjsLines,
 };

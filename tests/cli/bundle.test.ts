@@ -1,0 +1,12 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { main } from './command.ts';
+
+test('the bundle of the command holds no copy of the library or of its error classes', async () => {
+  const source = await readFile(main, 'utf8');
+  const errorClasses = [...source.matchAll(/(\w+Error) = class|class (\w+Error)/g)].map(([, assigned, declared]) => assigned ?? declared);
+
+  expect([...new Set(errorClasses)].sort()).toEqual(['OutputError', 'UsageError']);
+  expect(source).toMatch(/from ["']etcd-locker["']/);
+  expect(source).not.toMatch(/@grpc|etcd3["']|zod/);
+});
