@@ -15,19 +15,19 @@
  *
  * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
  *
- * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), transactions.ts (what is sent),
- * value-writer.ts.
+ * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts,
+ * value-writer.ts, transactions.ts (what is sent).
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
-import { type Deferred, deferred } from '../deferred.ts';
 import type { LossReason } from '../errors.ts';
 import { entryKey, type QueueRange } from '../keys.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { Member, Session } from '../session/session.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
 import { Predecessors } from './predecessors.ts';
-import { buildCreation, buildDeletion, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
+import { Release } from './release.ts';
+import { buildCreation, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
@@ -53,7 +53,7 @@ export class Entry implements Member {
   #writer: ValueWriter | undefined;
   /** Undefined once it is held. */
   #predecessors: Predecessors | undefined;
-  #released: Deferred<void> | undefined;
+  #release: Release | undefined;
   /** The loss that its holder has not been notified of. */
   #pendingLoss: (() => void) | undefined;
 
@@ -143,7 +143,7 @@ export class Entry implements Member {
   }
 
   /**
-   * Finds out what became of a creation without a response. The entry is queued, new or gone afterwards.
+   * Finds out what became of a creation without a response: the entry is queued, new or gone afterwards.
    * @throws {EtcdUnavailableError} etcd did not respond in time; the entry is still unsettled
    */
   async settle(timeoutMs: number): Promise<void> {
@@ -180,7 +180,7 @@ export class Entry implements Member {
     this.#predecessors?.forgetLook();
   }
 
-  /** Takes in that this process deleted all entries of the name that were created before `token`. */
+  /** Takes in that this process deleted all entries that were created before `token`. */
   onSteal(token: bigint): void {
     if (this.isHeld && this.#token < token) this.lose('deleted');
     else this.#predecessors?.onChangeAt(token);
@@ -229,40 +229,26 @@ export class Entry implements Member {
   startRelease(): void {
     this.#predecessors?.stop();
     this.#writer?.stop();
-    if (this.#state.kind === 'held' || this.#state.kind === 'queued') this.#state = { kind: 'releasing' };
+    if (this.#state.kind !== 'held' && this.#state.kind !== 'queued') return;
+    this.#state = { kind: 'releasing' };
+    this.#release = new Release();
   }
 
-  /** Takes in that the creation of another entry has deleted this one. */
+  /** Takes in that etcd has deleted the key. */
   confirmReleased(): void {
-    this.#finish();
-    this.#released?.resolve();
+    if (this.kind !== 'gone') this.#finish();
+    this.#release?.confirm();
   }
 
-  /** Deletes the key, and retries until etcd responds or the session ends. `whenReleased` rejects if etcd refuses. */
+  /** Deletes the key, and retries until etcd responds or the session ends. */
   release(): void {
     this.startRelease();
-    void this.#delete();
+    void this.#release?.send(this.#context, this);
   }
 
-  async #delete(): Promise<void> {
-    try {
-      const isReleasing = (): boolean => this.kind === 'releasing';
-      await this.session.retry(isReleasing, () => this.#context.store.commit(buildDeletion(this, this.#token)));
-      if (isReleasing()) this.confirmReleased();
-    } catch (error) {
-      // The session keeps the reservation: only the end of the lease frees the key now.
-      this.#released?.reject(error);
-    }
-  }
-
-  /** Resolves once etcd has confirmed the release, or the lease is over. */
-  whenReleased(): Promise<void> {
-    if (this.#released === undefined) {
-      this.#released = deferred();
-      this.#released.promise.catch(() => undefined);
-      if (this.kind === 'gone') this.#released.resolve(this.session.whenEntriesGone());
-    }
-    return this.#released.promise;
+  /** Resolves once etcd has confirmed the release, or the lease is over; rejects if etcd refuses. */
+  async whenReleased(): Promise<void> {
+    await this.#release?.promise;
   }
 
   /** Withdraws an entry that nobody holds: afterwards etcd does not have it and never will. */
@@ -287,14 +273,10 @@ export class Entry implements Member {
     const state = this.#state;
     if (state.kind === 'gone') return;
     this.#finish();
-    if (state.kind === 'releasing') this.#released?.resolve(this.session.whenEntriesGone());
+    if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
     if (state.kind === 'held') {
-      this.#pendingLoss = () => {
-        state.onLost(reason);
-      };
-      queueMicrotask(() => {
-        this.notifyLoss();
-      });
+      this.#pendingLoss = () => void state.onLost(reason);
+      queueMicrotask(() => void this.notifyLoss());
     }
     this.#onChange();
   }

@@ -33,6 +33,7 @@ export class LockHandle implements Lock {
     entry.hold((reason) => {
       onEntryLost();
       this.#lose(reason);
+      this.#notify();
     });
     // All members read the entry and the clocks. No user can replace them.
     Object.freeze(this);

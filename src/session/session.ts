@@ -191,14 +191,14 @@ export class Session {
   }
 
   /**
-   * Retries `attempt` until etcd responds, `isWanted` returns false, or the session ends.
+   * Retries `attempt` until etcd responds, `isWanted` returns false, or the session ends. Returns whether etcd responded.
    * @throws the refusal of etcd; the session is sealed then, because only its end can free what it has in etcd
    */
-  async retry(isWanted: () => boolean, attempt: () => Promise<unknown>): Promise<void> {
+  async retry(isWanted: () => boolean, attempt: () => Promise<unknown>): Promise<boolean> {
     for (let failures = 0; isWanted() && this.checkOpen(); failures += 1) {
       try {
         await attempt();
-        return;
+        return true;
       } catch (error) {
         if (!(error instanceof EtcdUnavailableError)) {
           this.#sealAfterRefusal();
@@ -207,6 +207,7 @@ export class Session {
       }
       await this.pause(backoffMs(failures + 1));
     }
+    return false;
   }
 
   /** Takes no new entries from now on. */

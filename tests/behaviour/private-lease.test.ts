@@ -1,0 +1,24 @@
+/** What a lock with a private lease (`renew: false`) costs when many are held. */
+import { expect, test } from 'vitest';
+import { openBench } from '../support/fixtures-faults.ts';
+
+test('renew: false reads the clocks as often with a thousand locks held as with none', async () => {
+  await using bench = await openBench();
+  const locker = bench.createLocker();
+  const now = bench.clock.now.bind(bench.clock);
+  let readings = 0;
+  bench.clock.now = () => {
+    readings += 1;
+    return now();
+  };
+  const costOf = async (name: string): Promise<number> => {
+    const before = readings;
+    await locker.lock(name, { renew: false });
+    return readings - before;
+  };
+
+  const first = await costOf('first');
+  for (let index = 0; index < 1_000; index += 1) await locker.lock(String(index), { renew: false });
+
+  expect(await costOf('last')).toBe(first);
+});
