@@ -54,7 +54,6 @@ export class Entry implements Member {
   /** Undefined once it is held. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
-  /** The loss that its holder has not been notified of. */
   #pendingLoss: (() => void) | undefined;
 
   /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
@@ -275,8 +274,10 @@ export class Entry implements Member {
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
     if (state.kind === 'held') {
-      this.#pendingLoss = () => void state.onLost(reason);
-      queueMicrotask(() => void this.notifyLoss());
+      this.#pendingLoss = state.onLost.bind(undefined, reason);
+      queueMicrotask(() => {
+        this.notifyLoss();
+      });
     }
     this.#onChange();
   }
