@@ -58,7 +58,7 @@ export function reportOf(seed: number, { reductions, result }: Shortened): strin
     `faults: ${scenario.kinds.join(', ')}`,
     ...(omitted > 0 ? [`(${String(omitted)} earlier lines)`] : []),
     ...shown,
-    `Repeat this run:   ${commandOf(seed, reductions)}`,
-    `Repeat the whole:  ${commandOf(seed, {})}`,
+    `Replay the short run: ${commandOf(seed, reductions)}`,
+    `Replay the full run:  ${commandOf(seed, {})}`,
   ].join('\n');
 }

@@ -34,7 +34,7 @@ async function simulate({ runs, from, seconds, reductions, isUntilFound }: Argum
 async function replay(seed: number, { reductions }: Arguments): Promise<number> {
   const { history, violation } = await run(scenarioOf(seed, reductions), true);
   for (const line of history) console.log(line);
-  console.log(violation === undefined ? 'No violation' : `${violation.rule}: ${violation.message}\nRepeat: ${commandOf(seed, reductions)}`);
+  console.log(violation === undefined ? 'No violation' : `${violation.rule}: ${violation.message}\nReplay: ${commandOf(seed, reductions)}`);
   return violation === undefined ? 0 : 1;
 }
 

@@ -64,7 +64,7 @@ describe('a planted bug', () => {
     using copy = plant(bug);
 
     const found = await simulate(copy.script, '--runs', '30');
-    const [, command = ''] = /^Repeat this run: +npm run simulate -- (.*)$/m.exec(found.output) ?? [];
+    const [, command = ''] = /^Replay the short run: npm run simulate -- (.*)$/m.exec(found.output) ?? [];
     const replayed = await simulate(copy.script, ...command.split(' '));
 
     expect(found.output).toMatch(/breaks the rule 'gone'/);
