@@ -1,24 +1,24 @@
-/** How long a name that is wanted may be without a holder. */
+/** The bound on the time that a wanted name may be without a holder. */
 
-/** Of every cluster here: new leaders are to be there long before a lease is over. */
+/** The timing of each cluster. It elects a new leader long before a lease expires. */
 export const timing = { heartbeatMs: 50, electionMs: 500 };
 
 export interface Times {
   readonly ttlMs: number;
-  /** For how long there is no quorum, or nobody who could renew or take. @default 0 */
+  /** The time without a quorum, or in which no client can reach etcd. @default 0 */
   readonly outageMs?: number | undefined;
   readonly requestTimeoutMs: number;
 }
 
-/** What a machine with more to do than it has time for may add. */
+/** The delay that an overloaded machine may add. */
 const slackMs = 2_500;
-/** etcd looks for leases that are over so often. */
+/** The interval at which etcd checks for expired leases. */
 const leaseScanMs = 500;
 
 /**
- * The worst is a holder that dies just after its renewal and just before its leader: a new leader is elected, at the second attempt,
- * and gives each lease its whole TTL and an election timeout more. Then its entry is deleted, and should the event be lost the
- * waiter's next look, a third of the TTL later, finds it so; one request that meets a dead member takes its whole time.
+ * The worst case: a holder dies just after its renewal, and then the leader dies. A new leader is elected at the second attempt.
+ * It renews each lease for its TTL and an election timeout. When the lease expires, the event of the deletion is lost, so the
+ * waiter sees the deletion with its next look, TTL/3 later. One request to a dead member lasts until its timeout.
  */
 export function livenessBoundMs({ ttlMs, requestTimeoutMs, outageMs = 0 }: Times): number {
   const electionsMs = 2 * 2 * timing.electionMs;

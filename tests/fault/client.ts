@@ -1,44 +1,44 @@
-/** A process with lockers on etcd, each at its own work until SIGTERM; tells all it does, at once, as lines of a history. */
+/** A client process. Each of its lockers does its work until SIGTERM, and writes each step to the history at once. */
 import { setMaxListeners } from 'node:events';
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, isLockerError, type Lock, type Locker, type LockOptions } from '../../src/index.ts';
 import { Prng } from '../simulation/prng.ts';
 import { Counter } from './counter.ts';
-import { now, type Deed } from './history.ts';
+import { now, type EventBody } from './history.ts';
 import type { Choice, ClientPlan, Work } from './plan.ts';
 
 const plan = JSON.parse(process.argv[2] ?? '{}') as ClientPlan;
-const ending = new AbortController();
-const { signal: over } = ending;
-setMaxListeners(0, over); // each call that waits has one
+const stopping = new AbortController();
+const { signal: stopSignal } = stopping;
+setMaxListeners(0, stopSignal); // each waiting call adds a listener
 process.once('SIGTERM', () => {
-  ending.abort();
+  stopping.abort();
 });
-const ended = aborted(over);
+const stopped = aborted(stopSignal);
 
-/** How often `held` is read while a lock is held. */
+/** The interval at which `held` is read. */
 const probeMs = 10;
 const retryMs = 50;
 
-/** SIGUSR2, counted for each caller: one that comes early is not lost. */
-let goes = 0;
-const waiting = new Set<() => void>();
+/** The number of SIGUSR2 signals. Each caller counts the signals that it used, so an early signal is not lost. */
+let goSignals = 0;
+const goListeners = new Set<() => void>();
 process.on('SIGUSR2', () => {
-  goes += 1;
-  for (const wake of waiting) wake();
-  waiting.clear();
+  goSignals += 1;
+  for (const wake of goListeners) wake();
+  goListeners.clear();
 });
 
-/** What lock() and lockAll() give. */
-type Got = Pick<Lock, 'held' | 'signal' | 'release'>;
+/** The common part of `Lock` and `MultiLock`. */
+type Acquired = Pick<Lock, 'held' | 'signal' | 'release'>;
 
 class Caller {
   readonly #client: string;
   readonly #locker: Locker;
   readonly #counter: Counter;
   readonly #random: Prng;
-  #goesTaken = 0;
+  #goSignalsUsed = 0;
   #isLost = false;
 
   constructor(client: string, locker: Locker, counter: Counter) {
@@ -48,64 +48,64 @@ class Caller {
     this.#random = new Prng(plan.seed).fork(this.#client);
   }
 
-  async do(work: Work): Promise<void> {
+  async run(work: Work): Promise<void> {
     switch (work.work) {
-      case 'turns':
-        while (!over.aborted) {
+      case 'loop':
+        while (!stopSignal.aborted) {
           const choice = this.#random.choose(work.choices);
-          if (choice !== undefined) await this.#turn(choice, () => this.#upTo(work.holdMs ?? 10));
-          await this.#upTo(work.pauseMs ?? 10);
+          if (choice !== undefined) await this.#lockOnce(choice, () => this.#sleepUpTo(work.holdMs ?? 10));
+          await this.#sleepUpTo(work.pauseMs ?? 10);
         }
         return;
       case 'steps':
         for (;;) {
-          await this.#go();
-          if (over.aborted) return;
-          await this.#turn({ names: [work.name], counts: true }, () => this.#go());
+          await this.#nextGo();
+          if (stopSignal.aborted) return;
+          await this.#lockOnce({ names: [work.name], counts: true }, () => this.#nextGo());
         }
       case 'keep':
-        while (!over.aborted) await this.#turn({ names: [work.name] }, () => ended);
+        while (!stopSignal.aborted) await this.#lockOnce({ names: [work.name] }, () => stopped);
         return;
       case 'spin':
         await this.#spin(work.name);
-        // A process that ends by itself may be met by SIGTERM when it has no handler any more, and would die of it.
-        await ended;
+        // Stays alive, because SIGTERM would kill a process that is ending and has no handler any longer.
+        await stopped;
         return;
       case 'bursts':
         return this.#bursts(work.name, work.locks);
       case 'watch':
-        while (!over.aborted) await this.#watch(work.name);
+        while (!stopSignal.aborted) await this.#watch(work.name);
     }
   }
 
-  /** Until the end; where etcd is away at its beginning it is refused, as any call is. */
+  /** Watches until the end. If etcd is unavailable, the watch rejects and is started again. */
   async #watch(name: string): Promise<void> {
     try {
-      for await (const { revision, holders } of this.#locker.watch(name, { signal: over })) {
+      for await (const { revision, holders } of this.#locker.watch(name, { signal: stopSignal })) {
         const tokens = holders.map(({ fencingToken }) => String(fencingToken));
-        this.#tell({ step: 'state', name, revision: String(revision), holders: tokens });
+        this.#log({ step: 'state', name, revision: String(revision), holders: tokens });
       }
     } catch (error) {
-      this.#tell({ step: 'refused', code: codeOf(error) });
+      this.#log({ step: 'rejected', code: codeOf(error) });
       await sleep(retryMs);
     }
   }
 
-  async #go(): Promise<void> {
-    while (goes === this.#goesTaken && !over.aborted) {
-      await Promise.race([ended, new Promise<void>((resolve) => waiting.add(resolve))]);
+  async #nextGo(): Promise<void> {
+    while (goSignals === this.#goSignalsUsed && !stopSignal.aborted) {
+      await Promise.race([stopped, new Promise<void>((resolve) => goListeners.add(resolve))]);
     }
-    this.#goesTaken += 1;
+    this.#goSignalsUsed += 1;
   }
 
-  async #turn(choice: Choice, during: () => Promise<unknown>): Promise<void> {
-    const got = await this.#ask(choice);
+  async #lockOnce(choice: Choice, during: () => Promise<unknown>): Promise<void> {
+    const got = await this.#acquire(choice);
     if (got === null) return;
     const locks = locksOf(got);
-    if (!this.#hold(got)) return;
+    if (!this.#logHeld(got)) return;
     const probing = setInterval(() => this.#probe(got), probeMs);
     try {
-      if (choice.counts === true && locks[0] !== undefined) await this.#add(locks[0]);
+      if (choice.counts === true && locks[0] !== undefined) await this.#increment(locks[0]);
       await Promise.race([during(), aborted(got.signal)]);
     } finally {
       clearInterval(probing);
@@ -113,80 +113,80 @@ class Caller {
     if (this.#probe(got)) await this.#release(got);
   }
 
-  /** Until it has it, or the plan says that it need not: a call that fails goes again. */
-  async #ask(choice: Choice): Promise<Got | null> {
-    this.#tell({ step: 'asked', names: choice.names });
+  /** Retries a call that rejects until it has the lock, or until the plan lets it stop. */
+  async #acquire(choice: Choice): Promise<Acquired | null> {
+    this.#log({ step: 'requested', names: choice.names });
     for (;;) {
       try {
         const got = await call(this.#locker, choice);
-        if (got === null) this.#tell({ step: 'gave-up' });
+        if (got === null) this.#log({ step: 'abandoned' });
         return got;
       } catch (error) {
-        if (over.aborted || codeOf(error) === 'LOCK_TIMEOUT') {
-          this.#tell({ step: 'gave-up' });
+        if (stopSignal.aborted || codeOf(error) === 'LOCK_TIMEOUT') {
+          this.#log({ step: 'abandoned' });
           return null;
         }
-        this.#tell({ step: 'refused', code: codeOf(error) });
+        this.#log({ step: 'rejected', code: codeOf(error) });
         await sleep(retryMs);
       }
     }
   }
 
-  /** Tells that it is held, where it is. */
-  #hold(got: Got): boolean {
+  /** Logs the lock, and returns whether it is held. */
+  #logHeld(got: Acquired): boolean {
     this.#isLost = false;
     const { held } = got;
     const at = now();
     const holds = locksOf(got).map(({ name, fencingToken, slots }) => ({ name, token: String(fencingToken), slots }));
-    // One that was lost before it could be used was never certain, and still it was taken.
-    this.#tell({ step: 'held', holds }, at);
-    return held ? this.#probe(got) : this.#lost(got);
+    // A lock that is already lost was acquired, but was never certain.
+    this.#log({ step: 'held', holds }, at);
+    return held ? this.#probe(got) : this.#logLost(got);
   }
 
-  #probe(got: Got): boolean {
+  #probe(got: Acquired): boolean {
     const at = now();
-    if (!got.held) return this.#lost(got);
-    this.#tell({ step: 'certain' }, at);
+    if (!got.held) return this.#logLost(got);
+    this.#log({ step: 'certain' }, at);
     return true;
   }
 
-  #lost({ signal }: Got): false {
+  #logLost({ signal }: Acquired): false {
     if (this.#isLost) return false;
     this.#isLost = true;
     const reason = signal.reason instanceof Error && 'reason' in signal.reason ? String(signal.reason.reason) : String(signal.reason);
-    this.#tell({ step: 'lost', reason, aborted: signal.aborted });
+    this.#log({ step: 'lost', reason, aborted: signal.aborted });
     return false;
   }
 
-  async #add(lock: Lock): Promise<void> {
+  async #increment(lock: Lock): Promise<void> {
     const before = await this.#counter.read(lock);
     if (before !== undefined) await this.#write(lock, before);
   }
 
   async #write(lock: Lock, before: number): Promise<void> {
-    this.#tell({ step: 'adding', name: lock.name, before });
+    this.#log({ step: 'adding', name: lock.name, before });
     const { outcome } = await this.#counter.write(lock, before);
-    this.#tell({ step: 'added', name: lock.name, token: String(lock.fencingToken), before, outcome });
+    this.#log({ step: 'added', name: lock.name, token: String(lock.fencingToken), before, outcome });
   }
 
-  async #release(got: Got): Promise<void> {
-    this.#tell({ step: 'releasing' });
+  async #release(got: Acquired): Promise<void> {
+    this.#log({ step: 'releasing' });
     try {
       await got.release();
-      this.#tell({ step: 'released' });
+      this.#log({ step: 'released' });
     } catch (error) {
-      this.#tell({ step: 'unreleased', code: codeOf(error) });
+      this.#log({ step: 'release-failed', code: codeOf(error) });
     }
   }
 
   async #spin(name: string): Promise<void> {
-    const lock = await this.#ask({ names: [name] });
-    if (lock === null || !this.#hold(lock)) return;
+    const lock = await this.#acquire({ names: [name] });
+    if (lock === null || !this.#logHeld(lock)) return;
     const [one] = locksOf(lock);
     const before = one === undefined ? undefined : await this.#counter.read(one);
     if (one === undefined || before === undefined) return;
     for (let last = now(), at = last; at - last < plan.ttlMs; [last, at] = [at, now()]);
-    // The first statement after waking.
+    // This is the first statement after the process wakes.
     this.#probe(lock);
     await this.#write(one, before);
     await this.#release(lock);
@@ -196,37 +196,37 @@ class Caller {
     const burst = async (round: string, locks: number): Promise<void> => {
       const take = (index: number): Promise<void> => {
         const choice: Choice = { names: [`${name}/${round}/${String(index)}`], isTry: index % 2 === 1 };
-        return new Caller(`${this.#client}.${String(index)}`, this.#locker, this.#counter).#turn(choice, () => Promise.resolve());
+        return new Caller(`${this.#client}.${String(index)}`, this.#locker, this.#counter).#lockOnce(choice, () => Promise.resolve());
       };
       await Promise.all(Array.from({ length: locks }, (_, index) => take(index)));
-      this.#tell({ step: 'burst', round });
+      this.#log({ step: 'burst', round });
     };
     await burst('warm', 1);
     for (let round = 1; ; round += 1) {
-      await this.#go();
-      if (over.aborted) return;
+      await this.#nextGo();
+      if (stopSignal.aborted) return;
       await burst(String(round), count);
     }
   }
 
-  #upTo(ms: number): Promise<unknown> {
+  #sleepUpTo(ms: number): Promise<unknown> {
     return sleep(this.#random.between(0, ms));
   }
 
-  #tell(deed: Deed | { readonly step: 'burst'; readonly round: string }, at = now()): void {
-    // Past all buffers of this process, which may be stopped or killed at any time.
-    writeSync(1, `${JSON.stringify({ ...deed, at, client: this.#client })}\n`);
+  #log(body: EventBody | { readonly step: 'burst'; readonly round: string }, at = now()): void {
+    // Writes without a buffer, because the process may be stopped or killed at any time.
+    writeSync(1, `${JSON.stringify({ ...body, at, client: this.#client })}\n`);
   }
 }
 
-function call(locker: Locker, { names, isTry = false, timeoutMs, mode, slots }: Choice): Promise<Got | null> {
-  const options: LockOptions = { signal: over, timeoutMs, mode, slots };
+function call(locker: Locker, { names, isTry = false, timeoutMs, mode, slots }: Choice): Promise<Acquired | null> {
+  const options: LockOptions = { signal: stopSignal, timeoutMs, mode, slots };
   const [name = ''] = names;
   if (names.length > 1) return isTry ? locker.tryLockAll(names, options) : locker.lockAll(names, options);
   return isTry ? locker.tryLock(name, options) : locker.lock(name, options);
 }
 
-function locksOf(got: Got): readonly Lock[] {
+function locksOf(got: Acquired): readonly Lock[] {
   return 'locks' in got ? (got.locks as readonly Lock[]) : [got as Lock];
 }
 
@@ -241,8 +241,8 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A locker begins anywhere in its list. */
-function createLockerAtFirst(): Locker {
+/** A locker starts at a random host. This one starts at the first host of its list. */
+function createLockerOnFirstHost(): Locker {
   const { random } = Math;
   Math.random = () => 0;
   try {
@@ -253,14 +253,14 @@ function createLockerAtFirst(): Locker {
   }
 }
 
-// Neither a caller that waits to go on nor a lock that is held keeps a process alive.
-const alive = setInterval(() => undefined, 60_000);
+// A caller that waits for a signal and a held lock do not keep a process alive.
+const keepAlive = setInterval(() => undefined, 60_000);
 writeSync(1, `${JSON.stringify({ step: 'ready' })}\n`);
 await Promise.all(
   plan.callers.map(async (work, index) => {
-    await using locker = createLockerAtFirst();
+    await using locker = createLockerOnFirstHost();
     using counter = new Counter(plan.members, plan.counters, plan.auth);
-    await new Caller(`${plan.client}.${String(index)}`, locker, counter).do(work);
+    await new Caller(`${plan.client}.${String(index)}`, locker, counter).run(work);
   }),
 );
-clearInterval(alive);
+clearInterval(keepAlive);

@@ -1,8 +1,8 @@
-/** A number in etcd that every holder of a name raises by one, in a transaction with the guard of its lock. */
+/** A counter in etcd. Each holder of a name increments it in a transaction with the guard of its lock. */
 import { Etcd3, type IOptions } from 'etcd3';
 import type { Lock } from '../../src/index.ts';
 
-export interface Addition {
+export interface Increment {
   readonly before: number;
   readonly outcome: 'written' | 'refused' | 'unknown';
 }
@@ -13,7 +13,7 @@ const tryMs = 700;
 const noEvent = () => ({ dispose: () => undefined });
 const neverAborted = new AbortController().signal;
 
-/** etcd3's own would send a write again. */
+/** The default policy of etcd3 would repeat a write. */
 function noPolicy(): Policy {
   const policy: Omit<Policy, '_altReturn'> = {
     onSuccess: noEvent,
@@ -27,30 +27,30 @@ export class Counter implements Disposable {
   readonly #members: readonly string[];
   readonly #prefix: string;
   readonly #auth: IOptions['auth'];
-  #at: number;
+  #memberIndex: number;
   #client: Etcd3 | undefined;
 
   constructor(members: readonly string[], prefix: string, auth: { readonly username: string; readonly password: string } | undefined) {
     this.#members = members;
     this.#prefix = prefix;
     this.#auth = auth === undefined ? undefined : { ...auth, callOptions: () => ({ deadline: Date.now() + tryMs }) };
-    this.#at = Math.floor(Math.random() * members.length);
+    this.#memberIndex = Math.floor(Math.random() * members.length);
   }
 
-  /** undefined where no member told the number while the lock was held. */
+  /** Returns undefined if no member responded while the lock was held. */
   async read(lock: Lock): Promise<number | undefined> {
     while (lock.held) {
       try {
         return (await this.#call((client) => client.get(this.#keyOf(lock)).options(deadline()).number())) ?? 0;
       } catch {
-        // The next member is asked: a read can be repeated.
+        // A read may be repeated, so it goes to the next member.
       }
     }
     return undefined;
   }
 
-  /** Once only: repeated, it could undo what the same holder wrote in between. */
-  async write(lock: Lock, before: number): Promise<Addition> {
+  /** Sends the write once. A repeated write could undo a later write of the same holder. */
+  async write(lock: Lock, before: number): Promise<Increment> {
     const put = (client: Etcd3) =>
       client
         .if(...lock.guard)
@@ -81,7 +81,7 @@ export class Counter implements Disposable {
       client.close();
       if (this.#client === client) {
         this.#client = undefined;
-        this.#at += 1;
+        this.#memberIndex += 1;
       }
       throw error;
     }
@@ -90,7 +90,7 @@ export class Counter implements Disposable {
   #connect(): Etcd3 {
     const auth = this.#auth;
     return new Etcd3({
-      hosts: this.#members[this.#at % this.#members.length] ?? '',
+      hosts: this.#members[this.#memberIndex % this.#members.length] ?? '',
       faultHandling: { host: noPolicy, global: noPolicy() },
       ...(auth === undefined ? {} : { auth }),
     });

@@ -1,4 +1,4 @@
-/** For how long a name was wanted and nobody certain to hold it. */
+/** Finds the times in which a name was wanted and no client was certain to hold it. */
 import { processOf, type Event } from './history.ts';
 import type { Held } from './holds.ts';
 
@@ -15,7 +15,7 @@ interface Change {
 }
 
 export function gapsOf(events: readonly Event[], holds: readonly Held[]): Gap[] {
-  const changes = wantsOf(events);
+  const changes = demandChanges(events);
   for (const { name, from, until } of holds) {
     changes.get(name)?.push({ at: from, wanted: 0, held: 1 }, { at: until, wanted: 0, held: -1 });
   }
@@ -39,10 +39,10 @@ function gapsIn(name: string, changes: readonly Change[]): Gap[] {
   return gaps;
 }
 
-/** From the asking to the getting; not while the process is frozen, and not after it was killed. */
-function wantsOf(events: readonly Event[]): Map<string, Change[]> {
+/** A client wants its names from the request to the result, except while its process is frozen or killed. */
+function demandChanges(events: readonly Event[]): Map<string, Change[]> {
   const changes = new Map<string, Change[]>();
-  const asking = new Map<string, readonly string[]>();
+  const wantedNames = new Map<string, readonly string[]>();
   const frozen = new Set<string>();
   const end = events.at(-1)?.at ?? 0;
   const add = (names: readonly string[], at: number, wanted: number): void => {
@@ -53,15 +53,15 @@ function wantsOf(events: readonly Event[]): Map<string, Change[]> {
     }
   };
   const ofProcess = (id: string): (readonly string[])[] =>
-    [...asking].filter(([client]) => processOf(client) === id).map(([, names]) => names);
+    [...wantedNames].filter(([client]) => processOf(client) === id).map(([, names]) => names);
   for (const event of events) {
     const { at, client } = event;
-    if (event.step === 'asked') {
-      asking.set(client, event.names);
+    if (event.step === 'requested') {
+      wantedNames.set(client, event.names);
       if (!frozen.has(processOf(client))) add(event.names, at, 1);
-    } else if (event.step === 'held' || event.step === 'gave-up') {
-      if (!frozen.has(processOf(client))) add(asking.get(client) ?? [], at, -1);
-      asking.delete(client);
+    } else if (event.step === 'held' || event.step === 'abandoned') {
+      if (!frozen.has(processOf(client))) add(wantedNames.get(client) ?? [], at, -1);
+      wantedNames.delete(client);
     } else if ((event.step === 'frozen' || event.step === 'killed') && !frozen.has(client)) {
       for (const names of ofProcess(client)) add(names, at, -1);
       frozen.add(client);
@@ -69,6 +69,6 @@ function wantsOf(events: readonly Event[]): Map<string, Change[]> {
       for (const names of ofProcess(client)) add(names, at, 1);
     }
   }
-  for (const [client, names] of asking) if (!frozen.has(processOf(client))) add(names, end, -1);
+  for (const [client, names] of wantedNames) if (!frozen.has(processOf(client))) add(names, end, -1);
   return changes;
 }

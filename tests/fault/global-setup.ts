@@ -1,4 +1,4 @@
-/** Collects the figures of all scenarios of a run, and prints them as a table at its end. */
+/** Collects the figures of all scenarios, and prints them as a table at the end of the run. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { tableOf, type Row } from './table.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** Where each scenario appends its figures. */
+    /** The file to which each scenario appends its figures. */
     faultFigures: string;
   }
 }

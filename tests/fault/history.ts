@@ -1,33 +1,33 @@
 /**
- * What clients and faults did, as lines of JSON: every line with the time of the machine's monotonic clock, which all processes
- * of one machine read alike.
+ * The history of a scenario: the steps of clients and the faults, as lines of JSON. Each line has the time of the monotonic clock,
+ * which is the same for all processes of a machine.
  */
 
-/** One lock of a name; `slots` is 1 for an exclusive one, null for a shared one, n for a semaphore. */
+/** A lock of a name. `slots` is 1 for an exclusive lock, null for a shared lock, n for a semaphore. */
 export interface Hold {
   readonly name: string;
   readonly token: string;
   readonly slots: number | null;
 }
 
-export type Deed =
-  /** It calls for a lock of each of the names; until `held` or `gave-up` it wants them, whatever calls fail meanwhile. */
-  | { readonly step: 'asked'; readonly names: readonly string[] }
-  /** A call failed, and goes again. */
-  | { readonly step: 'refused'; readonly code: string }
-  | { readonly step: 'gave-up' }
-  /** `held` was read as true BEFORE `at`: from then on it is certain of it ... */
+export type EventBody =
+  /** The client wants a lock of each name, until `held` or `abandoned`. Rejected calls in between do not end that. */
+  | { readonly step: 'requested'; readonly names: readonly string[] }
+  /** A call rejected, and is repeated. */
+  | { readonly step: 'rejected'; readonly code: string }
+  | { readonly step: 'abandoned' }
+  /** `held` was read as true BEFORE `at`. The client is certain of its lock from `at` on ... */
   | { readonly step: 'held'; readonly holds: readonly Hold[] }
-  /** ... and was so still at `at`, as `held` was read as true AFTER it. */
+  /** ... until this `at`, because `held` was read as true AFTER it. */
   | { readonly step: 'certain' }
-  /** `held` was read as false; the signal must have aborted by then. */
+  /** `held` was read as false. The signal must have aborted by then. */
   | { readonly step: 'lost'; readonly reason: string; readonly aborted: boolean }
   | { readonly step: 'releasing' }
   | { readonly step: 'released' }
-  | { readonly step: 'unreleased'; readonly code: string }
-  /** It is about to write one more than `before`: where it is killed meanwhile, `added` never comes. */
+  | { readonly step: 'release-failed'; readonly code: string }
+  /** The client is about to write `before` + 1. If it is killed now, `added` does not follow. */
   | { readonly step: 'adding'; readonly name: string; readonly before: number }
-  /** It had read the counter of a name as `before` and wrote one more, if its guard held. */
+  /** The client wrote `before` + 1 to the counter of the name, in a transaction with its guard. */
   | {
       readonly step: 'added';
       readonly name: string;
@@ -35,32 +35,32 @@ export type Deed =
       readonly before: number;
       readonly outcome: 'written' | 'refused' | 'unknown';
     }
-  /** What watch() told of an exclusive name. */
+  /** A state of watch() of an exclusive name. */
   | { readonly step: 'state'; readonly name: string; readonly revision: string; readonly holders: readonly string[] }
-  // What is done to it:
+  // The test did this:
   | { readonly step: 'fault'; readonly what: string }
   | { readonly step: 'frozen' }
   | { readonly step: 'woken' }
   | { readonly step: 'killed' }
-  /** What a counter stands at in the end. */
+  /** The value of a counter at the end. */
   | { readonly step: 'total'; readonly name: string; readonly value: number };
 
-/** `client` is 'process.caller'; where a whole process is meant, 'process' alone. */
-export type Event = Deed & { readonly at: number; readonly client: string };
+/** `client` is 'process.caller', or 'process' for an event of a whole process. */
+export type Event = EventBody & { readonly at: number; readonly client: string };
 
-/** Milliseconds of CLOCK_MONOTONIC; performance.now() counts from the start of each process. */
+/** Returns milliseconds of CLOCK_MONOTONIC. performance.now() would count from the start of each process. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 const steps = {
-  asked: true,
-  refused: true,
-  'gave-up': true,
+  requested: true,
+  rejected: true,
+  abandoned: true,
   held: true,
   certain: true,
   lost: true,
   releasing: true,
   released: true,
-  unreleased: true,
+  'release-failed': true,
   adding: true,
   added: true,
   state: true,
@@ -69,9 +69,9 @@ const steps = {
   woken: true,
   killed: true,
   total: true,
-} satisfies Record<Deed['step'], true>;
+} satisfies Record<EventBody['step'], true>;
 
-/** A process tells other things too. */
+/** Whether a line is an event. Processes print other lines too. */
 export const isEvent = (line: { readonly step: string }): line is Event => line.step in steps;
 
 export const processOf = (client: string): string => client.split('.', 1)[0] ?? client;

@@ -1,4 +1,4 @@
-/** Processes that hold and are stopped, or die. */
+/** Holders whose process is frozen or killed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd.ts';
@@ -16,29 +16,29 @@ describe.skipIf(!(await canControlServers()))('a process that holds', { timeout:
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  test('and is frozen past its TTL knows so at its first statement, and cannot write by its guard', async () => {
-    await using scenario = new Scenario('holder frozen past its TTL, a second holds', stage, { ttlMs });
+  test('knows at its first statement after a freeze past its TTL that it lost the lock, and cannot write with its guard', async () => {
+    await using scenario = new Scenario('holder frozen past its TTL', stage, { ttlMs });
     const names = ['x', 'y', 'z'];
     const holders = names.map((name) => scenario.client({ callers: [{ work: 'spin', name }] }));
-    await Promise.all(holders.map((holder) => holder.told('certain')));
-    const seconds = scenario.client({
-      callers: names.map((name): Work => ({ work: 'turns', choices: [{ names: [name], counts: true }], holdMs: 500 })),
+    await Promise.all(holders.map((holder) => holder.waitFor('certain')));
+    const waiters = scenario.client({
+      callers: names.map((name): Work => ({ work: 'loop', choices: [{ names: [name], counts: true }], holdMs: 500 })),
     });
-    await seconds.told('asked', names.length);
-    await sleep(300); // they have read the counters by now
+    await waiters.waitFor('requested', names.length);
+    await sleep(300); // meanwhile the holders read their counters
 
     for (const holder of holders)
       await scenario.fault('holder frozen', holder.id, () => {
         holder.freeze();
       });
-    await seconds.told('added', 2 * names.length);
-    await sleep(ttlMs); // by how long it was stopped it sees that it was
+    await waiters.waitFor('added', 2 * names.length);
+    await sleep(ttlMs); // a busy loop of the holder detects a stop of a TTL
     for (const holder of holders) holder.wake();
 
     for (const holder of holders) {
-      expect(await holder.told('lost')).toMatchObject({ reason: 'expired', aborted: true });
-      expect(await holder.told('added')).toMatchObject({ outcome: 'refused', before: 0 });
-      // What it said before it was stopped is all that it said of being certain.
+      expect(await holder.waitFor('lost')).toMatchObject({ reason: 'expired', aborted: true });
+      expect(await holder.waitFor('added')).toMatchObject({ outcome: 'refused', before: 0 });
+      // It was certain before the freeze, and never again.
       const certain = holder.events.filter(({ step }) => step === 'certain');
       expect(certain).toHaveLength(1);
     }
@@ -46,10 +46,10 @@ describe.skipIf(!(await canControlServers()))('a process that holds', { timeout:
     expect([refusedWrites, losses]).toEqual([names.length, names.length]);
   });
 
-  test('and is frozen in the middle of its turns never holds beside another', async () => {
-    await using scenario = new Scenario('holders frozen in their turns', stage, { ttlMs });
+  test('never holds beside another when it is frozen again and again', async () => {
+    await using scenario = new Scenario('holders frozen at random times', stage, { ttlMs });
     const work: Work = {
-      work: 'turns',
+      work: 'loop',
       choices: [
         { names: ['x'], counts: true },
         { names: ['y'], counts: true },
@@ -58,7 +58,7 @@ describe.skipIf(!(await canControlServers()))('a process that holds', { timeout:
       pauseMs: 1,
     };
     const clients = Array.from({ length: 3 }, () => scenario.client({ callers: [work, work] }));
-    await scenario.progress(20);
+    await scenario.waitForLocks(20);
 
     for (const client of clients) {
       await scenario.fault('process frozen', client.id, () => {
@@ -66,25 +66,25 @@ describe.skipIf(!(await canControlServers()))('a process that holds', { timeout:
       });
       await sleep(ttlMs + 700);
       client.wake();
-      await scenario.progress(5);
+      await scenario.waitForLocks(5);
     }
 
     await scenario.end();
   });
 
-  test('and is killed is followed by the 50 that wait, in the order in which they came', async () => {
+  test('is followed by 50 waiters in the order of their entries when it is killed', async () => {
     const [processes, callers] = [5, 10];
     await using scenario = new Scenario('holder killed while 50 wait', stage, { ttlMs: 6_000, requestTimeoutMs: 3_000 });
     const holder = scenario.client({ callers: [{ work: 'keep', name: 'x' }] });
-    await holder.told('certain');
-    const work: Work = { work: 'turns', choices: [{ names: ['x'], counts: true }], holdMs: 1, pauseMs: 1 };
+    await holder.waitFor('certain');
+    const work: Work = { work: 'loop', choices: [{ names: ['x'], counts: true }], holdMs: 1, pauseMs: 1 };
     const waiters = Array.from({ length: processes }, () => scenario.client({ callers: Array.from({ length: callers }, () => work) }));
-    await Promise.all(waiters.map((waiter) => waiter.told('asked', callers)));
+    await Promise.all(waiters.map((waiter) => waiter.waitFor('requested', callers)));
     await stage.queued('x', processes * callers + 1);
     const [, ...queue] = await stage.etcd.entries('x');
 
     await scenario.fault('holder killed', holder.id, () => holder.kill());
-    await scenario.progress(processes * callers);
+    await scenario.waitForLocks(processes * callers);
 
     const tokens = scenario.history.flatMap((event) => (event.step === 'held' ? event.holds.map(({ token }) => BigInt(token)) : []));
     expect(tokens.slice(1, queue.length + 1)).toEqual(queue.map(({ createRevision }) => createRevision));

@@ -1,11 +1,11 @@
-/** When each client was certain of which lock, as its history tells. */
+/** Reads from the history when each client was certain of each lock. */
 import type { Event, Hold } from './history.ts';
 
 export interface Held {
   readonly name: string;
   readonly client: string;
   readonly token: bigint;
-  /** How many may hold together; Infinity for a shared lock. */
+  /** The number of holders that may hold together. Infinity for a shared lock. */
   readonly slots: number;
   readonly from: number;
   readonly until: number;
@@ -18,8 +18,8 @@ interface Open {
   isOver: boolean;
 }
 
-/** Those that were certain for any time at all, in the order of `from`; `onReturn` is told of one that came back after its loss. */
-export function holdsOf(events: readonly Event[], onReturn: (message: string) => void): Held[] {
+/** Returns the locks that were certain for any time, in the order of `from`. Reports a lock that is certain again after its end. */
+export function holdsOf(events: readonly Event[], onViolation: (message: string) => void): Held[] {
   const open = new Map<string, Open>();
   const all: { readonly client: string; readonly one: Open }[] = [];
   for (const { client, at, ...deed } of events) {
@@ -30,7 +30,7 @@ export function holdsOf(events: readonly Event[], onReturn: (message: string) =>
       all.push({ client, one: fresh });
     } else if (deed.step === 'certain' && one !== undefined) {
       if (one.isOver)
-        onReturn(`${client} at ${at.toFixed(1)} holds ${one.holds.map(({ name }) => name).join()} again after it was lost or released`);
+        onViolation(`${client} at ${at.toFixed(1)} holds ${one.holds.map(({ name }) => name).join()} again after it was lost or released`);
       one.until = at;
     } else if ((deed.step === 'lost' || deed.step === 'releasing') && one !== undefined) {
       one.isOver = true;

@@ -1,47 +1,47 @@
-/** What a client process is told to do. */
+/** The work of a client process. The test passes it on the command line. */
 
-/** How the locks of a name are asked for. */
+/** The options that decide the kind of a lock. */
 export interface Kind {
   readonly mode?: 'exclusive' | 'shared';
   readonly slots?: number;
 }
 
 export type Work =
-  /** One lock after the other, each of a random choice, until the end. */
+  /** Acquires and releases locks of random choices, one after the other, until the end. */
   | {
-      readonly work: 'turns';
+      readonly work: 'loop';
       readonly choices: readonly Choice[];
-      /** Each is held for a random time up to it. @default 10 */
+      /** The longest time of a hold. Each hold takes a random part of it. @default 10 */
       readonly holdMs?: number;
-      /** Between two turns, likewise. @default 10 */
+      /** The longest pause between two holds. @default 10 */
       readonly pauseMs?: number;
     }
-  /** A turn that begins at `go` and ends at the next. */
+  /** Acquires at one `go`, and releases at the next. */
   | { readonly work: 'steps'; readonly name: string }
-  /** Holds from the beginning to the end; asks again where it is lost. */
+  /** Holds from the start to the end, and acquires again after a loss. */
   | { readonly work: 'keep'; readonly name: string }
-  /** Holds without a turn of the event loop until it notices that it was stopped; then it writes by its guard. */
+  /** Holds in a busy loop until the process was stopped and has woken, then writes with its guard. */
   | { readonly work: 'spin'; readonly name: string }
-  /** At each `go` so many locks of fresh names at once, released at once. */
+  /** At each `go`, acquires `locks` new names at once and releases them. */
   | { readonly work: 'bursts'; readonly name: string; readonly locks: number }
   | { readonly work: 'watch'; readonly name: string };
 
 export interface Choice extends Kind {
-  /** More than one are taken by lockAll. */
+  /** Several names are acquired by lockAll. */
   readonly names: readonly string[];
-  /** tryLock, or tryLockAll. */
+  /** Calls tryLock or tryLockAll. */
   readonly isTry?: boolean;
   readonly timeoutMs?: number;
-  /** Whether a counter is raised by guarded writes; only for one exclusive name. */
+  /** Whether the holder increments a counter by a guarded write. Only for one exclusive name. */
   readonly counts?: boolean;
 }
 
 export interface ClientPlan {
-  /** How it calls itself in the history. */
+  /** The name of the client in the history. */
   readonly client: string;
-  /** The locker asks the first of them first. */
+  /** The hosts of the locker. It starts with the first. */
   readonly hosts: readonly string[];
-  /** The members themselves, for the counters. */
+  /** The members, without a proxy, for the counters. */
   readonly members: readonly string[];
   readonly prefix: string;
   readonly counters: string;
@@ -49,6 +49,6 @@ export interface ClientPlan {
   readonly requestTimeoutMs: number;
   readonly auth?: { readonly username: string; readonly password: string } | undefined;
   readonly seed: number;
-  /** Each has a locker, and so a session, of its own. */
+  /** The callers. Each has its own locker, and so its own session. */
   readonly callers: readonly Work[];
 }

@@ -1,7 +1,7 @@
 /**
- * Everything at random: kinds of locks, clients and faults, all as a seed says. `FAULT=long` goes on with new seeds until it is ended or
- * finds something; `FAULT_SEED=n` does that one. Servers and processes take their own time, so a seed gives the same faults at the
- * same clients, but not the same interleaving: repeat it.
+ * Random kinds of locks, clients and faults from a seed. `FAULT=long` continues with new seeds until it is ended or finds a violation.
+ * `FAULT_SEED=n` runs one seed. Servers and processes run in real time, so a seed gives the same faults at the same clients, but not
+ * the same interleaving. Repeat a seed that fails.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -11,14 +11,14 @@ import { stageOn, type Stage } from '../support/integration-stage.ts';
 import { timing } from './bounds.ts';
 import { ClusterFaults } from './cluster-faults.ts';
 import type { Choice, Work } from './plan.ts';
-import { mend, Scenario, type Client } from './scenario.ts';
+import { restoreCluster, Scenario, type Client } from './scenario.ts';
 
 const isLong = process.env['FAULT'] === 'long';
-const given = process.env['FAULT_SEED'];
-const firstSeed = given !== undefined ? Number(given) : isLong ? Math.floor(Math.random() * 1e9) : 20_261_125;
+const givenSeed = process.env['FAULT_SEED'];
+const firstSeed = givenSeed !== undefined ? Number(givenSeed) : isLong ? Math.floor(Math.random() * 1e9) : 20_261_125;
 const chaosMs = isLong ? 60_000 : 20_000;
 const ttlMs = 3_000;
-/** Two faults may follow each other so that nobody can take or renew a lock in between. */
+/** Two faults in a row may leave no time to acquire or renew a lock in between. */
 const outageMs = 12_000;
 const processes = 4;
 
@@ -36,7 +36,7 @@ const choices: readonly Choice[] = [
   { names: ['z', 'y'], isTry: true },
 ];
 
-describe.skipIf(!(await canControlServers()))('everything at random', () => {
+describe.skipIf(!(await canControlServers()))('random kinds of locks and random faults', () => {
   let stage: Stage<EtcdCluster>;
   let proxies: TcpProxy[];
   beforeAll(async () => {
@@ -46,45 +46,45 @@ describe.skipIf(!(await canControlServers()))('everything at random', () => {
     proxies = await Promise.all(stage.server.endpoints.map((endpoint) => startTcpProxy(endpoint)));
   });
   afterEach(async () => {
-    await mend(stage.server);
+    await restoreCluster(stage.server);
     await Promise.all(proxies.map((proxy) => proxy.close()));
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  test('breaks no promise', { timeout: isLong ? 0 : 120_000 }, async () => {
+  test('break no promise', { timeout: isLong ? 0 : 120_000 }, async () => {
     for (let seed = firstSeed; ; seed += 1) {
       console.log(
-        `Faults of seed ${String(seed)}; again: FAULT_SEED=${String(seed)}${isLong ? ' FAULT=long' : ''} npm run test:fault -- random`,
+        `Faults of seed ${String(seed)}, repeat with: FAULT_SEED=${String(seed)}${isLong ? ' FAULT=long' : ''} npm run test:fault -- random`,
       );
-      const figures = await play(seed);
+      const figures = await runSeed(seed);
       expect(figures.locks).toBeGreaterThan(50);
-      if (!isLong || given !== undefined) return;
+      if (!isLong || givenSeed !== undefined) return;
       console.log(figures);
     }
   });
 
-  async function play(seed: number) {
+  async function runSeed(seed: number) {
     const random = new Prng(seed);
-    const allowed = ['ETCD_UNAVAILABLE', 'LOCK_LOST'];
-    await using scenario = new Scenario(`everything at random, seed ${String(seed)}`, stage, { ttlMs, outageMs, allowed });
-    const turns: Work = { work: 'turns', choices, holdMs: 30, pauseMs: 10 };
+    const allowedCodes = ['ETCD_UNAVAILABLE', 'LOCK_LOST'];
+    await using scenario = new Scenario(`random faults, seed ${String(seed)}`, stage, { ttlMs, outageMs, allowedCodes });
+    const lockLoop: Work = { work: 'loop', choices, holdMs: 30, pauseMs: 10 };
     const [first = '', ...rest] = proxies.map(({ endpoint }) => endpoint);
     let started = 0;
     const start = (): Client => {
       const hosts = started % 2 === 0 ? [first, ...rest] : [...rest, first];
-      return scenario.client({ hosts, callers: [turns, turns, { work: 'watch', name: 'x' }], seed: seed + (started += 1) });
+      return scenario.client({ hosts, callers: [lockLoop, lockLoop, { work: 'watch', name: 'x' }], seed: seed + (started += 1) });
     };
     const clients = Array.from({ length: processes }, start);
-    await scenario.progress(20);
+    await scenario.waitForLocks(20);
 
     const until = performance.now() + chaosMs;
     const faults = new ClusterFaults(scenario, proxies, random.fork('cluster'));
-    const strikeCluster = async (): Promise<void> => {
-      while (performance.now() < until || !faults.isThrough) await faults.next();
+    const injectClusterFaults = async (): Promise<void> => {
+      while (performance.now() < until || !faults.isRoundComplete) await faults.next();
       isOver = true;
     };
     let isOver = false;
-    const strikeClients = async (): Promise<void> => {
+    const injectClientFaults = async (): Promise<void> => {
       const mine = random.fork('clients');
       while (!isOver) {
         const at = mine.integer(0, clients.length - 1);
@@ -103,11 +103,11 @@ describe.skipIf(!(await canControlServers()))('everything at random', () => {
         client.wake();
       }
     };
-    await Promise.all([strikeCluster(), strikeClients()]);
-    await mend(stage.server);
+    await Promise.all([injectClusterFaults(), injectClientFaults()]);
+    await restoreCluster(stage.server);
 
-    // Once all is well again, everybody gets on.
-    await scenario.progress(40);
+    // After the faults all clients continue.
+    await scenario.waitForLocks(40);
     return await scenario.end();
   }
 });

@@ -1,4 +1,4 @@
-/** A cluster, clients in processes of their own, faults, and the judge at the end. */
+/** A scenario: a cluster, client processes, faults, and the verdict of the judge at the end. */
 import { appendFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,15 +18,15 @@ export interface ScenarioOptions {
   readonly ttlMs?: number;
   readonly requestTimeoutMs?: number;
   readonly auth?: ClientPlan['auth'];
-  /** For how long nobody can take or renew a lock, by what the scenario does. */
+  /** The time in which the faults of the scenario let no client acquire or renew a lock. */
   readonly outageMs?: number;
-  readonly mostOverlapMs?: number;
-  readonly allowed?: readonly string[];
-  /** Between the end of the clients and the reading of what they left in etcd. */
+  readonly maxOverlapMs?: number;
+  readonly allowedCodes?: readonly string[];
+  /** Runs after the clients have ended, before the counters are read. */
   readonly afterClients?: () => Promise<void>;
 }
 
-/** What a client does, and through which hosts; the first one is asked first. */
+/** The work of a client and its hosts. It starts with the first host. */
 export type ClientOptions = { readonly hosts?: readonly string[]; readonly callers: readonly Work[] } & Partial<
   Pick<ClientPlan, 'ttlMs' | 'requestTimeoutMs' | 'seed'>
 >;
@@ -41,7 +41,7 @@ export class Scenario implements AsyncDisposable {
   readonly #options: ScenarioOptions & { readonly ttlMs: number; readonly requestTimeoutMs: number };
   readonly #counters = `counters/${String((scenarios += 1))}/`;
   readonly #clients: Client[] = [];
-  readonly #done: Event[] = [];
+  readonly #ownEvents: Event[] = [];
   readonly #startedAt = now();
   #isOver = false;
 
@@ -73,52 +73,52 @@ export class Scenario implements AsyncDisposable {
         callers,
         ...more,
       },
-      (event) => this.#done.push(event),
+      (event) => this.#ownEvents.push(event),
     );
     this.#clients.push(client);
     return client;
   }
 
-  /** Injects a fault, which is counted; `what` is for people. */
+  /** Injects a fault and counts it. `what` is its text in the history. */
   async fault(what: string, target: string, inject: () => unknown): Promise<void> {
-    this.#done.push({ step: 'fault', at: now(), client: target, what });
+    this.#ownEvents.push({ step: 'fault', at: now(), client: target, what });
     await inject();
   }
 
-  /** All that was told so far. */
+  /** All events so far. */
   get history(): Event[] {
-    return inOrder([...this.#done, ...this.#clients.flatMap(({ events }) => events)]);
+    return inOrder([...this.#ownEvents, ...this.#clients.flatMap(({ events }) => events)]);
   }
 
   get locks(): number {
     return this.#clients.reduce((sum, { locks }) => sum + locks, 0);
   }
 
-  /** Waits until `count` more locks were taken. */
-  async progress(count: number): Promise<void> {
+  /** Waits until the clients have acquired `count` more locks. */
+  async waitForLocks(count: number): Promise<void> {
     const before = this.locks;
     await eventually(() => {
       const more = this.locks - before;
-      if (more < count) throw new Error(`${String(more)} locks were taken, not ${String(count)}`);
+      if (more < count) throw new Error(`${String(more)} of ${String(count)} locks were acquired`);
     }, this.boundMs + 10_000);
   }
 
-  /** Ends the clients, judges, tells the figures, and asserts that nothing is left in etcd. */
+  /** Ends the clients, judges their histories, checks that nothing is left in etcd, and returns the figures. */
   async end(): Promise<Figures> {
-    const { allowed, mostOverlapMs } = this.#options;
+    const { allowedCodes, maxOverlapMs } = this.#options;
     const violations: Violation[] = [];
     for (const ended of await Promise.all(this.#clients.map((client) => client.end()))) violations.push(...ended);
     await this.#options.afterClients?.();
     for (const { key, value } of await this.stage.etcd.keys(this.#counters)) {
-      this.#done.push({ step: 'total', at: now(), client: '-', name: key.slice(this.#counters.length), value: Number(value) });
+      this.#ownEvents.push({ step: 'total', at: now(), client: '-', name: key.slice(this.#counters.length), value: Number(value) });
     }
     const { figures, violations: more } = judge(this.history, {
       boundMs: this.boundMs,
-      ...(allowed === undefined ? {} : { allowed }),
-      ...(mostOverlapMs === undefined ? {} : { mostOverlapMs }),
+      ...(allowedCodes === undefined ? {} : { allowedCodes }),
+      ...(maxOverlapMs === undefined ? {} : { maxOverlapMs }),
     });
     violations.push(...more);
-    this.#record(figures, violations.length);
+    this.#appendFigures(figures, violations.length);
     if (violations.length > 0)
       throw new Error(`${this.#title}: ${violations.map(({ rule, message }) => `${rule}: ${message}`).join('\n')}`);
     await this.stage.clear();
@@ -126,7 +126,7 @@ export class Scenario implements AsyncDisposable {
     return figures;
   }
 
-  /** Where it has not come to its end, its history is kept. */
+  /** Keeps the history if the scenario has failed. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#clients.map((client) => client[Symbol.asyncDispose]()));
     if (this.#isOver) return;
@@ -135,25 +135,25 @@ export class Scenario implements AsyncDisposable {
     console.log(`The history of '${this.#title}' is in ${file}`);
   }
 
-  #record(figures: Figures, violations: number): void {
+  #appendFigures(figures: Figures, violations: number): void {
     const row: Row = { scenario: this.#title, ...figures, boundMs: this.boundMs, violations, tookMs: now() - this.#startedAt };
     appendFileSync(inject('faultFigures'), `${JSON.stringify(row)}\n`);
   }
 }
 
-/** One process. */
+/** One client process. */
 export class Client implements AsyncDisposable {
   readonly id: string;
   readonly #process: TestProcess;
-  readonly #note: (event: Event) => void;
+  readonly #onEvent: (event: Event) => void;
   #wasKilled = false;
   #isFrozen = false;
   #counted = 0;
   #locks = 0;
 
-  constructor(plan: ClientPlan, note: (event: Event) => void) {
+  constructor(plan: ClientPlan, onEvent: (event: Event) => void) {
     this.id = plan.client;
-    this.#note = note;
+    this.#onEvent = onEvent;
     // So many starts of the same program are what takes most of the time.
     const env = { ...process.env, NODE_COMPILE_CACHE: join(dirname(inject('faultFigures')), 'compiled') };
     this.#process = new TestProcess(process.execPath, [script, JSON.stringify(plan)], env);
@@ -172,59 +172,59 @@ export class Client implements AsyncDisposable {
     return this.#locks;
   }
 
-  /** How often its callers have told `step`. */
+  /** Returns how often its callers have logged `step`. */
   count(step: string): number {
     return this.#process.steps.filter((one) => one.step === step).length;
   }
 
-  /** Waits until it has told `step` so many times, and gives the last of them. */
-  async told<Step extends Event['step']>(step: Step, times = 1): Promise<Event & { readonly step: Step }> {
+  /** Waits until it has logged `step` `times` times, and returns the last of these events. */
+  async waitFor<Step extends Event['step']>(step: Step, times = 1): Promise<Event & { readonly step: Step }> {
     const find = () => this.events.filter((event): event is Event & { readonly step: Step } => event.step === step);
-    await this.reached(step, times);
+    await this.waitForCount(step, times);
     const event = find()[times - 1];
-    if (event === undefined) throw new Error(`${this.id} has not told '${step}'`);
+    if (event === undefined) throw new Error(`${this.id} has not logged '${step}'`);
     return event;
   }
 
-  async reached(step: string, times = 1): Promise<void> {
+  async waitForCount(step: string, times = 1): Promise<void> {
     await eventually(async () => {
       if (this.count(step) >= times) return;
       if (!this.#process.isRunning) throw new Error(`${this.id} has ended: ${JSON.stringify(await this.#process.ended)}`);
-      throw new Error(`${this.id} told '${step}' ${String(this.count(step))} times, not ${String(times)}`);
+      throw new Error(`${this.id} logged '${step}' ${String(this.count(step))} times, not ${String(times)}`);
     }, 20_000);
   }
 
-  /** The next step of a caller that waits for it. */
+  /** Sends the signal for the next step. */
   async go(): Promise<void> {
-    await this.#process.reached('ready'); // before, it would die of it
+    await this.#process.reached('ready'); // an earlier signal would kill it
     this.#process.signal('SIGUSR2');
   }
 
   freeze(): void {
-    this.#tell('frozen');
+    this.#report('frozen');
     this.#process.signal('SIGSTOP');
   }
 
   wake(): void {
     this.#process.signal('SIGCONT');
-    this.#tell('woken');
+    this.#report('woken');
   }
 
   async kill(): Promise<void> {
-    this.#tell('killed');
+    this.#report('killed');
     this.#process.signal('SIGKILL');
     await this.#process.ended;
   }
 
-  /** Tells it to end, and how that went. */
+  /** Ends the process, and returns the violations of its end. */
   async end(): Promise<Violation[]> {
     if (this.#isFrozen) this.wake();
     if (this.#process.isRunning) await this.#process.reached('ready');
     this.#process.signal('SIGTERM');
-    const patience = new AbortController();
-    const ending = await Promise.race([this.#process.ended, sleep(20_000, undefined, { signal: patience.signal }).catch(() => undefined)]);
-    patience.abort();
-    if (ending === undefined) return [{ rule: 'error', message: `${this.id} does not end` }];
+    const timer = new AbortController();
+    const ending = await Promise.race([this.#process.ended, sleep(20_000, undefined, { signal: timer.signal }).catch(() => undefined)]);
+    timer.abort();
+    if (ending === undefined) return [{ rule: 'error', message: `${this.id} did not end within 20 s of SIGTERM` }];
     return judgeEnding(this.id, ending, this.#wasKilled);
   }
 
@@ -232,19 +232,19 @@ export class Client implements AsyncDisposable {
     return this.#process[Symbol.asyncDispose]();
   }
 
-  #tell(step: 'frozen' | 'woken' | 'killed'): void {
+  #report(step: 'frozen' | 'woken' | 'killed'): void {
     if (step === 'killed') this.#wasKilled = true;
     else this.#isFrozen = step === 'frozen';
-    this.#note({ step, at: now(), client: this.id });
+    this.#onEvent({ step, at: now(), client: this.id });
   }
 }
 
-/** All members, `first` before the others. */
+/** Returns the hosts of all members, starting with `first`. */
 export const hostsFrom = (cluster: EtcdCluster, first: EtcdMember): string[] =>
   [first, ...cluster.members.filter((member) => member !== first)].map(({ endpoint }) => endpoint);
 
-/** Starts those that do not run, wakes those that are frozen, and waits for a quorum. */
-export async function mend(cluster: EtcdCluster): Promise<void> {
+/** Starts dead members, wakes frozen members, and connects all of them again. */
+export async function restoreCluster(cluster: EtcdCluster): Promise<void> {
   cluster.rejoin();
   for (const member of cluster.members) if (member.pid !== undefined && !member.isAwake) member.thaw();
   await Promise.all(cluster.members.filter(({ pid }) => pid === undefined).map((member) => member.start()));

@@ -1,4 +1,4 @@
-/** The figures of a run, a line for each scenario. */
+/** The table of a run, with one line for each scenario. */
 import type { Figures } from './judge.ts';
 
 export interface Row extends Figures {
@@ -14,10 +14,10 @@ const columns: readonly (readonly [title: string, cell: (row: Row) => string])[]
   ['locks', ({ locks }) => String(locks)],
   ['lost', ({ losses }) => String(losses)],
   ['guarded writes', ({ increments }) => String(increments)],
-  ['refused', ({ refusedWrites }) => String(refusedWrites)],
-  ['longest gap / bound', ({ longestGapMs, boundMs }) => `${seconds(longestGapMs)} / ${seconds(boundMs)} s`],
+  ['refused writes', ({ refusedWrites }) => String(refusedWrites)],
+  ['longest time without a holder / bound', ({ longestGapMs, boundMs }) => `${seconds(longestGapMs)} / ${seconds(boundMs)} s`],
   ['violations', ({ violations }) => String(violations)],
-  ['took', ({ tookMs }) => `${seconds(tookMs)} s`],
+  ['duration', ({ tookMs }) => `${seconds(tookMs)} s`],
 ];
 
 export function tableOf(rows: readonly Row[]): string {
@@ -29,7 +29,7 @@ export function tableOf(rows: readonly Row[]): string {
   return all.map(format).join('\n');
 }
 
-/** Sums, and of the gaps the one that came nearest to its bound. */
+/** The sums, and the gap that is nearest to its bound. */
 function totalOf(rows: readonly Row[]): Row {
   const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);
   const nearest = rows.reduce<Row | undefined>(

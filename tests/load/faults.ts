@@ -1,8 +1,8 @@
-/** Faults one after another, none of them longer than a second or so, at a cluster behind proxies. */
+/** Faults of a cluster behind proxies, one after the other. Each one lasts about a second at most. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EtcdCluster, TcpProxy } from '../support/etcd.ts';
 
-/** Goes on until `signal` aborts, and then mends what is broken; answers how often each fault was there. */
+/** Injects faults until `signal` aborts. Each fault is ended before the next. Returns the count of each kind of fault. */
 export async function injectFaults(
   cluster: EtcdCluster,
   proxies: readonly TcpProxy[],
@@ -19,7 +19,7 @@ export async function injectFaults(
       await sleep(400);
       proxies[index]?.resume();
     },
-    async 'answers held back'(index) {
+    async 'responses held back'(index) {
       proxies[index]?.hangAnswers();
       await sleep(400);
       proxies[index]?.resume();

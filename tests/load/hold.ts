@@ -1,14 +1,14 @@
-/** One turn of somebody with a lock, as he saw it. */
+/** One hold of a lock, by the clock of its holder. */
 export interface Hold {
   readonly name: string;
-  /** Holds of one name with the same kind may overlap, as many of them as there are slots. */
+  /** Holds of one name and kind may overlap, up to the number of slots. */
   readonly kind: string;
   readonly slots: number;
   readonly token: bigint;
-  /** From when and until when he was certain of it. */
+  /** The times between which the holder was certain of its lock. */
   readonly fromMs: number;
   readonly untilMs: number;
 }
 
-/** The machine's monotonic clock: all processes read the same. */
+/** Returns the time of the monotonic clock, which is the same for all processes of a machine. */
 export const nowMs = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -1,16 +1,16 @@
-/** What the load must never show: holders that exclude each other at one time, tokens that do not rise, memory that grows. */
+/** Judges a load test: finds holders that exclude each other at one time, tokens that do not rise, and memory that grows. */
 import type { Hold } from './hold.ts';
 
-/** How much the heap may grow between the first tenth and the end. */
-export const mostGrowth = 0.1;
+/** The fraction by which the heap may grow between the first tenth of the load and its end. */
+export const maxGrowth = 0.1;
 
-/** A line for each violation. */
+/** Returns one line for each violation. */
 export function judgeHolds(holds: readonly Hold[]): string[] {
   const byName = new Map<string, Hold[]>();
   for (const hold of [...holds].sort((a, b) => a.fromMs - b.fromMs)) {
-    const of = byName.get(hold.name);
-    if (of === undefined) byName.set(hold.name, [hold]);
-    else of.push(hold);
+    const ofName = byName.get(hold.name);
+    if (ofName === undefined) byName.set(hold.name, [hold]);
+    else ofName.push(hold);
   }
   return [...byName.values()].flatMap(judgeName);
 }
@@ -18,29 +18,30 @@ export function judgeHolds(holds: readonly Hold[]): string[] {
 function judgeName(holds: readonly Hold[]): string[] {
   const violations: string[] = [];
   const highest = new Map<string, Hold>();
-  let inside: Hold[] = [];
+  let current: Hold[] = [];
   for (const hold of holds) {
-    inside = inside.filter(({ untilMs }) => untilMs > hold.fromMs);
-    const others = inside.filter(({ kind }) => kind !== hold.kind);
-    for (const other of others) violations.push(`${tell(hold)} while ${tell(other)} is inside`);
-    if (inside.length - others.length >= hold.slots) violations.push(`${tell(hold)} while ${inside.map(tell).join(' and ')} are inside`);
+    current = current.filter(({ untilMs }) => untilMs > hold.fromMs);
+    const others = current.filter(({ kind }) => kind !== hold.kind);
+    for (const other of others) violations.push(`${describe(hold)} while ${describe(other)} holds`);
+    if (current.length - others.length >= hold.slots)
+      violations.push(`${describe(hold)} while ${current.map(describe).join(' and ')} hold`);
     for (const [kind, before] of highest) {
-      // Of one kind several may be let in at once, and hear of it in any order.
+      // Holders of one shared kind may learn of their admission in any order.
       if ((kind !== hold.kind || hold.slots === 1) && before.token >= hold.token) {
-        violations.push(`${tell(hold)} after ${tell(before)}, whose token is no smaller`);
+        violations.push(`${describe(hold)} after ${describe(before)}, which has no lower token`);
       }
     }
     if (hold.token > (highest.get(hold.kind)?.token ?? 0n)) highest.set(hold.kind, hold);
-    inside.push(hold);
+    current.push(hold);
   }
   return violations;
 }
 
-const tell = ({ name, kind, token, fromMs, untilMs }: Hold): string =>
+const describe = ({ name, kind, token, fromMs, untilMs }: Hold): string =>
   `${name} ${kind} ${String(token)} [${fromMs.toFixed(3)}, ${untilMs.toFixed(3)}]`;
 
-/** @param heap bytes after a collection: at the end of the first tenth, and at the end */
+/** Compares the heap sizes in bytes, each after a garbage collection: after the first tenth of the load, and at its end. */
 export function judgeMemory({ early, late }: { readonly early: number; readonly late: number }): string[] {
-  if (late <= early * (1 + mostGrowth)) return [];
+  if (late <= early * (1 + maxGrowth)) return [];
   return [`the heap grew by ${(100 * (late / early - 1)).toFixed(1)} %, from ${String(early)} to ${String(late)} bytes`];
 }

@@ -1,3 +1,4 @@
+/** All kinds of calls under faults: the judges find no overlap, no failed call and no growing heap. */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd.ts';
@@ -9,12 +10,12 @@ import { judgeHolds, judgeMemory } from './judge.ts';
 import { isLong, report } from './report.ts';
 
 const durationMs = isLong ? 120_000 : 20_000;
-/** Code is compiled and buffers grow to their size before anything is weighed. */
+/** The warm-up. V8 compiles the code and buffers reach their size before memory is measured. */
 const warmUpMs = isLong ? 10_000 : 4_000;
-/** 1.5 KB kept of each make more than a tenth of the heap. */
-const leastTurns = 2_000;
+/** With this number of calls, a leak of 1.5 KB per call is more than a tenth of the heap. */
+const minCalls = 2_000;
 
-/** Long enough for a fault after the other on a machine that is busy with other tests: what is meant here is not the loss in an outage. */
+/** Longer than a series of faults on a machine that is busy with other tests, because this test is not about losses. */
 const ttlMs = 30_000;
 
 const worker = fileURLToPath(new URL('workers/mixed.ts', import.meta.url));
@@ -31,20 +32,20 @@ describe.skipIf(!(await canControlServers()))('mixed load', () => {
     await Promise.all(proxies.map((proxy) => proxy.close()));
   });
 
-  /** All processes to their end; faults meanwhile, if they are wanted. */
+  /** Runs the worker processes to their end, with or without faults. */
   async function run({ processes, ms, warmUp, planted, withFaults }: Plan) {
     const hosts = proxies.map(({ endpoint }) => endpoint);
-    const settings = { hosts, prefix: stage.prefix, ttlMs, times: ms, warmUpMs: warmUp, leastTurns, scenario: planted };
+    const settings = { hosts, prefix: stage.prefix, ttlMs, times: ms, warmUpMs: warmUp, minCalls, scenario: planted };
     const workers = Array.from(
       { length: processes },
       () => new TestProcess(process.execPath, ['--expose-gc', worker, JSON.stringify(settings)]),
     );
     await Promise.all(workers.map((one) => one.reached('started')));
-    const over = new AbortController();
-    const faulty = withFaults ? injectFaults(stage.server, proxies, over.signal) : Promise.resolve({});
+    const stopFaults = new AbortController();
+    const injecting = withFaults ? injectFaults(stage.server, proxies, stopFaults.signal) : Promise.resolve({});
     const endings = await Promise.all(workers.map(({ ended }) => ended));
-    over.abort();
-    const faults = await faulty;
+    stopFaults.abort();
+    const faults = await injecting;
     expect(endings).toEqual(workers.map(() => ({ code: 0, signal: null, stderr: '' })));
     const steps = workers.flatMap((one) => one.steps);
     const figures = steps.filter(({ step }) => step === 'done') as unknown as Figures[];
@@ -56,7 +57,7 @@ describe.skipIf(!(await canControlServers()))('mixed load', () => {
     };
   }
 
-  test('of all kinds, with faults, lets nobody in twice, fails nobody and leaves memory flat', { timeout: 300_000 }, async () => {
+  test('of all kinds under faults has no overlapping holders, no failed call and flat memory', { timeout: 300_000 }, async () => {
     const { faults, figures, holds, failed } = await run({ processes: 2, ms: durationMs, warmUp: warmUpMs, planted: '', withFaults: true });
 
     for (const { step, early, late, ...counts } of figures) {
@@ -85,16 +86,12 @@ describe.skipIf(!(await canControlServers()))('mixed load', () => {
     await expectNothingLeft(stage.etcd);
   });
 
-  test(
-    'is found out where a worker keeps 1.5 KB of each turn, and does under one lock what needs another',
-    { timeout: 90_000 },
-    async () => {
-      const { figures, holds } = await run({ processes: 1, ms: 2_000, warmUp: 1_000, planted: 'planted', withFaults: false });
+  test('fails the judges if a worker leaks 1.5 KB per call and works under the wrong lock', { timeout: 90_000 }, async () => {
+    const { figures, holds } = await run({ processes: 1, ms: 2_000, warmUp: 1_000, planted: 'planted', withFaults: false });
 
-      expect(judgeHolds(holds)).not.toEqual([]);
-      expect(figures.flatMap(judgeMemory)).not.toEqual([]);
-    },
-  );
+    expect(judgeHolds(holds)).not.toEqual([]);
+    expect(figures.flatMap(judgeMemory)).not.toEqual([]);
+  });
 });
 
 interface Plan {
@@ -112,11 +109,11 @@ interface Figures {
   readonly [what: string]: number | string;
 }
 
-const toHold = (told: Readonly<Record<string, unknown>>): Hold => ({
-  name: String(told['name']),
-  kind: String(told['kind']),
-  slots: Number(told['slots']),
-  token: BigInt(String(told['token'])),
-  fromMs: Number(told['fromMs']),
-  untilMs: Number(told['untilMs']),
+const toHold = (step: Readonly<Record<string, unknown>>): Hold => ({
+  name: String(step['name']),
+  kind: String(step['kind']),
+  slots: Number(step['slots']),
+  token: BigInt(String(step['token'])),
+  fromMs: Number(step['fromMs']),
+  untilMs: Number(step['untilMs']),
 });

@@ -1,12 +1,12 @@
-/** How long the load lasts, and the figures that it ends with. */
+/** The length of the load tests, and the output of their figures. */
 
-/** LOAD=long is for a quiet machine and some minutes of patience; the short form is part of all tests. */
+/** LOAD=long takes some minutes and needs an idle machine. The short form is part of all tests. */
 export const isLong = process.env['LOAD'] === 'long';
 
-/** One line, for whoever reads the run. */
-export function report(what: string, figures: Readonly<Record<string, number | string>>): void {
-  const told = Object.entries(figures).map(
+/** Prints one line of figures. */
+export function report(title: string, figures: Readonly<Record<string, number | string>>): void {
+  const texts = Object.entries(figures).map(
     ([name, value]) => `${name} ${typeof value === 'number' ? value.toFixed(value < 100 ? 1 : 0) : value}`,
   );
-  process.stdout.write(`${what}: ${told.join(', ')}\n`);
+  process.stdout.write(`${title}: ${texts.join(', ')}\n`);
 }

@@ -1,8 +1,8 @@
 /**
- * The package as it is packed, used by programs that know nothing of this repository.
+ * The packed package, used by programs outside this repository.
  *
- * They live in a folder of their own in which the package is unpacked and its dependencies are linked: nothing is downloaded.
- * `npm test` builds before it runs this.
+ * The programs run in a temporary folder. The package is unpacked there and its dependencies are linked, so nothing is downloaded.
+ * `npm test` builds the package before it runs this file.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
@@ -30,11 +30,11 @@ let packed: string[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'package-'));
   unpacked = join(folder, 'node_modules', 'etcd-locker');
-  // Without scripts, as one of them would build again and empty dist under the feet of other tests.
+  // Without scripts, because the prepack script would rebuild dist while other tests use it.
   const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
-  // A list or, in some versions of npm, an object by the packages' names.
+  // npm prints a list, or in some versions an object by package name.
   const [tarball] = Object.values(JSON.parse(stdout) as Record<string, { filename: string; files: { path: string }[] }>);
-  if (tarball === undefined) throw new Error(`npm pack packed nothing: ${stdout}`);
+  if (tarball === undefined) throw new Error(`Cannot read the output of npm pack: ${stdout}`);
   packed = tarball.files.map(({ path }) => path);
   await run('tar', ['-xzf', join(folder, tarball.filename), '-C', folder]);
   await mkdir(dirname(unpacked));
@@ -49,7 +49,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('the tarball', () => {
-  test('holds the build, its types and four files about it', () => {
+  test('contains the build, its types and four other files', () => {
     const isBuilt = (path: string): boolean => /^dist\/((testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)|cli\/main\.js)$/.test(path);
 
     expect(packed.filter((path) => !isBuilt(path)).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
@@ -60,13 +60,13 @@ describe('the tarball', () => {
     );
   });
 
-  test('holds no path of the machine that built it', async () => {
+  test('contains no path of the machine that built it', async () => {
     const texts = await Promise.all(packed.map((path) => readFile(join(unpacked, path), 'utf8')));
 
     expect(packed.filter((_, index) => texts[index]?.includes(root))).toEqual([]);
   });
 
-  test('holds each error class once per module kind, so that both entries mean the same by it', async () => {
+  test('contains each error class once per module kind, so that instanceof works across entry points', async () => {
     const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
     const defining = async (ending: string): Promise<string[]> => {
       const files = dist.filter((path) => path.endsWith(ending));
@@ -78,14 +78,14 @@ describe('the tarball', () => {
     expect(await defining('.cjs')).toHaveLength(1);
   });
 
-  test('keeps the command out of what a program imports', async () => {
+  test('does not load the command with the library', async () => {
     const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
     const texts = await Promise.all(dist.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
 
     expect(dist.filter((_, index) => /parseArgs|cli\/main/.test(texts[index] ?? ''))).toEqual(['cli/main.js']);
   });
 
-  test('holds the command as an executable file, which npm links under its name', async () => {
+  test('contains the command as an executable file', async () => {
     const { bin } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8')) as { bin: Record<string, string> };
     const file = join(unpacked, bin['etcd-locker'] ?? '');
 
@@ -97,28 +97,28 @@ describe('the tarball', () => {
 describe.each(nodes)('on Node $version', ({ file }) => {
   const consume = async (...args: string[]): Promise<string> => (await run(file, args, { cwd: folder })).stdout;
 
-  test('an ES module uses it', async () => {
+  test('works in an ES module', async () => {
     expect(await consume('esm.mjs')).toBe('ok\n');
   });
 
-  test('a CommonJS program uses it', async () => {
+  test('works in a CommonJS program', async () => {
     expect(await consume('commonjs.cjs')).toBe('ok\n');
   });
 
-  test.each(['import', 'require'])('it loads etcd3 only at the first use of etcd, by %s', async (how) => {
+  test.each(['import', 'require'])('loads etcd3 only at the first use of etcd, by %s', async (how) => {
     expect(await consume('lazy.cjs', how)).toBe('ok\n');
   });
 
-  test('the command runs, linked as npm links it', async () => {
+  test('the command runs through a link like that of npm', async () => {
     const bin = join(folder, 'node_modules', '.bin');
     await mkdir(bin, { recursive: true });
-    await symlink('../etcd-locker/dist/cli/main.js', join(bin, 'etcd-locker')).catch(() => undefined); // by the test on another Node
-    // The file itself is run, so its first line must find a Node: this one.
+    await symlink('../etcd-locker/dist/cli/main.js', join(bin, 'etcd-locker')).catch(() => undefined); // the test on another Node has created it
+    // The file is executed itself, so its first line must find this Node on PATH.
     const env = { PATH: [dirname(file), process.env['PATH']].join(delimiter) };
     const { stdout } = await run(join(bin, 'etcd-locker'), ['--version'], { cwd: folder, env });
 
     expect(stdout).toBe(`${manifest.version}\n`);
-    // It has its library with it: what is refused here is refused by that.
+    // The library checks this option, so the command contains it.
     await expect(run(join(bin, 'etcd-locker'), ['--ttl', '1s', 'x', '--', 'true'], { cwd: folder, env })).rejects.toMatchObject({
       code: 64,
       stderr: expect.stringContaining('--ttl: expected at least 2000 ms') as string,
@@ -127,7 +127,7 @@ describe.each(nodes)('on Node $version', ({ file }) => {
 });
 
 describe('its types', () => {
-  test.each(['mts', 'cts'])('compile in a strict .%s file, with the library files checked too', async (ending) => {
+  test.each(['mts', 'cts'])('compile in a strict .%s file without skipLibCheck', async (ending) => {
     const source = `types.${ending}`;
     await cp(join(folder, 'types.ts'), join(folder, source));
     const config = `tsconfig.${ending}.json`;

@@ -1,4 +1,4 @@
-/** What `npm run simulate` is asked for. */
+/** The command-line options of `npm run simulate`. */
 import { parseArgs } from 'node:util';
 import { type FaultKind, faultKinds } from './faults.ts';
 import type { Reductions } from './scenario.ts';
@@ -6,15 +6,15 @@ import type { Reductions } from './scenario.ts';
 export const help = `npm run simulate -- [options]
 
   --runs N          how many seeds (default 2000)
-  --from N          the first of them (default 1)
-  --seconds S       stop after so many seconds
-  --seed N          this one only, with its history
-  --planted NAME    with a bug planted: ends at the first seed that finds it; 'all' for one after the other
-  --until-found     end at the first violation, without making it shorter
+  --from N          the first seed (default 1)
+  --seconds S       stop after this many seconds
+  --seed N          run this seed alone, and print its history
+  --planted NAME    plant a bug, and stop at the first seed that finds it; 'all' plants each bug in turn
+  --until-found     stop at the first violation, without shortening its run
 
-What is left out, to make a failing seed shorter:
-  --without A,B     kinds of faults: ${faultKinds.join(', ')}
-  --lockers N  --callers N  --names N  --chaos MS
+Reductions, which make a failing seed shorter:
+  --without A,B     leave out these kinds of faults: ${faultKinds.join(', ')}
+  --lockers N  --callers N  --names N  --chaos MS    use fewer or less of these
 `;
 
 export interface Arguments {
@@ -75,6 +75,6 @@ export function readArguments(args: readonly string[]): Arguments {
 
 function toKind(text: string): FaultKind {
   const kind = faultKinds.find((one) => one === text);
-  if (kind === undefined) throw new RangeError(`Cannot leave out ${text}: there is no such fault`);
+  if (kind === undefined) throw new RangeError(`Cannot leave out ${text}: expected one of ${faultKinds.join(', ')}`);
   return kind;
 }

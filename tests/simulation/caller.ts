@@ -1,17 +1,17 @@
-/** One caller in a process: takes locks, tries, holds, sets values, releases, gives up, over and over. */
+/** One caller in a process. It locks, holds, sets values, releases and reads states in a loop. Its random numbers decide each step. */
 import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
-import type { CallKind, Held } from './calls.ts';
+import type { CallKind, HeldLock } from './calls.ts';
 import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
-import { Several } from './several.ts';
+import { MultiCall } from './several.ts';
 import { CountedSignal } from './signals.ts';
 import type { World } from './world.ts';
 
-/** What the function under `withLock` throws now and then; it must come out as it is. */
-class OwnError extends Error {
-  override readonly name = 'OwnError';
+/** An error that the callback of `withLock` throws. `withLock` must reject with the same object. */
+class CallbackError extends Error {
+  override readonly name = 'CallbackError';
 }
 
 export class Caller {
@@ -19,8 +19,8 @@ export class Caller {
   readonly #process: LockerProcess;
   readonly #id: string;
   readonly #prng: Prng;
-  /** Its own, so that it shifts no other draw. */
-  readonly #severalPrng: Prng;
+  /** A separate stream, so that these draws do not shift the others. */
+  readonly #multiPrng: Prng;
   #isDone = false;
   #count = 0;
 
@@ -29,7 +29,7 @@ export class Caller {
     this.#process = process;
     this.#id = id;
     this.#prng = prng;
-    this.#severalPrng = prng.fork('several');
+    this.#multiPrng = prng.fork('several');
   }
 
   get isDone(): boolean {
@@ -43,23 +43,23 @@ export class Caller {
   async #run(): Promise<void> {
     const { scenario, faults } = this.#world;
     for (;;) {
-      const { isSettled, isPast } = this.#world;
-      // Seldom while the world comes to rest: nothing is found there that the time before and after it does not show.
-      const pauseMs = isSettled ? 200 : isPast ? 6_000 : faults.isOver ? 2_500 : scenario.pauseMs;
+      const { isSettled, haveEffectsEnded } = this.#world;
+      // Few calls between the last fault and the strict phase, because that time finds no bugs of its own.
+      const pauseMs = isSettled ? 200 : haveEffectsEnded ? 6_000 : faults.isOver ? 2_500 : scenario.pauseMs;
       await this.#sleep(this.#prng.skewed(0, pauseMs));
-      if (!this.#process.isOpen || !this.#world.takesCalls) break;
-      if (!this.#severalPrng.chance(0.12)) await this.#act(this.#prng.pick(scenario.names));
-      else if (this.#severalPrng.chance(0.25)) await this.#list();
-      else await this.#lockAll(this.#severalPrng.chance(0.6) ? 'lockAll' : 'tryLockAll');
+      if (!this.#process.isOpen || !this.#world.acceptsCalls) break;
+      if (!this.#multiPrng.chance(0.12)) await this.#callOnce(this.#prng.pick(scenario.names));
+      else if (this.#multiPrng.chance(0.25)) await this.#list();
+      else await this.#lockAll(this.#multiPrng.chance(0.6) ? 'lockAll' : 'tryLockAll');
     }
     this.#isDone = true;
   }
 
-  async #act(name: string): Promise<void> {
-    const dice = this.#prng.next();
-    if (dice < 0.08) await this.#inspect(name);
-    else if (dice < 0.2) await this.#withLock(name);
-    else await this.#lock(dice < 0.4 ? 'tryLock' : 'lock', name);
+  async #callOnce(name: string): Promise<void> {
+    const draw = this.#prng.next();
+    if (draw < 0.08) await this.#inspect(name);
+    else if (draw < 0.2) await this.#withLock(name);
+    else await this.#lock(draw < 0.4 ? 'tryLock' : 'lock', name);
   }
 
   async #lock(kind: CallKind, name: string): Promise<void> {
@@ -74,7 +74,7 @@ export class Caller {
       return;
     }
     if (lock === null) {
-      judge.refused(call);
+      judge.gotNull(call);
       return;
     }
     const held = judge.acquired(call, lock);
@@ -86,20 +86,20 @@ export class Caller {
     const { judge } = this.#world;
     const [options, signal] = this.#options('withLock');
     const call = judge.begin(this.#process, this.#id, 'withLock', name, options, signal);
-    const ownError = this.#prng.chance(0.2) ? new OwnError() : undefined;
-    let held: Held | undefined;
+    const callbackError = this.#prng.chance(0.2) ? new CallbackError() : undefined;
+    let held: HeldLock | undefined;
     try {
       const answer = await this.#process.locker.withLock(name, options, async (lock) => {
         held = judge.acquired(call, lock);
         await this.#hold(held);
         judge.releasing(held);
-        if (ownError !== undefined) throw ownError;
+        if (callbackError !== undefined) throw callbackError;
         return call.id;
       });
-      if (answer !== call.id) judge.violated('error', `${call.id}: withLock answers ${answer}`);
+      if (answer !== call.id) judge.violated('error', `${call.id}: withLock returned ${answer}`);
     } catch (error) {
       if (held === undefined) judge.failed(error, call);
-      else if (error !== ownError) judge.violated('error', `${call.id}: withLock rejects with ${String(error)}`);
+      else if (error !== callbackError) judge.violated('error', `${call.id}: withLock rejected with ${String(error)}`);
     }
     if (held !== undefined) judge.released(held);
   }
@@ -107,47 +107,47 @@ export class Caller {
   async #lockAll(kind: 'lockAll' | 'tryLockAll'): Promise<void> {
     const [first, ...others] = this.#shuffled(this.#world.scenario.names);
     if (first === undefined) return;
-    const names: [string, ...string[]] = [first, ...others.filter(() => this.#severalPrng.chance(0.8))];
-    const [asked, signal] = this.#options(kind);
-    const options = { value: `${this.#id}:all:${String(++this.#count)}`, ...asked };
+    const names: [string, ...string[]] = [first, ...others.filter(() => this.#multiPrng.chance(0.8))];
+    const [drawn, signal] = this.#options(kind);
+    const options = { value: `${this.#id}:all:${String(++this.#count)}`, ...drawn };
     const { locker } = this.#process;
-    const several = new Several(this.#world, this.#process, this.#id, kind, names, options, signal);
+    const multiCall = new MultiCall(this.#world, this.#process, this.#id, kind, names, options, signal);
     try {
       const multi = await (kind === 'lockAll' ? locker.lockAll(names, options) : locker.tryLockAll(names, options));
-      if (multi === null) several.refused();
-      else several.acquired(multi);
+      if (multi === null) multiCall.gotNull();
+      else multiCall.acquired(multi);
     } catch (error) {
-      several.failed(error);
+      multiCall.failed(error);
     }
-    const [held] = several.held;
+    const [held] = multiCall.held;
     if (held === undefined) return;
     await this.#hold(held);
-    const released = several.release();
+    const released = multiCall.release();
     if (this.#prng.chance(0.8)) await released;
   }
 
-  /** Whoever holds from the beginning to the end must be in it. */
+  /** The list must contain each lock that is held from the start of the call to its end. */
   async #list(): Promise<void> {
     const { judge, settledMs, scheduler, scenario, record } = this.#world;
     const startedMs = scheduler.nowMs;
-    const startsWith = this.#severalPrng.pick(['', ...scenario.names]);
+    const startsWith = this.#multiPrng.pick(['', ...scenario.names]);
     const holders = scenario.names
       .filter((name) => name.startsWith(startsWith))
       .flatMap((name) => record.holders(name).map(({ createRevision }) => ({ name, createRevision })));
     const states: LockState[] = [];
     try {
       for await (const state of this.#process.locker.list({ startsWith })) states.push(state);
-      const stillThere = holders.flatMap(({ name, createRevision }) => record.find(name, createRevision) ?? []);
-      judge.listed(this.#id, states, stillThere);
+      const heldThroughout = holders.flatMap(({ name, createRevision }) => record.find(name, createRevision) ?? []);
+      judge.listed(this.#id, states, heldThroughout);
     } catch (error) {
-      if (startedMs >= settledMs && this.#process.isOpen) judge.violated('error', `${this.#id}: list rejects with ${String(error)}`);
+      if (startedMs >= settledMs && this.#process.isOpen) judge.violated('error', `${this.#id}: list rejected with ${String(error)}`);
       judge.figures.failed(error);
     }
   }
 
   #shuffled(names: readonly string[]): string[] {
     const rest = [...names];
-    return names.map(() => rest.splice(this.#severalPrng.integer(0, rest.length - 1), 1)[0] ?? '');
+    return names.map(() => rest.splice(this.#multiPrng.integer(0, rest.length - 1), 1)[0] ?? '');
   }
 
   async #inspect(name: string): Promise<void> {
@@ -156,7 +156,7 @@ export class Caller {
     try {
       judge.inspected(this.#id, name, await this.#process.locker.inspect(name));
     } catch (error) {
-      if (startedMs >= settledMs) judge.violated('error', `${this.#id}: inspect rejects with ${String(error)}`);
+      if (startedMs >= settledMs) judge.violated('error', `${this.#id}: inspect rejected with ${String(error)}`);
       judge.figures.failed(error);
     }
   }
@@ -167,8 +167,8 @@ export class Caller {
     const timeoutMs = prng.chance(0.1) ? 0 : prng.skewed(1, 5_000);
     const abortMs = prng.skewed(0, 4_000);
     const ttlMs = prng.pick(scenario.ttlsMs);
-    const isTimed = faults.strikes('timeout', prng, kind === 'tryLock' ? 0.5 : 0.2);
-    const isAborted = faults.strikes('abort', prng, 0.2);
+    const isTimed = faults.occurs('timeout', prng, kind === 'tryLock' ? 0.5 : 0.2);
+    const isAborted = faults.occurs('abort', prng, 0.2);
     const signal = isAborted || prng.chance(0.2) ? new CountedSignal() : undefined;
     if (isAborted) this.#process.machine.after(abortMs, () => signal?.abort());
     const hasValue = prng.chance(0.9);
@@ -189,25 +189,25 @@ export class Caller {
     ];
   }
 
-  async #hold(held: Held): Promise<void> {
+  async #hold(held: HeldLock): Promise<void> {
     const { faults, scenario } = this.#world;
     const prng = this.#prng;
     const isLong = prng.chance(0.15);
     const forMs = isLong ? prng.between(0, 12_000) : prng.skewed(0, scenario.holdMs);
     const partMs = prng.between(0, forMs);
     const shorter = (ms: number): number =>
-      faults.isOver ? Math.min(100, ms) : Math.min(ms, this.#world.latestMs - this.#world.scheduler.nowMs);
+      faults.isOver ? Math.min(100, ms) : Math.min(ms, this.#world.lastEffectMs - this.#world.scheduler.nowMs);
     await this.#sleep(shorter(partMs));
     for (let writes = prng.chance(isLong ? 0.8 : 0.25) ? prng.integer(1, 3) : 0; writes > 0; writes -= 1) {
       const written = this.#setValue(held);
-      const pace = prng.pick(['answered', 'later', 'at once']);
-      if (pace === 'answered') await written;
-      if (pace === 'later') await this.#sleep(prng.skewed(0, 500));
+      const waitFor = prng.pick(['answered', 'later', 'at once']);
+      if (waitFor === 'answered') await written;
+      if (waitFor === 'later') await this.#sleep(prng.skewed(0, 500));
     }
     await this.#sleep(shorter(forMs - partMs));
   }
 
-  async #setValue(held: Held): Promise<void> {
+  async #setValue(held: HeldLock): Promise<void> {
     const { judge } = this.#world;
     const { machine } = this.#process;
     const value = `${held.call.id}=${String(held.values.length)}`;
@@ -221,11 +221,11 @@ export class Caller {
     }
   }
 
-  async #release(held: Held): Promise<void> {
+  async #release(held: HeldLock): Promise<void> {
     const { judge } = this.#world;
     judge.releasing(held);
-    const isTwice = this.#prng.chance(0.1);
-    const released = Promise.all([held.lock.release(), isTwice ? held.lock.release() : undefined]).then(
+    const releasesTwice = this.#prng.chance(0.1);
+    const released = Promise.all([held.lock.release(), releasesTwice ? held.lock.release() : undefined]).then(
       () => {
         judge.released(held);
       },
@@ -233,7 +233,7 @@ export class Caller {
         judge.released(held, error as Error);
       },
     );
-    if (held.lock.held) judge.violated('release', `${String(held)} is held after its release`);
+    if (held.lock.held) judge.violated('release', `${String(held)} is still held after its release`);
     if (this.#prng.chance(0.8)) await released;
   }
 

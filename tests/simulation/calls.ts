@@ -1,4 +1,4 @@
-/** What the judge knows of a call, and of the lock that came of it. */
+/** The judge's view of one call, and of the lock that it returned. */
 import type { LockLostError } from '../../src/errors.ts';
 import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
@@ -7,8 +7,8 @@ import type { CountedSignal } from './signals.ts';
 
 export type CallKind = 'lock' | 'withLock' | 'tryLock' | 'lockAll' | 'tryLockAll';
 
-/** Whether it is for one of several names, which are had together. */
-export const isOneOfSeveral = ({ kind }: Pick<Call, 'kind'>): boolean => kind === 'lockAll' || kind === 'tryLockAll';
+/** Whether the call belongs to `lockAll` or `tryLockAll`, which make one call for each of their names. */
+export const isPartOfMultiCall = ({ kind }: Pick<Call, 'kind'>): boolean => kind === 'lockAll' || kind === 'tryLockAll';
 
 export interface Call {
   readonly id: string;
@@ -17,31 +17,31 @@ export interface Call {
   readonly name: string;
   readonly options: LockOptions;
   readonly signal: CountedSignal | undefined;
-  /** What its entry bears from the beginning. */
+  /** The value with which its entry is created. */
   readonly value: string;
   readonly slots: number;
-  /** Whether it lines up in its process, or tries once beside the line. */
-  readonly isInLine: boolean;
+  /** Whether it waits in the local queue of its process. A call that tries once does not. */
+  readonly usesLocalQueue: boolean;
   readonly startedMs: number;
   readonly startedAwakeMs: number;
   readonly startedMonotonicMs: number;
-  readonly leaps: number;
-  /** Whether somebody of its own process held or waited when it began. */
-  readonly wasBusy: boolean;
+  readonly clockJumps: number;
+  /** Whether another caller of its process held the name or waited for it when the call began. */
+  readonly wasNameBusy: boolean;
 }
 
-export class Held {
+export class HeldLock {
   readonly call: Call;
   readonly lock: Lock;
   readonly token: bigint;
   readonly acquiredMs: number;
-  /** Its first value, then what `setValue` was asked for, in order. */
+  /** The first value, then each value given to `setValue`, in order. */
   readonly values: string[];
-  /** Which of the values was confirmed last. */
-  confirmed = 0;
+  /** The index of the value that etcd confirmed last. */
+  confirmedIndex = 0;
   loss: LockLostError | undefined;
   isReleased = false;
-  /** At its release, by the monotonic clock. */
+  /** The deadline of its session by the monotonic clock, read at the release. */
   deadlineMs = 0;
 
   constructor(call: Call, lock: Lock, nowMs: number) {

@@ -1,25 +1,25 @@
-/** What can go wrong, which of it does in this run, and how often it did. */
+/** The kinds of faults, the kinds that one run has, and how often each has occurred. */
 import type { Prng } from './prng.ts';
 
 export const faultKinds = [
-  // on the way
+  // requests and responses
   'delay',
   'lostRequest',
   'lostAnswer',
   'late',
   'repeated',
   'unsent',
-  // in etcd
+  // etcd
   'formerLeader',
   'unknownLease',
   'leaderChange',
   'staleKeys',
   'outage',
-  // under a watch
+  // watches
   'watchBreak',
   'watchLag',
   'lostEvent',
-  // on a machine
+  // machines
   'freeze',
   'sleep',
   'wallForward',
@@ -27,10 +27,10 @@ export const faultKinds = [
   'cut',
   'crash',
   'close',
-  // by callers
+  // callers
   'abort',
   'timeout',
-  // by others
+  // outsiders
   'deletedEntry',
   'deletedGate',
   'revokedLease',
@@ -39,8 +39,8 @@ export const faultKinds = [
 
 export type FaultKind = (typeof faultKinds)[number];
 
-/** What callers do of their own accord goes on when nothing goes wrong. */
-const ownDoings: ReadonlySet<FaultKind> = new Set(['abort', 'timeout']);
+/** Callers still abort and time out after the faults have ended. */
+const callerActions: ReadonlySet<FaultKind> = new Set(['abort', 'timeout']);
 
 export class Faults {
   readonly #kinds: ReadonlySet<FaultKind>;
@@ -59,10 +59,10 @@ export class Faults {
     return this.#isOver;
   }
 
-  /** Whether it happens now. Draws in any case, so that leaving out a kind shifts nothing else. */
-  strikes(kind: FaultKind, prng: Prng, probability: number): boolean {
-    const isHit = prng.chance(probability);
-    if (!isHit || !this.#kinds.has(kind) || (this.#isOver && !ownDoings.has(kind))) return false;
+  /** Whether the fault occurs now. It always draws a number, so that leaving out a kind does not shift the other draws. */
+  occurs(kind: FaultKind, prng: Prng, probability: number): boolean {
+    const isDrawn = prng.chance(probability);
+    if (!isDrawn || !this.#kinds.has(kind) || (this.#isOver && !callerActions.has(kind))) return false;
     this.count(kind);
     return true;
   }

@@ -1,4 +1,4 @@
-/** What a run was made of, in numbers. */
+/** Counts of the calls, results and faults of one run or of several. */
 import { isLockerError, type LossReason } from '../../src/errors.ts';
 
 export class Figures {
@@ -22,11 +22,11 @@ export class Figures {
     this.releases += 1;
   }
 
-  refused(): void {
+  gotNull(): void {
     this.nulls += 1;
   }
 
-  seen(): void {
+  stateSeen(): void {
     this.states += 1;
   }
 

@@ -1,4 +1,4 @@
-/** What happened in a run, a line for each thing, told only to who asks: a run that fails is run again to be written down. */
+/** The history of a run, one line for each event. Recording is off by default: a run that fails is repeated with recording on. */
 import { leaseHex } from '../../src/keys.ts';
 
 export class History {
@@ -16,13 +16,13 @@ export class History {
     return this.#lines;
   }
 
-  tell(who: string, what: () => string): void {
+  add(source: string, describe: () => string): void {
     if (!this.#isOn) return;
     const at = (this.#now() / 1000).toFixed(4).padStart(9);
-    this.#lines.push(`${at}  ${who.padEnd(8)} ${this.#shorten(what())}`);
+    this.#lines.push(`${at}  ${source.padEnd(8)} ${this.#shorten(describe())}`);
   }
 
-  /** Lease ids are random and long; what matters is which is which. */
+  /** Gives a lease a short name (S1, S2, ...) that replaces its long random id in the history. */
   nameLease(leaseId: string): void {
     const name = `S${String(this.#leases.size / 2 + 1)}`;
     if (this.#leases.has(leaseId)) return;

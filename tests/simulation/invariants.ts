@@ -1,19 +1,19 @@
-/** What must be true after every step. */
-import { type Call, type Held, isOneOfSeveral } from './calls.ts';
+/** The rules that must hold after every step. */
+import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { World } from './world.ts';
 
-/** Longer than any chain of messages that ends in a lock where the network is well, shorter than the slow look that would hide a lost one. */
+/** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
 const promptMs = 150;
 
 export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const held of world.judge.live) checkHeld(world, held);
-  for (const several of world.judge.several) several.check();
+  for (const several of world.judge.multiCalls) several.check();
   for (const call of acquired) checkOrder(world, call);
   if (world.isSettled) checkPromptness(world);
 }
 
-/** Who is certain to hold is, in etcd, the one that does; hence there are never two. */
-function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: Held): void {
+/** A process that reads `held` as true is admitted in etcd at that moment, so two never hold. */
+function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: HeldLock): void {
   const { lock, call, token } = held;
   const { machine } = call.process;
   if (!machine.isAwake) return;
@@ -22,50 +22,53 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
     if (held.isLive) judge.violated('signal', `${String(held)} is not held, and its signal has not fired`);
     return;
   }
-  // Who never asks hears of it from a timer, and timers come late where a machine has just woken.
-  if (!reads && scheduler.nowMs <= machine.settledAtMs) return;
+  // A process that does not read `held` learns of a loss by a timer, and timers run late on a machine that has just woken.
+  if (!reads && scheduler.nowMs <= machine.timersLateUntilMs) return;
   if (!record.isAdmitted(call.name, token)) {
-    if (record.tamperedAt(token) !== undefined) return;
+    if (record.outsiderEndedAt(token) !== undefined) return;
     const { entries } = record.stateAt(call.name, record.revision);
     const isThere = entries.some(({ createRevision }) => createRevision === token);
     judge.violated(
       'exclusion',
-      `${String(held)} believes to hold, but ${isThere ? `${entries[0]?.key ?? ''} is before it` : 'it is gone'}`,
+      `${String(held)} reads as held, but ${isThere ? `${entries[0]?.key ?? ''} is before it` : 'its entry is gone'}`,
     );
     return;
   }
   const value = record.find(call.name, token)?.value ?? '';
-  if (!held.values.includes(value, held.confirmed))
-    judge.violated('value', `${String(held)} has the value '${value}' in etcd, confirmed was '${held.values[held.confirmed] ?? ''}'`);
+  if (!held.values.includes(value, held.confirmedIndex))
+    judge.violated(
+      'value',
+      `${String(held)} has the value '${value}' in etcd, but '${held.values[held.confirmedIndex] ?? ''}' was confirmed`,
+    );
 }
 
-/** Nobody of one process is served before somebody who came earlier and still waits. */
+/** No caller is served while an earlier caller of the same process still waits for the name. */
 function checkOrder({ judge, settledMs }: World, call: Call): void {
-  if (!call.isInLine) return;
+  if (!call.usesLocalQueue) return;
   for (const other of judge.pending) {
-    if (other.process !== call.process || other.name !== call.name || !other.isInLine || hasGivenUp(other)) continue;
-    // Several of one kind may hold together and hear of it in any order; of another kind one may have been robbed of its place.
+    if (other.process !== call.process || other.name !== call.name || !other.usesLocalQueue || hasTimedOut(other)) continue;
+    // Holders of one shared kind may learn of their admission in any order. A caller of another kind may have lost its entry to an outsider.
     const isComparable = call.slots === other.slots ? call.slots === 1 : other.startedMs >= settledMs;
     if (!isComparable) continue;
     if (other.startedMs < call.startedMs) judge.violated('order', `${call.id} was served before ${other.id}`);
   }
 }
 
-function hasGivenUp({ options: { timeoutMs }, process, startedMonotonicMs }: Call): boolean {
+function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Call): boolean {
   return timeoutMs !== undefined && process.machine.now().monotonicMs - startedMonotonicMs >= timeoutMs - 1;
 }
 
-/** Where nothing goes wrong, an entry that is first is held at once, or goes at once. No wake-up depends on polling. */
+/** Without faults, the first entry of a queue is soon held or deleted. So no wake-up depends on polling. */
 function checkPromptness({ judge, record, scenario, scheduler, settledMs }: World): void {
   for (const name of scenario.names) {
     const [head] = record.entries(name);
     if (head === undefined) continue;
-    const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedMs.get(name) ?? 0);
+    const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.token === head.createRevision);
-    // The first of several names are held while the last is waited for.
-    const isPart = [...judge.pending].some((call) => isOneOfSeveral(call) && call.name === name && call.value === head.value);
-    if (!isHeld && !isPart)
-      judge.violated('prompt', `${head.key} '${head.value}' has been first for ${String(promptMs)} ms and nobody holds by it`);
+    // lockAll has the first of its names while it waits for the next.
+    const isPartOfCall = [...judge.pending].some((call) => isPartOfMultiCall(call) && call.name === name && call.value === head.value);
+    if (!isHeld && !isPartOfCall)
+      judge.violated('prompt', `${head.key} '${head.value}' has been first for ${String(promptMs)} ms, but no lock is held by it`);
   }
 }

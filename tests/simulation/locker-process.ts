@@ -1,4 +1,4 @@
-/** One process: a machine's clocks, a store behind a bad network, a locker on it, and who calls it. */
+/** One process: the clocks of its machine, a store behind a faulty network, a locker on that store, and its callers. */
 import type { Locker } from '../../src/locker/locker.ts';
 import { createLocker } from '../../src/locker/create-locker.ts';
 import { Caller } from './caller.ts';
@@ -27,7 +27,7 @@ export class LockerProcess {
     const { scenario, scheduler } = world;
     this.machine = new Machine(scheduler, prng.fork('machine'), scenario.drift);
     this.clock = new CountingClock(this.machine, () => {
-      world.judge.violated('spin', `${id} goes round and round without waiting for anything`);
+      world.judge.violated('spin', `${id} loops without waiting for anything`);
     });
     this.store = new SimulatedStore(world, this.machine, this.clock, prng.fork('network'), id);
     this.locker = createLocker({
@@ -43,7 +43,7 @@ export class LockerProcess {
     this.#watcher = prng.chance(0.4) ? new Watcher(world, this, prng.fork('watcher')) : undefined;
   }
 
-  /** Whether its callers go on. */
+  /** Whether its callers still make calls. */
   get isOpen(): boolean {
     return this.#state === 'open';
   }
@@ -56,12 +56,12 @@ export class LockerProcess {
     return this.#state === 'closed';
   }
 
-  /** Nothing befalls it any more. */
+  /** Whether it is closing, closed or crashed: it has no more faults of its own. */
   get isOver(): boolean {
     return this.#state !== 'open';
   }
 
-  /** Whether all its callers have stopped. */
+  /** Whether all its callers have ended. */
   get isQuiet(): boolean {
     return this.isCrashed || this.#callers.every((caller) => caller.isDone);
   }
@@ -73,7 +73,7 @@ export class LockerProcess {
   start(): void {
     for (const caller of this.#callers) caller.start();
     this.#watcher?.start();
-    this.#world.weather.befall(this);
+    this.#world.faultSchedule.startFor(this);
   }
 
   crash(): void {
@@ -84,7 +84,7 @@ export class LockerProcess {
   async close(): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
-    this.#world.history.tell(this.id, () => 'closes');
+    this.#world.history.add(this.id, () => 'closes');
     const startedMs = this.machine.awakeMs;
     await this.locker.close();
     this.#state = 'closed';

@@ -1,8 +1,8 @@
 /**
  * A machine with clocks of its own, and the clock that one locker on it sees.
  *
- * True time is the scheduler's. A machine's clocks run a little faster or slower, its wall clock is set, its monotonic clock stands
- * still while it sleeps. A frozen one runs nothing while time goes on; what falls due meanwhile comes late, in its order.
+ * The scheduler has the true time. The clocks of a machine run a little faster or slower. Its wall clock may be set. Its monotonic
+ * clock stops while the machine sleeps. A frozen machine runs nothing: the events that fall due run in their order when it wakes.
  */
 import type { Clock, Instant } from '../../src/clock.ts';
 import type { Prng } from './prng.ts';
@@ -18,10 +18,10 @@ export class Machine implements Owner {
   #frozenSinceMs: number | undefined;
   #isDead = false;
   #backlog: ScheduledEvent[] = [];
-  /** Until when, by true time, its timers may run late though it is awake. */
-  settledAtMs = 0;
-  /** How often its wall clock was set forward or it slept: either may end a deadline before its time. */
-  leaps = 0;
+  /** Its timers may run late until this true time, although it is awake. */
+  timersLateUntilMs = 0;
+  /** How often its wall clock was set forward or it slept. Either may end a deadline early. */
+  clockJumps = 0;
 
   constructor(scheduler: Scheduler, prng: Prng, drift: number) {
     this.#scheduler = scheduler;
@@ -30,7 +30,7 @@ export class Machine implements Owner {
     this.#wallOffsetMs = Date.UTC(2030, 0, 1) + prng.integer(-1_000_000, 1_000_000);
   }
 
-  /** Which step of the run it is. */
+  /** The number of the step that runs now. */
   get step(): number {
     return this.#scheduler.steps;
   }
@@ -47,7 +47,7 @@ export class Machine implements Owner {
     return !this.isFrozen && !this.#isDead;
   }
 
-  /** How long it has been running, by true time, without the times in which it was frozen. */
+  /** The true time for which it has run, without the times in which it was frozen. */
   get awakeMs(): number {
     return this.#scheduler.nowMs - this.#frozenMs;
   }
@@ -60,7 +60,7 @@ export class Machine implements Owner {
     };
   }
 
-  /** A timer, which goes by the monotonic clock. */
+  /** Sets a timer on the monotonic clock, and returns the function that cancels it. */
   after(delayMs: number, callback: () => void): () => void {
     const dueMs = this.now().monotonicMs + Math.max(0, delayMs);
     let cancel = (): void => undefined;
@@ -95,7 +95,7 @@ export class Machine implements Owner {
     this.#frozenSinceMs = this.#scheduler.nowMs;
   }
 
-  /** `wasAsleep`: the monotonic clock has stood still meanwhile. */
+  /** `wasAsleep`: whether the monotonic clock was stopped meanwhile. */
   wake(wasAsleep: boolean): void {
     if (this.#frozenSinceMs === undefined) return;
     const lastedMs = this.#scheduler.nowMs - this.#frozenSinceMs;
@@ -103,27 +103,27 @@ export class Machine implements Owner {
     this.#frozenMs += lastedMs;
     if (wasAsleep) {
       this.#stalledMs += lastedMs;
-      this.leaps += 1;
+      this.clockJumps += 1;
     }
     this.#scheduler.resume(this.#backlog.splice(0));
   }
 
   jumpWall(ms: number): void {
     this.#wallOffsetMs += ms;
-    if (ms > 0) this.leaps += 1;
+    if (ms > 0) this.clockJumps += 1;
   }
 
-  /** Nothing of it ever runs again. */
+  /** From now on none of its events runs. */
   die(): void {
     this.#isDead = true;
     this.#backlog = [];
   }
 }
 
-/** More than any step needs. */
-const mostReadings = 50_000;
+/** More readings of the clock than any step needs. */
+const maxReadings = 50_000;
 
-/** A locker's view of a machine's clocks; counts what the locker has set on it. */
+/** The clock that one locker sees. It counts the locker's timers and the holds that keep the process alive. */
 export class CountingClock implements Clock {
   readonly #machine: Machine;
   readonly #onSpin: () => void;
@@ -146,7 +146,7 @@ export class CountingClock implements Clock {
   }
 
   now(): Instant {
-    this.#watchForSpinning();
+    this.#checkForSpin();
     return this.#machine.now();
   }
 
@@ -167,14 +167,14 @@ export class CountingClock implements Clock {
     };
   }
 
-  // Who goes round and round without waiting for anything would never let the step end.
-  #watchForSpinning(): void {
+  // A loop that waits for nothing would never let the step end.
+  #checkForSpin(): void {
     const { step } = this.#machine;
     this.#readings = step === this.#readAtStep ? this.#readings + 1 : 0;
     this.#readAtStep = step;
-    if (this.#readings < mostReadings) return;
+    if (this.#readings < maxReadings) return;
     this.#onSpin();
-    throw new Error('A loop spins without waiting for anything');
+    throw new Error('Cannot end this step: a loop reads the clock without waiting for anything');
   }
 
   hold(): () => void {

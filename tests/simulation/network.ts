@@ -1,7 +1,7 @@
 /**
- * The store that a locker sees: etcd behind a network that fails.
+ * The store that a locker sees: etcd behind a network with faults.
  *
- * It repeats what the real adapter repeats, sends once what that sends once, and says the same when no answer comes.
+ * It follows the rules of the real adapter: which requests are repeated, which are sent once, and which error ends a request.
  */
 import { EtcdUnavailableError } from '../../src/errors.ts';
 import {
@@ -19,7 +19,7 @@ import type { CountingClock, Machine } from './machine.ts';
 import type { Prng } from './prng.ts';
 import { type Outcome, Wire } from './request.ts';
 import { WatchStream } from './watch-stream.ts';
-import { creationOf, describe, describeAnswer } from './words.ts';
+import { createdEntryOf, describe, describeAnswer } from './words.ts';
 import type { World } from './world.ts';
 
 interface RequestOptions {
@@ -27,32 +27,32 @@ interface RequestOptions {
   readonly once?: boolean;
 }
 
-/** How many members the requests rotate over: it decides how long one try may take. */
+/** The number of members over which requests rotate. It decides how long one try may take. */
 const hostCount = 3;
 const shortestTryMs = 10;
-const failures = [{ host: '10.0.0.1:2379', reason: 'no answer' }];
+const failures = [{ host: '10.0.0.1:2379', reason: 'no response' }];
 
 export class SimulatedStore implements Store {
   readonly clock: CountingClock;
   readonly wire: Wire;
-  readonly watches: WatchStream;
+  readonly watchStream: WatchStream;
   readonly #world: World;
   readonly #machine: Machine;
   readonly #prng: Prng;
   readonly #requestTimeoutMs: number;
-  /** It renews at a leader that was frozen and has been replaced. */
+  /** Whether it sends renewals to a former leader, which was frozen and has been replaced. */
   #isAtFormerLeader = false;
-  /** The leases that the locker has given up. */
-  readonly #ended = new Set<string>();
+  /** The leases that the locker has revoked. */
+  readonly #revokedLeases = new Set<string>();
 
-  constructor(world: World, machine: Machine, clock: CountingClock, prng: Prng, who: string) {
+  constructor(world: World, machine: Machine, clock: CountingClock, prng: Prng, source: string) {
     this.#world = world;
     this.#machine = machine;
     this.clock = clock;
     this.#prng = prng;
     this.#requestTimeoutMs = world.scenario.requestTimeoutMs;
-    this.wire = new Wire(world, machine, prng.fork('wire'), who);
-    this.watches = new WatchStream(world, machine, prng.fork('watches'), who);
+    this.wire = new Wire(world, machine, prng.fork('wire'), source);
+    this.watchStream = new WatchStream(world, machine, prng.fork('watches'), source);
   }
 
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
@@ -60,7 +60,7 @@ export class SimulatedStore implements Store {
     return this.#request(
       () => `grant ${leaseId}`,
       () => {
-        this.#world.weather.strike(this.#machine, this.#prng, this.#world.scenario.leaseStrike);
+        this.#world.faultSchedule.injectWhileAnswering(this.#machine, this.#prng, this.#world.scenario.leaseFaultProbability);
         this.#world.etcd.grant(leaseId, ttlSeconds);
         return ttlSeconds;
       },
@@ -69,30 +69,30 @@ export class SimulatedStore implements Store {
 
   async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
     const { faults, scenario } = this.#world;
-    if (faults.strikes('formerLeader', this.#prng, scenario.intensity)) this.#isAtFormerLeader = true;
+    if (faults.occurs('formerLeader', this.#prng, scenario.intensity)) this.#isAtFormerLeader = true;
     let isGood = false;
     try {
       const renewal = await this.#renew(leaseId, gateKey, timeoutMs, this.#isAtFormerLeader && !faults.isOver);
       isGood = renewal.renewed;
       return renewal;
     } finally {
-      // After a failure the next one goes to the next host.
+      // After a failure the next renewal goes to the next host.
       if (!isGood) this.#isAtFormerLeader = false;
     }
   }
 
   async #renew(leaseId: string, gateKey: string, timeoutMs: number, isFormer: boolean): Promise<Renewal> {
-    const { etcd, faults, weather, scenario } = this.#world;
+    const { etcd, faults, faultSchedule, scenario } = this.#world;
     const untilMs = this.#machine.now().monotonicMs + timeoutMs;
-    const isUnknown = faults.strikes('unknownLease', this.#prng, scenario.intensity);
+    const isUnknown = faults.occurs('unknownLease', this.#prng, scenario.intensity);
     const renewal = answerOf(
       await this.wire.send(
         () => `renew ${leaseId}${isFormer ? ' at a former leader' : ''}`,
         () => {
-          // A former leader answers from its own memory, and nobody else hears of it.
-          if (isFormer) return { ttl: 1, term: weather.term - 1 };
-          if (isUnknown) return { ttl: 0, term: weather.term };
-          return { ttl: etcd.renew(leaseId) ? 1 : 0, term: weather.term };
+          // A former leader responds from its own memory, and no other member learns of the renewal.
+          if (isFormer) return { ttl: 1, term: faultSchedule.term - 1 };
+          if (isUnknown) return { ttl: 0, term: faultSchedule.term };
+          return { ttl: etcd.renew(leaseId) ? 1 : 0, term: faultSchedule.term };
         },
         timeoutMs,
       ),
@@ -101,8 +101,8 @@ export class SimulatedStore implements Store {
       await this.wire.send(
         () => `read gate of ${leaseId}`,
         () => {
-          weather.strike(this.#machine, this.#prng, this.#world.scenario.leaseStrike);
-          return { gate: this.#read(gateKey), term: weather.term };
+          faultSchedule.injectWhileAnswering(this.#machine, this.#prng, this.#world.scenario.leaseFaultProbability);
+          return { gate: this.#read(gateKey), term: faultSchedule.term };
         },
         Math.max(1, untilMs - this.#machine.now().monotonicMs),
       ),
@@ -112,7 +112,7 @@ export class SimulatedStore implements Store {
 
   async leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
     const { etcd, faults, scenario } = this.#world;
-    const isStale = faults.strikes('staleKeys', this.#prng, 0.05 + scenario.intensity);
+    const isStale = faults.occurs('staleKeys', this.#prng, 0.05 + scenario.intensity);
     return this.#request(
       () => `keys of ${leaseId}`,
       () => (isStale ? new Set() : etcd.leaseKeys(leaseId)),
@@ -120,7 +120,7 @@ export class SimulatedStore implements Store {
   }
 
   revoke(leaseId: string): Promise<void> {
-    this.#ended.add(leaseId);
+    this.#revokedLeases.add(leaseId);
     return this.#request(
       () => `revoke ${leaseId}`,
       () => {
@@ -131,31 +131,31 @@ export class SimulatedStore implements Store {
 
   async commit(transaction: Transaction, { once = false, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const { etcd, history, judge } = this.#world;
-    const creation = creationOf(transaction);
+    const creation = createdEntryOf(transaction);
     const answer = await this.#request(
       () => describe(transaction),
       () => {
         const committed = etcd.commit(transaction);
-        history.tell('etcd', () => `${describeAnswer(committed)}: ${describe(transaction)}`);
+        history.add('etcd', () => `${describeAnswer(committed)}: ${describe(transaction)}`);
         return committed;
       },
       { once, timeoutMs },
     );
-    if (creation !== undefined && answer.succeeded && !this.#ended.has(creation.leaseId)) judge.enqueued(creation.value);
+    if (creation !== undefined && answer.succeeded && !this.#revokedLeases.has(creation.leaseId)) judge.enqueued(creation.value);
     return answer;
   }
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
-    return this.watches.add(request, listener);
+    return this.watchStream.add(request, listener);
   }
 
   async close(): Promise<void> {
     await Promise.resolve();
   }
 
-  /** Tries again as the adapter does; with `once` never what may have been applied. */
+  /** Retries by the rules of the adapter. With `once` it never repeats a request that may have been applied. */
   async #request<T>(
-    what: () => string,
+    description: () => string,
     apply: () => T,
     { timeoutMs, once = false }: RequestOptions = { timeoutMs: this.#requestTimeoutMs },
   ): Promise<T> {
@@ -163,10 +163,10 @@ export class SimulatedStore implements Store {
     for (let tries = 0; ; tries += 1) {
       const leftMs = untilMs - this.#machine.now().monotonicMs;
       if (leftMs <= (tries > 0 ? shortestTryMs : 0)) throw new EtcdUnavailableError(timeoutMs, failures);
-      const outcome = await this.wire.send(what, apply, Math.min(leftMs, this.#requestTimeoutMs / (hostCount + 1)), once);
+      const outcome = await this.wire.send(description, apply, Math.min(leftMs, this.#requestTimeoutMs / (hostCount + 1)), once);
       if (outcome.kind === 'answer') return outcome.value;
       if (outcome.kind === 'refused') throw outcome.error;
-      if (outcome.kind === 'silence' && once) throw new OutcomeUnknownError(failures);
+      if (outcome.kind === 'unanswered' && once) throw new OutcomeUnknownError(failures);
       const rounds = Math.floor((tries + 1) / hostCount);
       const pauseMs = Math.min(25 * 2 ** rounds, 500, untilMs - this.#machine.now().monotonicMs);
       if (rounds > 0 && pauseMs > 0) await this.#machine.sleep(pauseMs);
@@ -179,7 +179,7 @@ export class SimulatedStore implements Store {
   }
 }
 
-/** The rule of the real adapter: the keepalive and the read that follows must have been answered in one term. */
+/** The rule of the real adapter: the keepalive and the read after it must be answered in the same term. */
 function isRenewed(renewal: { readonly ttl: number; readonly term: number }, read: { readonly term: number }): boolean {
   return renewal.ttl > 0 && renewal.term === read.term;
 }

@@ -21,7 +21,7 @@ export interface Planted {
 export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
-    what: 'the deadline counts from the answer instead of the sending',
+    what: 'the deadline counts from the response, not from the sending',
     foundWithin: 680,
     rules: ['exclusion'],
     edits: [
@@ -44,7 +44,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'unguarded-release',
-    what: 'the release deletes the key whoever has it',
+    what: 'the release deletes the key without a comparison of its create revision',
     foundWithin: 110,
     rules: ['exclusion', 'token'],
     edits: [
@@ -57,7 +57,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'no-own-entry-check',
-    what: 'a waiter that wakes does not look whether its own entry is still there',
+    what: 'a waiter does not check that its own entry exists when it wakes',
     foundWithin: 25,
     rules: ['gone'],
     edits: [
@@ -70,7 +70,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'wrong-predecessor',
-    what: 'a waiter goes on waiting for the predecessor that it had first, when that one has left and others are before it',
+    what: 'a waiter keeps its first predecessor after that entry is deleted, although other entries are before it',
     foundWithin: 30,
     rules: ['prompt'],
     edits: [
@@ -83,14 +83,14 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'no-gate-move',
-    what: 'an enqueue of unknown outcome is settled by a read alone, the gate is not moved',
+    what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
     foundWithin: 70,
     rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
-    what: 'a renewal counts without the proof that the present leader answered it (in the model of the adapter)',
+    what: 'a renewal counts without the check that the present leader answered it (in the model of the adapter)',
     foundWithin: 115,
     rules: ['exclusion'],
     edits: [
@@ -103,7 +103,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'value-without-revision',
-    what: 'setValue compares that the entry is its own, but not the revision that it read',
+    what: 'setValue compares the create revision of the entry, but not the mod revision that it read',
     foundWithin: 190,
     rules: ['value'],
     edits: [
@@ -116,7 +116,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'kind-forgotten',
-    what: 'the rule of admission counts those before, and forgets of which kind they are: a reader joins a writer',
+    what: 'the admission rule counts the entries before an entry, but ignores their kind: a reader joins a writer',
     foundWithin: 10,
     rules: ['exclusion'],
     edits: [
@@ -129,7 +129,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'place-of-another-kind',
-    what: 'who gives up leaves the place to the next in line, of whatever kind',
+    what: 'an abandoned entry is passed to the next caller of any kind',
     foundWithin: 810,
     rules: ['kind'],
     edits: [
@@ -142,7 +142,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'writer-overtaken',
-    what: 'a reader goes by who holds alone, and overtakes the writer that waits',
+    what: 'a reader considers the holders alone, and overtakes a writer that waits',
     foundWithin: 12,
     rules: ['exclusion'],
     edits: [
@@ -155,7 +155,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'one-too-many',
-    what: 'a semaphore lets in one more than it has slots',
+    what: 'a semaphore admits one holder more than it has slots',
     foundWithin: 12,
     rules: ['exclusion'],
     edits: [
@@ -168,14 +168,14 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'names-in-no-order',
-    what: 'lockAll takes the names in the order in which they are given, so that two may wait for each other',
+    what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
     foundWithin: 190,
     rules: ['unserved'],
     edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
-    what: 'of several names only the one that was lost counts as lost',
+    what: 'the loss of one lock of lockAll does not end the others',
     foundWithin: 90,
     rules: ['all'],
     edits: [

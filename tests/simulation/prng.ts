@@ -1,4 +1,4 @@
-/** Random numbers that a seed determines; each part of a run forks a stream of its own, so that leaving one out moves no other. */
+/** Random numbers from a seed. Each part of a run forks its own stream, so that leaving out one part does not shift the others. */
 export class Prng {
   readonly #seed: number;
   #state: number;
@@ -12,7 +12,7 @@ export class Prng {
     return new Prng(hash(name, this.#seed));
   }
 
-  /** From 0 to below 1 (mulberry32). */
+  /** Returns a number from 0 to below 1 (mulberry32). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     return finish(this.#state);
@@ -30,23 +30,23 @@ export class Prng {
     return from + Math.floor(this.next() * (to - from + 1));
   }
 
-  /** Mostly small, now and then up to `most`: both ends of a range matter in what goes wrong. */
-  skewed(from: number, most: number): number {
-    return from + this.next() ** 3 * (most - from);
+  /** Returns mostly small numbers, and sometimes one near `max`, because both ends of a range find bugs. */
+  skewed(from: number, max: number): number {
+    return from + this.next() ** 3 * (max - from);
   }
 
   pick<T>(list: readonly [T, ...T[]]): T {
     return list[this.integer(0, list.length - 1)] ?? list[0];
   }
 
-  /** One of a list that may be empty. */
+  /** Returns an element of a list that may be empty. */
   choose<T>(list: readonly T[]): T | undefined {
     const at = this.integer(0, Math.max(0, list.length - 1));
     return list[at];
   }
 }
 
-/** A number from 0 to below 1 that only `key` and `seed` determine, however often and whoever asks. */
+/** Returns a number from 0 to below 1 that depends on `seed` and `key` alone. */
 export const fraction = (seed: number, key: number): number =>
   finish((Math.imul(seed | 0, 0x9e3779b1) ^ Math.imul(key | 0, 0x85ebca6b)) | 0);
 

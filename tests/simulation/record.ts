@@ -1,7 +1,7 @@
 /**
- * What etcd did, revision by revision: the truth that all else is judged by.
+ * The history of etcd, revision by revision. The judge checks everything against it.
  *
- * It follows the queue of each name, knows who was first at any revision, and which entries were ended by somebody else.
+ * It has the queue of each name and its holders at each revision, and knows the entries that an outsider has ended.
  */
 import { leaseHex, queueRange, type QueueRange } from '../../src/keys.ts';
 import type { Mode } from '../../src/kind.ts';
@@ -14,11 +14,11 @@ export interface Change {
   readonly events: readonly WatchEvent[];
 }
 
-/** A name's queue, oldest first, from `revision` on. */
+/** The queue of a name from `revision` on, oldest entry first. */
 export interface QueueState {
   readonly revision: bigint;
   readonly entries: readonly KeyValue[];
-  /** Those of them that hold. */
+  /** The entries that hold. */
   readonly holders: readonly KeyValue[];
 }
 
@@ -32,9 +32,9 @@ interface Queue {
   readonly name: string;
   readonly range: QueueRange;
   readonly states: QueueState[];
-  /** Since when the first of it is the first. */
+  /** When the present first entry became the first. */
   headSinceMs: number;
-  /** When it was not empty last. */
+  /** When the queue last had an entry. */
   busyAtMs: number;
 }
 
@@ -42,15 +42,15 @@ const prefix = 'locks/';
 const gates = `${prefix}@sessions/`;
 const emptyQueue: QueueState = { revision: 0n, entries: [], holders: [] };
 
-export class Record {
+export class EtcdRecord {
   readonly #etcd: MemoryEtcd;
   readonly #now: () => number;
   readonly #queues: readonly Queue[];
   readonly #changes: Change[] = [];
   readonly #listeners = new Set<(change: Change) => void>();
-  /** Of each entry that was ended by an outsider: when, as a revision. */
-  readonly #tampered = new Map<bigint, bigint>();
-  readonly #gatesGone = new Set<string>();
+  /** The entries that an outsider ended, by token: the revision of the deletion. */
+  readonly #endedByOutsider = new Map<bigint, bigint>();
+  readonly #deletedGates = new Set<string>();
   readonly #kinds = new Map<string, Kind>();
   #isOutsider = false;
 
@@ -65,7 +65,7 @@ export class Record {
       busyAtMs: -1,
     }));
     etcd.watch({ key: ' ', rangeEnd: '~' }, (events) => {
-      this.#take(events);
+      this.#record(events);
     });
   }
 
@@ -73,8 +73,8 @@ export class Record {
     return this.#etcd.revision;
   }
 
-  /** Whatever `act` deletes counts as ended by an outsider. */
-  byOutsider(act: () => void): void {
+  /** Runs `act`. Entries that it deletes count as ended by an outsider. */
+  asOutsider(act: () => void): void {
     this.#isOutsider = true;
     try {
       act();
@@ -83,14 +83,14 @@ export class Record {
     }
   }
 
-  /** The revision at which an outsider ended the entry of that token, if one did. */
-  tamperedAt(token: bigint): bigint | undefined {
-    return this.#tampered.get(token);
+  /** The revision at which an outsider ended the entry with this token, if one did. */
+  outsiderEndedAt(token: bigint): bigint | undefined {
+    return this.#endedByOutsider.get(token);
   }
 
-  /** Whether somebody else has deleted the gate of that lease. */
-  isGateGone(leaseId: string): boolean {
-    return this.#gatesGone.has(leaseHex(leaseId));
+  /** Whether an outsider has deleted the gate of this lease. */
+  isGateDeleted(leaseId: string): boolean {
+    return this.#deletedGates.has(leaseHex(leaseId));
   }
 
   entries(name: string): readonly KeyValue[] {
@@ -101,7 +101,7 @@ export class Record {
     return this.entries(name).find(({ createRevision }) => createRevision === token);
   }
 
-  /** Those that hold. */
+  /** The entries that hold the name now. */
   holders(name: string): readonly KeyValue[] {
     return this.#last(this.#queue(name)).holders;
   }
@@ -118,7 +118,7 @@ export class Record {
     return kind;
   }
 
-  /** The kind of the entry of that token; undefined where it is gone. */
+  /** The slots of the entry with this token, or undefined if the entry is gone. */
   slotsOf(name: string, token: bigint): number | undefined {
     const entry = this.find(name, token);
     return entry === undefined ? undefined : this.kindOf(entry.key).slots;
@@ -132,7 +132,7 @@ export class Record {
     return this.#queue(name).busyAtMs;
   }
 
-  /** The queue as it was at `revision`. */
+  /** The queue at `revision`. */
   stateAt(name: string, revision: bigint): QueueState {
     const { states } = this.#queue(name);
     for (let at = states.length - 1; at > 0; at -= 1) {
@@ -142,7 +142,7 @@ export class Record {
     return emptyQueue;
   }
 
-  /** Every revision after those that were there by `atMs`. */
+  /** The changes after `atMs`. */
   changesSince(atMs: number): readonly Change[] {
     let from = this.#changes.length;
     while (from > 0 && (this.#changes[from - 1]?.atMs ?? 0) > atMs) from -= 1;
@@ -156,26 +156,26 @@ export class Record {
     };
   }
 
-  #take(events: readonly WatchEvent[]): void {
+  #record(events: readonly WatchEvent[]): void {
     const change: Change = { revision: this.#etcd.revision, atMs: this.#now(), events };
     this.#changes.push(change);
     for (const { type, kv } of events) {
-      if (this.#isOutsider && type === 'delete' && kv.key.startsWith(gates)) this.#gatesGone.add(kv.key.slice(gates.length));
+      if (this.#isOutsider && type === 'delete' && kv.key.startsWith(gates)) this.#deletedGates.add(kv.key.slice(gates.length));
     }
-    for (const queue of this.#queues) this.#follow(queue, change);
+    for (const queue of this.#queues) this.#updateQueue(queue, change);
     for (const listener of [...this.#listeners]) listener(change);
   }
 
-  #follow(queue: Queue, { revision, events }: Change): void {
-    const own = events.filter(({ kv }) => kv.key.startsWith(queue.range.key));
-    if (own.length === 0) return;
+  #updateQueue(queue: Queue, { revision, events }: Change): void {
+    const ofQueue = events.filter(({ kv }) => kv.key.startsWith(queue.range.key));
+    if (ofQueue.length === 0) return;
     const before = this.#last(queue);
     let entries = [...before.entries];
-    for (const { type, kv } of own) {
+    for (const { type, kv } of ofQueue) {
       const at = entries.findIndex(({ key }) => key === kv.key);
       const old = entries[at];
       if (type === 'delete') {
-        if (this.#isOutsider && old !== undefined) this.#tampered.set(old.createRevision, revision);
+        if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(old.createRevision, revision);
         entries = entries.filter(({ key }) => key !== kv.key);
       } else if (old === undefined) entries.push(kv);
       else entries[at] = kv;
@@ -185,7 +185,7 @@ export class Record {
     queue.states.push({ revision, entries, holders: this.#holdersOf(entries) });
   }
 
-  /** By the rule of the design: all before it are of its kind, and fewer than its slots. So they are the first ones, of one kind. */
+  /** The admission rule: an entry holds if all entries before it are of its kind, and fewer than its slots. */
   #holdersOf(entries: readonly KeyValue[]): readonly KeyValue[] {
     return entries.filter(({ key }, index) => {
       const { slots } = this.kindOf(key);
@@ -199,7 +199,7 @@ export class Record {
 
   #queue(name: string): Queue {
     const queue = this.#queues.find((one) => one.name === name);
-    if (queue === undefined) throw new RangeError(`There is no name ${name} in this run`);
+    if (queue === undefined) throw new RangeError(`Cannot find the name ${name}: this run does not use it`);
     return queue;
   }
 }

@@ -1,4 +1,4 @@
-/** The figures of many runs, for people. */
+/** The printed summary of many runs. */
 import type { Figures } from './figures.ts';
 import { faultKinds } from './faults.ts';
 
@@ -10,15 +10,15 @@ export function figuresReport(runs: number, violations: number, figures: Figures
   const faults = faultKinds.map((kind) => [kind, figures.faults.get(kind) ?? 0] as const);
   const injected = faults.reduce((sum, [, count]) => sum + count, 0);
   const lines: (readonly [string, string])[] = [
-    ['runs', `${whole.format(runs)} in ${(tookMs / 1000).toFixed(1)} s, ${whole.format((runs / tookMs) * 1000)} a second`],
+    ['runs', `${whole.format(runs)} in ${(tookMs / 1000).toFixed(1)} s, ${whole.format((runs / tookMs) * 1000)} per second`],
     ['virtual time', `${whole.format(figures.virtualMs / 3_600_000)} h, ${whole.format(figures.steps)} steps, each one checked`],
     ['faults injected', `${whole.format(injected)}: ${counts(faults)}`],
-    ['locks taken', whole.format(figures.locks)],
+    ['locks acquired', whole.format(figures.locks)],
     ['releases', whole.format(figures.releases)],
     ['losses', counts(figures.losses)],
-    ['tries in vain', whole.format(figures.nulls)],
+    ['null results', whole.format(figures.nulls)],
     ['calls that failed', counts(figures.errors)],
-    ['states watched', whole.format(figures.states)],
+    ['states reported', whole.format(figures.states)],
     ['longest wait', `${(figures.longestWaitMs / 1000).toFixed(1)} s of virtual time`],
     ['violations', whole.format(violations)],
   ];

@@ -1,4 +1,4 @@
-/** One run from its seed to its verdict, with nothing from outside in it: no real time, no randomness, no rejection that gets away. */
+/** One run, from its seed to its verdict. Real time and real randomness do not enter it, and an unhandled rejection is a violation. */
 import type { Figures } from './figures.ts';
 import { fraction } from './prng.ts';
 import type { Violation } from './judge.ts';
@@ -12,10 +12,10 @@ export interface Result {
   readonly history: readonly string[];
 }
 
-/** `isTold`: with a history. One run at a time in a process. */
-export async function run(scenario: Scenario, isTold = false): Promise<Result> {
-  const world = new World(scenario, isTold);
-  const restore = isolate(world, isTold);
+/** Runs a scenario, and records its history if `withHistory` is set. A process can do one run at a time. */
+export async function run(scenario: Scenario, withHistory = false): Promise<Result> {
+  const world = new World(scenario, withHistory);
+  const restore = isolate(world, withHistory);
   try {
     await world.run();
   } catch (error) {
@@ -30,12 +30,12 @@ export async function run(scenario: Scenario, isTold = false): Promise<Result> {
   return { scenario, violation, figures, history: world.history.lines };
 }
 
-function isolate({ judge, scheduler, scenario }: World, isTold: boolean): () => void {
+function isolate({ judge, scheduler, scenario }: World, withHistory: boolean): () => void {
   const { random } = Math;
   const { stackTraceLimit } = Error;
-  // Errors by the thousand are part of a run, and their stacks would take a tenth of its time.
-  if (!isTold) Error.stackTraceLimit = 0;
-  // By the step alone, so that whoever else in this process draws a number moves nothing.
+  // A run makes thousands of errors, and their stacks would take a tenth of its time.
+  if (!withHistory) Error.stackTraceLimit = 0;
+  // The number depends on the step alone, so that other code in this process that draws numbers does not change the run.
   Math.random = () => fraction(scenario.seed, scheduler.steps);
   const others = process.listeners('unhandledRejection');
   process.removeAllListeners('unhandledRejection');

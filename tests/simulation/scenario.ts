@@ -1,35 +1,35 @@
-/** What a run is made of: all of it from the seed, unless something is left out or given. */
+/** The settings of a run. All of them come from the seed, except the reductions. */
 import { type FaultKind, faultKinds } from './faults.ts';
 import { Prng } from './prng.ts';
 
 export interface Scenario {
   readonly seed: number;
   readonly kinds: readonly FaultKind[];
-  /** How likely each message meets each fault of the way. */
+  /** The probability of each network fault for each message. */
   readonly intensity: number;
-  /** How likely something befalls a machine while a grant or a renewal is answered: what is believed of time is made there. */
-  readonly leaseStrike: number;
+  /** The probability of a machine fault while a grant or a renewal is answered, because the deadline is computed there. */
+  readonly leaseFaultProbability: number;
   readonly lockers: number;
-  /** Of each locker. */
+  /** The callers of each locker. */
   readonly callers: number;
   readonly names: readonly [string, ...string[]];
   readonly ttlsMs: readonly [number, ...number[]];
-  /** The kinds that are asked for; most runs mix none or all of them. */
+  /** The slots that callers ask for. 1 is exclusive, Infinity is shared. */
   readonly slots: readonly [number, ...number[]];
   readonly requestTimeoutMs: number;
-  /** How long faults are injected. */
+  /** The time in which faults occur. */
   readonly chaosMs: number;
   readonly pauseMs: number;
   readonly holdMs: number;
-  /** By how much, as a fraction, clocks may run too fast or too slow. */
+  /** The fraction by which clocks may run too fast or too slow. */
   readonly drift: number;
-  /** Reads `held` at every step, or goes by the signal alone, as code does that never asks. */
+  /** Whether the judge reads `held` at every step. Otherwise it relies on the signal, like code that never reads `held`. */
   readonly readsHeld: boolean;
-  /** Waits at the end until the idle sessions have gone by themselves before it closes. */
-  readonly endsIdle: boolean;
+  /** Whether the run waits until idle sessions have ended before it closes the lockers. */
+  readonly waitsUntilIdle: boolean;
 }
 
-/** What makes a failing run shorter: less of something than its seed says. */
+/** Reductions of a seed's scenario, which make a failing run shorter. */
 export interface Reductions {
   readonly without?: readonly FaultKind[];
   readonly lockers?: number;
@@ -42,7 +42,7 @@ const allNames = ['a', 'b', 'c'] as const;
 
 export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario {
   const prng = new Prng(seed).fork('scenario');
-  // Few kinds at once find what many at once hide, so most runs have some only.
+  // Many kinds at once hide some bugs, so most runs have only a few kinds.
   const share = prng.pick([0.15, 0.3, 0.3, 0.5, 0.7, 1]);
   const kinds = faultKinds.filter(() => prng.chance(share));
   const lockers = prng.pick([1, 2, 2, 3, 3, 4]);
@@ -50,28 +50,28 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
   const names = prng.pick([1, 1, 1, 2, 3]);
   const ttlsMs = prng.pick<readonly [number, ...number[]]>([[2_000], [3_000], [4_000, 2_000], [6_000], [8_000], [10_000, 3_000]]);
   const chaosMs = prng.pick([5_000, 10_000, 10_000, 20_000]);
-  // A draw of its own, so that it shifts no other.
+  // A separate stream, so that this draw does not shift the others.
   const slots = new Prng(seed)
     .fork('slots')
     .pick<readonly [number, ...number[]]>([[1], [1], [1, Infinity], [1, 2, Infinity], [2], [1, 2, 3, Infinity]]);
-  const wanted = <T extends number>(given: T | undefined, own: T): number => Math.min(given ?? own, own);
-  const chosen = allNames.slice(1, wanted(reductions.names, names));
+  const reduced = <T extends number>(given: T | undefined, own: T): number => Math.min(given ?? own, own);
+  const chosen = allNames.slice(1, reduced(reductions.names, names));
   return {
     seed,
     kinds: kinds.filter((kind) => reductions.without?.includes(kind) !== true),
     intensity: prng.pick([0.01, 0.03, 0.08, 0.15]),
-    leaseStrike: prng.pick([0.01, 0.05, 0.05, 0.25]),
-    lockers: wanted(reductions.lockers, lockers),
-    callers: wanted(reductions.callers, callers),
+    leaseFaultProbability: prng.pick([0.01, 0.05, 0.05, 0.25]),
+    lockers: reduced(reductions.lockers, lockers),
+    callers: reduced(reductions.callers, callers),
     names: [allNames[0], ...chosen],
     ttlsMs,
     slots,
     requestTimeoutMs: prng.pick([400, 1_000, 1_000, 2_500]),
-    chaosMs: wanted(reductions.chaosMs, chaosMs),
+    chaosMs: reduced(reductions.chaosMs, chaosMs),
     pauseMs: prng.pick([50, 300, 300, 1_500]),
     holdMs: prng.pick([20, 200, 200, 1_500, 10_000]),
     drift: prng.pick([0, 0.02]),
     readsHeld: prng.chance(0.5),
-    endsIdle: prng.chance(0.2),
+    waitsUntilIdle: prng.chance(0.2),
   };
 }

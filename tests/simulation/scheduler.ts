@@ -1,12 +1,12 @@
 /**
- * Virtual time: events in the order of their instants, and after each one everything runs that waits for no other.
+ * Virtual time. Events run in the order of their times, and all promises that an event settles run before the next event.
  *
- * An event may belong to a machine. While that is frozen its events wait, and once it is dead they never happen.
+ * An event may belong to a machine. Its events wait while the machine is frozen, and never run once the machine is dead.
  */
 export interface Owner {
   readonly isFrozen: boolean;
   readonly isDead: boolean;
-  /** Takes what falls due while it is frozen. */
+  /** Keeps an event that falls due while the machine is frozen. */
   postpone(event: ScheduledEvent): void;
 }
 
@@ -18,8 +18,8 @@ export interface ScheduledEvent {
   readonly owner: Owner | undefined;
 }
 
-/** So many steps go into one turn of the event loop; microtasks are drained between them all the same. */
-const stepsPerTurn = 64;
+/** The steps in one tick of the event loop. Microtasks still run after each step. */
+const stepsPerTick = 64;
 
 export class Scheduler {
   #nowMs = 0;
@@ -47,7 +47,7 @@ export class Scheduler {
     };
   }
 
-  /** Brings back what was postponed, due at once and in the given order. */
+  /** Schedules postponed events again. They are due at once, in the given order. */
   resume(events: readonly ScheduledEvent[]): void {
     for (const event of events) {
       event.atMs = this.#nowMs;
@@ -56,14 +56,14 @@ export class Scheduler {
     }
   }
 
-  /** Until `afterStep` answers true, or nothing is left to happen. */
+  /** Runs events until `afterStep` returns true or no event is left. */
   run(afterStep: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       let isOver = false;
       const step = (): void => {
         if (isOver) return;
         try {
-          // A turn of an immediate later, so all that the step before has set in motion has come to rest.
+          // Each step is an immediate of its own, so the microtasks of the step before have all run.
           isOver = afterStep() || !this.#next();
         } catch (error) {
           isOver = true;
@@ -72,7 +72,7 @@ export class Scheduler {
         if (isOver) resolve();
         else setImmediate(step);
       };
-      for (let count = 0; count < stepsPerTurn; count += 1) setImmediate(step);
+      for (let count = 0; count < stepsPerTick; count += 1) setImmediate(step);
     });
   }
 

@@ -1,11 +1,11 @@
-/** Makes a failing run shorter: leaves out what it fails without, as long as it breaks the same rule. */
+/** Shortens a failing run: leaves out each part without which the run still breaks the same rule. */
 import { faultKinds } from './faults.ts';
 import { run, type Result } from './run.ts';
 import { type Reductions, scenarioOf } from './scenario.ts';
 
 export interface Shortened {
   readonly reductions: Reductions;
-  /** With its history. */
+  /** The result of the shortened run, with its history. */
   readonly result: Result;
 }
 
@@ -35,30 +35,30 @@ export async function shorten(seed: number, given: Reductions = {}): Promise<Sho
   return { reductions, result: await run(scenarioOf(seed, reductions), true) };
 }
 
-/** The one command that runs it again. */
+/** Returns the command that repeats the run. */
 export function commandOf(seed: number, { without, lockers, callers, names, chaosMs }: Reductions): string {
-  const words = [`--seed ${String(seed)}`];
-  if (without !== undefined && without.length > 0) words.push(`--without ${without.join(',')}`);
-  for (const [word, count] of Object.entries({ lockers, callers, names, chaos: chaosMs })) {
-    if (count !== undefined) words.push(`--${word} ${String(count)}`);
+  const options = [`--seed ${String(seed)}`];
+  if (without !== undefined && without.length > 0) options.push(`--without ${without.join(',')}`);
+  for (const [option, count] of Object.entries({ lockers, callers, names, chaos: chaosMs })) {
+    if (count !== undefined) options.push(`--${option} ${String(count)}`);
   }
-  return `npm run simulate -- ${words.join(' ')}`;
+  return `npm run simulate -- ${options.join(' ')}`;
 }
 
 const shownLines = 120;
 
-/** What a failing run looked like, short enough to read. */
+/** Returns the report of a failing run: the violation, the last lines of its history, and the commands that repeat it. */
 export function reportOf(seed: number, { reductions, result }: Shortened): string {
   const { violation, history, scenario } = result;
   const shown = history.slice(-shownLines);
-  const left = history.length - shown.length;
+  const omitted = history.length - shown.length;
   return [
     `Seed ${String(seed)} breaks the rule '${violation?.rule ?? 'none'}': ${violation?.message ?? ''}`,
-    `${String(scenario.lockers)} lockers of ${String(scenario.callers)} callers, TTL ${scenario.ttlsMs.join(' and ')} ms, requests take at most ${String(scenario.requestTimeoutMs)} ms`,
+    `${String(scenario.lockers)} lockers of ${String(scenario.callers)} callers, TTL ${scenario.ttlsMs.join(' and ')} ms, requestTimeoutMs ${String(scenario.requestTimeoutMs)}`,
     `faults: ${scenario.kinds.join(', ')}`,
-    ...(left > 0 ? [`(${String(left)} lines before)`] : []),
+    ...(omitted > 0 ? [`(${String(omitted)} earlier lines)`] : []),
     ...shown,
-    `Again, from the beginning: ${commandOf(seed, reductions)}`,
-    `As it came first:          ${commandOf(seed, {})}`,
+    `Replay the short run: ${commandOf(seed, reductions)}`,
+    `Replay the full run:  ${commandOf(seed, {})}`,
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-/** An AbortSignal that counts who listens to it. */
+/** An AbortSignal that counts its listeners. */
 export class CountedSignal {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
@@ -9,7 +9,7 @@ export class CountedSignal {
     const add = this.signal.addEventListener.bind(this.signal);
     const remove = this.signal.removeEventListener.bind(this.signal);
     const known = new Set<unknown>();
-    // Those that are called once are gone with the abort, as `once` says.
+    // The abort removes listeners that were added with `once`.
     this.signal.addEventListener = (...args: Parameters<typeof add>) => {
       if (!known.has(args[1])) this.#listeners += 1;
       known.add(args[1]);
@@ -30,7 +30,7 @@ export class CountedSignal {
   }
 }
 
-/** What our own callers abort with: exactly this must come back. */
+/** The reason with which callers abort. A call must reject with the same object. */
 export class AbortReason extends Error {
   override readonly name = 'AbortReason';
 }

@@ -1,4 +1,4 @@
-/** `npm run simulate`: as many seeds as are asked for, the figures at the end, and the history of the first that fails. */
+/** `npm run simulate`: runs many seeds, then prints the figures and the shortened history of the first seed that fails. */
 import { spawnSync } from 'node:child_process';
 import { type Arguments, help, readArguments } from './arguments.ts';
 import { Figures } from './figures.ts';
@@ -25,7 +25,7 @@ async function simulate({ runs, from, seconds, reductions, isUntilFound }: Argum
   console.log(figuresReport(ran, failed.length, total, performance.now() - startedAt));
   const [first] = failed;
   if (first !== undefined && !isUntilFound) {
-    console.log(`\nMaking seed ${String(first)} shorter...\n${reportOf(first, await shorten(first, reductions))}`);
+    console.log(`\nShortening seed ${String(first)}...\n${reportOf(first, await shorten(first, reductions))}`);
     console.log(`Failing seeds: ${failed.slice(0, 50).join(' ')}`);
   }
   return failed.length === 0 ? 0 : 1;
@@ -34,11 +34,11 @@ async function simulate({ runs, from, seconds, reductions, isUntilFound }: Argum
 async function replay(seed: number, { reductions }: Arguments): Promise<number> {
   const { history, violation } = await run(scenarioOf(seed, reductions), true);
   for (const line of history) console.log(line);
-  console.log(violation === undefined ? 'No violation' : `${violation.rule}: ${violation.message}\nAgain: ${commandOf(seed, reductions)}`);
+  console.log(violation === undefined ? 'No violation' : `${violation.rule}: ${violation.message}\nReplay: ${commandOf(seed, reductions)}`);
   return violation === undefined ? 0 : 1;
 }
 
-/** On a scratch copy with the bug in it, in a process of its own. */
+/** Simulates a scratch copy with the bug in it, in a process of its own. */
 function simulatePlanted(bugs: readonly Planted[], { runs, from }: Arguments): number {
   let missed = 0;
   for (const bug of bugs) {
@@ -55,17 +55,18 @@ function simulatePlanted(bugs: readonly Planted[], { runs, from }: Arguments): n
 }
 
 async function main(): Promise<number> {
-  const asked = readArguments(process.argv.slice(2));
-  if (asked.wantsHelp) {
+  const args = readArguments(process.argv.slice(2));
+  if (args.wantsHelp) {
     console.log(help);
     return 0;
   }
-  if (asked.planted !== undefined) {
-    const chosen = planted.filter(({ name }) => asked.planted === 'all' || name === asked.planted);
-    if (chosen.length === 0) throw new RangeError(`Cannot plant ${asked.planted}: there are ${planted.map(({ name }) => name).join(', ')}`);
-    return simulatePlanted(chosen, asked);
+  if (args.planted !== undefined) {
+    const chosen = planted.filter(({ name }) => args.planted === 'all' || name === args.planted);
+    if (chosen.length === 0)
+      throw new RangeError(`Cannot plant ${args.planted}: expected all or one of ${planted.map(({ name }) => name).join(', ')}`);
+    return simulatePlanted(chosen, args);
   }
-  return asked.seed === undefined ? simulate(asked) : replay(asked.seed, asked);
+  return args.seed === undefined ? simulate(args) : replay(args.seed, args);
 }
 
 process.exitCode = await main();

@@ -1,4 +1,4 @@
-/** The whole locker in a virtual world that goes wrong: thousands of seeds, and bugs planted to show that it would find them. */
+/** Thousands of seeded runs of whole lockers under faults, and planted bugs that the simulation must find. */
 import { execFile } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ describe('the simulation', () => {
     const total = new Figures();
 
     await fc.assert(
-      // What can be made smaller is not the seed, but what the run that it makes consists of.
+      // The seed itself does not shrink: shorten() reduces the run that the seed makes.
       fc.asyncProperty(fc.noShrink(fc.integer({ min: 1, max: 2 ** 31 - 1 })), async (seed) => {
         const { figures, violation } = await run(scenarioOf(seed));
         total.add(figures);
@@ -34,37 +34,37 @@ describe('the simulation', () => {
     expect(total.locks).toBeGreaterThan(20 * seeds);
   });
 
-  test('does the same again from the same seed', async () => {
+  test('gives the same run for the same seed', async () => {
     for (let seed = 1; seed <= 10; seed += 1) {
       const first = await run(scenarioOf(seed), true);
       const second = await run(scenarioOf(seed), true);
-      const untold = await run(scenarioOf(seed));
+      const withoutHistory = await run(scenarioOf(seed));
 
       expect(second.history).toEqual(first.history);
-      expect(untold.figures).toEqual(first.figures);
+      expect(withoutHistory.figures).toEqual(first.figures);
     }
   });
 });
 
 describe('a planted bug', () => {
-  // What each seed does changes with the code, and with it which one finds the bug: by chance all miss in one case of 160 000.
+  // A change of the code changes which seeds find a bug. All seeds miss it by chance in one case of 160 000.
   test.for(planted)('$name is found', { timeout: 180_000 }, async (bug) => {
     using copy = plant(bug);
 
     const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(4 * bug.foundWithin));
 
-    // That a change of the text merely breaks the code is no find.
+    // The bug must break its own rule: a planted change that only crashes the code is not a find.
     expect(output).toMatch(new RegExp(`^seed \\d+: (${bug.rules.join('|')}): `, 'm'));
     expect(code).toBe(1);
   });
 
-  test('leaves a short history, and the command that replays it', { timeout: 60_000 }, async () => {
+  test('is reported with a short history and the command that repeats it', { timeout: 60_000 }, async () => {
     const [bug] = planted.filter(({ name }) => name === 'no-own-entry-check');
-    if (bug === undefined) throw new Error('There is no such bug');
+    if (bug === undefined) throw new Error('Cannot find the planted bug no-own-entry-check');
     using copy = plant(bug);
 
     const found = await simulate(copy.script, '--runs', '30');
-    const [, command = ''] = /^Again, from the beginning: npm run simulate -- (.*)$/m.exec(found.output) ?? [];
+    const [, command = ''] = /^Replay the short run: npm run simulate -- (.*)$/m.exec(found.output) ?? [];
     const replayed = await simulate(copy.script, ...command.split(' '));
 
     expect(found.output).toMatch(/breaks the rule 'gone'/);

@@ -1,27 +1,29 @@
-/** Whether a state that a locker told was the truth at the revision that it names. */
+/** Checks a state that a locker reported against etcd's history at the revision of the state. */
 import type { LockState } from '../../src/states/state.ts';
-import type { Record } from './record.ts';
+import type { EtcdRecord } from './record.ts';
 
-export function stateProblem(record: Record, name: string, state: LockState): string | undefined {
+export function stateProblem(record: EtcdRecord, name: string, state: LockState): string | undefined {
   const { entries, holders } = record.stateAt(name, state.revision);
   const at = `at r${String(state.revision)}`;
-  if (state.held !== state.holders.length > 0) return `${at} it contradicts itself`;
+  if (state.held !== state.holders.length > 0) return `${at} \`held\` contradicts \`holders\``;
   const isTrue =
     state.holders.length === holders.length &&
-    state.holders.every((told, index) => {
-      const was = holders[index];
-      return told.key === was?.key && told.fencingToken === was.createRevision && told.value === was.value;
+    state.holders.every((reported, index) => {
+      const holder = holders[index];
+      return reported.key === holder?.key && reported.fencingToken === holder.createRevision && reported.value === holder.value;
     });
   if (!isTrue) {
-    const told = state.holders.map(({ key, fencingToken, value }) => `${key} (token ${String(fencingToken)}) '${value}'`).join(', ');
-    const were = holders.map(({ key, createRevision, value }) => `${key} (token ${String(createRevision)}) '${value}'`).join(', ');
-    return `${at} it tells ${told}, the holders were ${were}`;
+    const reported = state.holders.map(({ key, fencingToken, value }) => `${key} (token ${String(fencingToken)}) '${value}'`).join(', ');
+    const expected = holders.map(({ key, createRevision, value }) => `${key} (token ${String(createRevision)}) '${value}'`).join(', ');
+    return `${at} the state has the holders ${reported}, but etcd had ${expected}`;
   }
   for (const { key, mode, slots, foreign } of state.holders) {
     const kind = record.kindOf(key);
-    if (mode !== kind.mode || slots !== kind.slots || foreign !== kind.foreign) return `${at} it takes ${key} for what it is not`;
+    if (mode !== kind.mode || slots !== kind.slots || foreign !== kind.foreign)
+      return `${at} the state has another kind for ${key} than its key`;
   }
-  if (state.waiting !== entries.length - holders.length) return `${at} it tells of ${String(state.waiting)} waiters`;
+  if (state.waiting !== entries.length - holders.length)
+    return `${at} the state has ${String(state.waiting)} waiters, but etcd had ${String(entries.length - holders.length)}`;
   return undefined;
 }
 

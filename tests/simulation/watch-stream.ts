@@ -1,7 +1,7 @@
 /**
- * A locker's watch stream: events in their order but late, breaks in which they are lost, members that lag behind.
+ * The watch stream of a locker. Events arrive late but in order, breaks lose them, and members lag behind.
  *
- * A compaction under a watch is a break like any other, as nothing is ever asked for from a past revision.
+ * A compaction is a break like any other, because no watch starts at a past revision.
  */
 import type { WatchEvent, WatchListener, WatchRequest } from '../../src/store/store.ts';
 import type { Machine } from './machine.ts';
@@ -17,7 +17,7 @@ interface Watch {
 
 interface Connection {
   lagMs: number;
-  /** No later message overtakes this instant. */
+  /** The time of the last delivery. Later messages arrive no earlier. */
   deliveredMs: number;
 }
 
@@ -25,16 +25,16 @@ export class WatchStream {
   readonly #world: World;
   readonly #machine: Machine;
   readonly #prng: Prng;
-  readonly #who: string;
+  readonly #source: string;
   readonly #watches = new Set<Watch>();
   #connection: Connection | undefined;
   #isConnecting = false;
 
-  constructor(world: World, machine: Machine, prng: Prng, who: string) {
+  constructor(world: World, machine: Machine, prng: Prng, source: string) {
     this.#world = world;
     this.#machine = machine;
     this.#prng = prng;
-    this.#who = who;
+    this.#source = source;
   }
 
   get size(): number {
@@ -52,10 +52,10 @@ export class WatchStream {
     };
   }
 
-  /** What is on its way is lost; all watches are created anew at another member. */
+  /** Loses all events under way, and creates all watches again at another member. */
   break(reason: string): void {
     if (this.#connection === undefined) return;
-    this.#world.history.tell(this.#who, () => `the watch stream breaks: ${reason}`);
+    this.#world.history.add(this.#source, () => `the watch stream breaks: ${reason}`);
     this.#connection = undefined;
     for (const watch of this.#watches) watch.stop();
     this.#connect(this.#prng.skewed(5, this.#world.faults.isOver ? 20 : 1_500));
@@ -69,13 +69,13 @@ export class WatchStream {
       () => {
         this.#isConnecting = false;
         if (this.#watches.size === 0) return;
-        if (this.#world.weather.cutOf(this.#machine) !== undefined) {
+        if (this.#world.faultSchedule.cutOf(this.#machine) !== undefined) {
           this.#connect(100);
           return;
         }
         const { faults } = this.#world;
         const lagMs = this.#prng.skewed(5, 1_000);
-        this.#connection = { lagMs: faults.strikes('watchLag', this.#prng, 0.3) ? lagMs : 0, deliveredMs: 0 };
+        this.#connection = { lagMs: faults.occurs('watchLag', this.#prng, 0.3) ? lagMs : 0, deliveredMs: 0 };
         for (const watch of this.#watches) this.#create(this.#connection, watch);
       },
       this.#machine,
@@ -89,45 +89,45 @@ export class WatchStream {
       const missed = record.changesSince(scheduler.nowMs - connection.lagMs);
       const revision = (missed[0]?.revision ?? record.revision + 1n) - 1n;
       this.#deliver(connection, watch, 0, () => {
-        this.#world.history.tell(this.#who, () => `watch of ${watch.request.key} stands from r${String(revision)}`);
+        this.#world.history.add(this.#source, () => `watch of ${watch.request.key} is created from r${String(revision)}`);
         watch.listener.created(revision);
       });
-      for (const change of missed) this.#pass(connection, watch, change);
+      for (const change of missed) this.#forward(connection, watch, change);
       watch.stop = record.onChange((change) => {
-        this.#pass(connection, watch, change);
+        this.#forward(connection, watch, change);
       });
     });
   }
 
-  #pass(connection: Connection, watch: Watch, { atMs, revision, events }: Change): void {
-    const seen = events.filter((event) => isSeen(watch.request, event));
-    if (seen.length === 0) return;
+  #forward(connection: Connection, watch: Watch, { atMs, revision, events }: Change): void {
+    const matching = events.filter((event) => matches(watch.request, event));
+    if (matching.length === 0) return;
     const { faults, scenario, scheduler } = this.#world;
-    // Servers have lost deletions. Only who looks now and then without being told to survives that.
-    if (watch.request.deletesOnly === true && faults.strikes('lostEvent', this.#prng, scenario.intensity)) return;
+    // Servers have lost deletion events. Only a waiter that also looks from time to time recovers.
+    if (watch.request.deletesOnly === true && faults.occurs('lostEvent', this.#prng, scenario.intensity)) return;
     const lagMs = faults.isOver ? 0 : Math.max(0, atMs + connection.lagMs - scheduler.nowMs);
     this.#deliver(connection, watch, lagMs, () => {
-      this.#world.history.tell(this.#who, () => `hears of r${String(revision)} on ${watch.request.key}`);
-      watch.listener.events(seen);
+      this.#world.history.add(this.#source, () => `gets the event of r${String(revision)} on ${watch.request.key}`);
+      watch.listener.events(matching);
     });
   }
 
-  #deliver(connection: Connection, watch: Watch, delayMs: number, tell: () => void): void {
+  #deliver(connection: Connection, watch: Watch, delayMs: number, notify: () => void): void {
     const { faults, scenario, scheduler } = this.#world;
     const usualMs = this.#prng.between(0.3, 4);
     const moreMs = this.#prng.skewed(10, 1_500);
-    const isSlow = faults.strikes('delay', this.#prng, scenario.intensity);
+    const isSlow = faults.occurs('delay', this.#prng, scenario.intensity);
     const atMs = Math.max(connection.deliveredMs, scheduler.nowMs + delayMs + usualMs + (isSlow ? moreMs : 0));
     connection.deliveredMs = atMs;
     scheduler.at(
       atMs,
       () => {
-        if (this.#connection === connection && this.#watches.has(watch)) tell();
+        if (this.#connection === connection && this.#watches.has(watch)) notify();
       },
       this.#machine,
     );
   }
 }
 
-const isSeen = ({ key, rangeEnd, deletesOnly }: WatchRequest, { type, kv }: WatchEvent): boolean =>
+const matches = ({ key, rangeEnd, deletesOnly }: WatchRequest, { type, kv }: WatchEvent): boolean =>
   (rangeEnd === undefined ? kv.key === key : kv.key >= key && kv.key < rangeEnd) && (type === 'delete' || deletesOnly !== true);

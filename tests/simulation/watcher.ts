@@ -1,4 +1,4 @@
-/** Somebody who watches a name, at its own pace, and now and then leaves and comes again. */
+/** A watcher: reads the states of a random name at a random speed, stops, and starts again with another name. */
 import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
@@ -21,7 +21,7 @@ export class Watcher {
     this.#name = prng.pick(world.scenario.names);
   }
 
-  /** What it waits on after, or undefined while it does something else. */
+  /** The last state that it got, while it waits for the next one. Undefined while it is busy. */
   get idleState(): { readonly name: string; readonly state: LockState } | undefined {
     return this.#isWaiting && this.#last !== undefined ? { name: this.#name, state: this.#last } : undefined;
   }
@@ -45,8 +45,8 @@ export class Watcher {
     this.#name = this.#prng.pick(scenario.names);
     this.#last = undefined;
     const signal = new CountedSignal();
-    const leavesAfter = this.#prng.chance(0.3) && !faults.isOver ? this.#prng.integer(1, 6) : Infinity;
-    const leavesByAbort = this.#prng.chance(0.5);
+    const stopsAfter = this.#prng.chance(0.3) && !faults.isOver ? this.#prng.integer(1, 6) : Infinity;
+    const stopsByAbort = this.#prng.chance(0.5);
     let count = 0;
     try {
       this.#isWaiting = true;
@@ -56,8 +56,8 @@ export class Watcher {
         this.#last = state;
         if (this.#prng.chance(0.2)) await machine.sleep(this.#prng.skewed(1, faults.isOver ? 50 : 3_000));
         count += 1;
-        if (count >= leavesAfter) {
-          if (!leavesByAbort) break;
+        if (count >= stopsAfter) {
+          if (!stopsByAbort) break;
           signal.abort();
         }
         this.#isWaiting = true;

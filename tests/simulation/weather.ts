@@ -1,15 +1,15 @@
-/** What befalls machines, the network and the cluster as a whole: freezes, sleeps, jumps, cuts, outages, new leaders, crashes. */
+/** Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, outages, new leaders, crashes. */
 import type { FaultKind } from './faults.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
 import type { Prng } from './prng.ts';
 import type { World } from './world.ts';
 
-/** Whether a connection is refused at once, or just never answered. */
+/** Whether a connection is refused at once, or accepted and never answered. */
 export type Cut = 'refused' | 'hung';
 
-export class Weather {
-  /** Rises with each new leader. */
+export class FaultSchedule {
+  /** The term of the present leader. It rises with each new leader. */
   term = 7;
   readonly #world: World;
   readonly #prng: Prng;
@@ -28,92 +28,92 @@ export class Weather {
 
   start(): void {
     const prng = this.#prng.fork('cluster');
-    this.#often('outage', 8_000, prng, () => {
-      this.#world.history.tell('weather', () => 'outage');
+    this.#repeat('outage', 8_000, prng, () => {
+      this.#world.history.add('cluster', () => 'outage begins');
       this.#outage = prng.pick<Cut>(['refused', 'hung']);
-      for (const process of this.#world.processes) process.store.watches.break('outage');
-      this.#later(this.#spell(prng), () => {
-        this.#world.history.tell('weather', () => 'the outage is over');
+      for (const process of this.#world.processes) process.store.watchStream.break('outage');
+      this.#endAfter(this.#duration(prng), () => {
+        this.#world.history.add('cluster', () => 'outage ends');
         this.#outage = undefined;
       });
     });
-    this.#often('leaderChange', 4_000, prng, () => {
-      this.#world.history.tell('weather', () => 'new leader');
+    this.#repeat('leaderChange', 4_000, prng, () => {
+      this.#world.history.add('cluster', () => 'new leader');
       this.term += 1;
-      // A new leader gives every lease its whole TTL again.
+      // A new leader renews every lease for its whole TTL.
       for (const id of this.#world.etcd.leaseIds) this.#world.etcd.renew(id);
     });
   }
 
-  /** What befalls one process, from its start on. */
-  befall(process: LockerProcess): void {
+  /** Schedules the faults of one process, from its start on. */
+  startFor(process: LockerProcess): void {
     const prng = this.#prng.fork(process.id);
     const { machine } = process;
     this.#processes.set(machine, process);
-    const often = (kind: FaultKind, meanMs: number, act: () => void): void => {
-      this.#often(kind, meanMs, prng.fork(kind), act, () => !process.isOver);
+    const repeat = (kind: FaultKind, meanMs: number, inject: () => void): void => {
+      this.#repeat(kind, meanMs, prng.fork(kind), inject, () => !process.isOver);
     };
-    // A machine that slept while its clock was set back cannot know of it: one of the two only.
+    // No clock shows a sleep during which the wall clock is set back, so a machine has only one of these two faults.
     const maySleep = prng.chance(0.5);
     const jump = (ms: number): void => {
       if (!machine.isAwake) return;
-      this.#world.history.tell(process.id, () => `its wall clock jumps by ${String(Math.round(ms))}`);
+      this.#world.history.add(process.id, () => `its wall clock jumps by ${String(Math.round(ms))}`);
       machine.jumpWall(ms);
     };
-    often('freeze', 6_000, () => {
+    repeat('freeze', 6_000, () => {
       this.#freeze(process, prng, false);
     });
     if (maySleep) {
-      often('sleep', 6_000, () => {
+      repeat('sleep', 6_000, () => {
         this.#freeze(process, prng, true);
       });
     } else {
-      often('wallBack', 5_000, () => {
+      repeat('wallBack', 5_000, () => {
         jump(-prng.skewed(10, 60_000));
       });
     }
-    often('wallForward', 8_000, () => {
+    repeat('wallForward', 8_000, () => {
       jump(prng.skewed(10, 30_000));
     });
-    often('watchBreak', 2_000, () => {
-      process.store.watches.break(prng.chance(0.5) ? 'compaction' : 'the member is gone');
+    repeat('watchBreak', 2_000, () => {
+      process.store.watchStream.break(prng.chance(0.5) ? 'compaction' : 'the member is gone');
     });
-    often('cut', 5_000, () => {
+    repeat('cut', 5_000, () => {
       this.#cut(process, prng);
     });
-    often('crash', 12_000, () => {
+    repeat('crash', 12_000, () => {
       this.#world.crash(process);
     });
-    often('close', 10_000, () => {
+    repeat('close', 10_000, () => {
       if (machine.isAwake) this.#world.replace(process);
     });
   }
 
-  /** Just now, when etcd has applied a request of it and the answer is not there yet. */
-  strike(machine: Machine, prng: Prng, probability: number): void {
+  /** Injects a fault of the machine now, while the response to one of its requests is under way. */
+  injectWhileAnswering(machine: Machine, prng: Prng, probability: number): void {
     const { faults } = this.#world;
     const process = this.#processes.get(machine);
     if (process === undefined || process.isOver) return;
-    if (faults.strikes('freeze', prng, probability)) this.#freeze(process, prng, false);
-    if (faults.strikes('cut', prng, probability)) this.#cut(process, prng);
-    if (faults.strikes('crash', prng, probability / 4)) this.#world.crash(process);
+    if (faults.occurs('freeze', prng, probability)) this.#freeze(process, prng, false);
+    if (faults.occurs('cut', prng, probability)) this.#cut(process, prng);
+    if (faults.occurs('crash', prng, probability / 4)) this.#world.crash(process);
   }
 
   #freeze(process: LockerProcess, prng: Prng, wasAsleep: boolean): void {
     const { machine, id } = process;
     const { history, scheduler, faults } = this.#world;
-    const losesNetwork = faults.strikes('cut', prng, 0.4);
+    const losesNetwork = faults.occurs('cut', prng, 0.4);
     if (!machine.isAwake) return;
-    history.tell(id, () => (wasAsleep ? 'falls asleep' : 'freezes'));
+    history.add(id, () => (wasAsleep ? 'falls asleep' : 'freezes'));
     machine.freeze();
-    this.#later(this.#spell(prng), () => {
+    this.#endAfter(this.#duration(prng), () => {
       if (machine.isDead) return;
-      history.tell(id, () => 'wakes');
+      history.add(id, () => 'wakes');
       machine.wake(wasAsleep);
-      // What its timers were to tell comes up to a tick later, as they stood still with it.
-      machine.settledAtMs = Math.max(machine.settledAtMs, scheduler.nowMs + (wasAsleep ? 1_000 : 0));
+      // After a sleep its timers run up to a second late, because they stopped with the monotonic clock.
+      machine.timersLateUntilMs = Math.max(machine.timersLateUntilMs, scheduler.nowMs + (wasAsleep ? 1_000 : 0));
       this.#world.judge.woken(machine);
-      // As where a virtual machine was moved: it gets what had arrived, and then nothing for a while.
+      // Like a virtual machine that was moved: it gets the messages that had arrived, and then none for a while.
       if (losesNetwork)
         scheduler.after(prng.between(1, 50), () => {
           this.#cut(process, prng, Math.max(...this.#world.scenario.ttlsMs) / 2);
@@ -121,37 +121,37 @@ export class Weather {
     });
   }
 
-  #cut({ machine, id, store }: LockerProcess, prng: Prng, atLeastMs = 0): void {
-    this.#world.history.tell(id, () => 'is cut off');
+  #cut({ machine, id, store }: LockerProcess, prng: Prng, minMs = 0): void {
+    this.#world.history.add(id, () => 'is cut off');
     this.#cuts.set(machine, prng.pick<Cut>(['refused', 'hung']));
-    store.watches.break('cut off');
-    this.#later(atLeastMs + this.#spell(prng), () => {
+    store.watchStream.break('cut off');
+    this.#endAfter(minMs + this.#duration(prng), () => {
       this.#cuts.delete(machine);
     });
   }
 
-  /** Now and then, as often as `meanMs` says, while faults last. */
-  #often(kind: FaultKind, meanMs: number, prng: Prng, act: () => void, goesOn = () => true): void {
+  /** Injects the fault at random times, every `meanMs` on average, until faults end. */
+  #repeat(kind: FaultKind, meanMs: number, prng: Prng, inject: () => void, isActive = () => true): void {
     const { scheduler, faults } = this.#world;
     const next = (): void => {
       scheduler.after(-Math.log(1 - prng.next()) * meanMs, () => {
-        if (faults.isOver || !goesOn()) return;
-        if (faults.strikes(kind, prng, 1)) act();
+        if (faults.isOver || !isActive()) return;
+        if (faults.occurs(kind, prng, 1)) inject();
         next();
       });
     };
     next();
   }
 
-  /** How long something lasts: a moment, a good part of a lease, or more than one. */
-  #spell(prng: Prng): number {
+  /** Draws the duration of a fault: a moment, a large part of a TTL, or more than a TTL. */
+  #duration(prng: Prng): number {
     const ttlMs = Math.max(...this.#world.scenario.ttlsMs);
     return prng.between(50, prng.pick([400, 2_000, ttlMs, 1.5 * ttlMs]));
   }
 
-  /** In `ms`, but never later than when all faults are over. */
-  #later(ms: number, act: () => void): void {
-    const { scheduler, latestMs } = this.#world;
-    scheduler.after(Math.min(ms, latestMs - scheduler.nowMs), act);
+  /** Ends a fault after `ms`, but no later than all faults end. */
+  #endAfter(ms: number, end: () => void): void {
+    const { scheduler, lastEffectMs } = this.#world;
+    scheduler.after(Math.min(ms, lastEffectMs - scheduler.nowMs), end);
   }
 }

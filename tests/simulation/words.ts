@@ -1,10 +1,10 @@
-/** What a transaction does, in words, for the history. */
+/** Describes transactions for the history. */
 import type { Committed, Transaction } from '../../src/store/store.ts';
 
 const isGate = (key: string): boolean => key.includes('@sessions/');
 
-/** The entry that it creates, if it does: it compares a gate. */
-export const creationOf = ({ compare, then }: Transaction): { readonly value: string; readonly leaseId: string } | undefined => {
+/** Returns the entry that a transaction creates. Only a creation compares a gate. */
+export const createdEntryOf = ({ compare, then }: Transaction): { readonly value: string; readonly leaseId: string } | undefined => {
   if (!compare.some(({ key }) => isGate(key))) return undefined;
   for (const one of then) if ('put' in one && !isGate(one.put.key)) return one.put;
   return undefined;
@@ -12,13 +12,13 @@ export const creationOf = ({ compare, then }: Transaction): { readonly value: st
 
 export function describe(transaction: Transaction): string {
   const { compare, then } = transaction;
-  const at = compare.map(({ key, target, revision }) => `${target}(${key})=${String(revision)}`).join(' ');
-  const does = then.map((one) => {
+  const conditions = compare.map(({ key, target, revision }) => `${target}(${key})=${String(revision)}`).join(' ');
+  const actions = then.map((one) => {
     if ('put' in one) return isGate(one.put.key) ? `put gate ${one.put.key}` : `put ${one.put.key} '${one.put.value}'`;
     if ('delete' in one) return `delete ${one.delete.key}`;
     return 'read';
   });
-  return `${does.join(' + ')}${at === '' ? '' : ` if ${at}`}`;
+  return `${actions.join(' + ')}${conditions === '' ? '' : ` if ${conditions}`}`;
 }
 
 export const describeAnswer = ({ succeeded, revision }: Committed): string => `${succeeded ? 'yes' : 'no'} r${String(revision)}`;

@@ -1,8 +1,8 @@
 /**
- * A virtual world: one etcd, several processes that lock through bad networks, weather, outsiders, and a judge.
+ * The virtual world of one run: an etcd, processes that lock through faulty networks, scheduled faults, outsiders, and the judge.
  *
- * Faults come until `chaosMs`; what they left on the way arrives by `latestMs`; from `settledMs` on everything must run as if
- * there had never been any. Then the callers stop, everybody closes, and nothing may be left.
+ * Faults occur until `chaosMs`. Their late effects end by `lastEffectMs`. From `settledMs` on the judge applies stricter rules,
+ * because nothing goes wrong any longer. Then the callers end, all lockers close, and nothing may be left.
  */
 import { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
 import { Faults } from './faults.ts';
@@ -12,68 +12,68 @@ import { checkLeftovers, checkQuiet } from './leftovers.ts';
 import { LockerProcess } from './locker-process.ts';
 import { Outsiders } from './outsiders.ts';
 import { Prng } from './prng.ts';
-import { Record } from './record.ts';
+import { EtcdRecord } from './record.ts';
 import type { Scenario } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
-import { Weather } from './weather.ts';
+import { FaultSchedule } from './weather.ts';
 
-/** How long what a fault left on its way may take to arrive. */
-const aftermathMs = 4_000;
-const checkedMs = 3_000;
-/** Within this all who wait have been served, once faults are over. */
-const patienceMs = 60_000;
+/** The time after the last fault within which late requests arrive. */
+const lateEffectsMs = 4_000;
+const strictPhaseMs = 3_000;
+/** The time within which every waiter is served at the end. */
+const drainLimitMs = 60_000;
 
 export class World {
   readonly scenario: Scenario;
   readonly scheduler = new Scheduler();
   readonly history: History;
   readonly etcd: MemoryEtcd;
-  readonly record: Record;
+  readonly record: EtcdRecord;
   readonly faults: Faults;
   readonly judge: Judge;
-  readonly weather: Weather;
+  readonly faultSchedule: FaultSchedule;
   readonly prng: Prng;
-  /** All that there ever were. */
-  readonly everyProcess: LockerProcess[] = [];
-  readonly latestMs: number;
+  /** All processes of the run, also those that have ended. */
+  readonly allProcesses: LockerProcess[] = [];
+  readonly lastEffectMs: number;
   readonly settledMs: number;
   #phase: 'calls' | 'draining' | 'quiet' | 'closing' | 'over' = 'calls';
   #drainingSinceMs = 0;
 
-  constructor(scenario: Scenario, isTold: boolean) {
+  constructor(scenario: Scenario, withHistory: boolean) {
     this.scenario = scenario;
     const { scheduler } = this;
     const now = (): number => scheduler.nowMs;
-    this.history = new History(isTold, now);
+    this.history = new History(withHistory, now);
     this.etcd = new MemoryEtcd({
       now: () => ({ monotonicMs: scheduler.nowMs, wallMs: scheduler.nowMs }),
       setTimer: (delayMs, callback) => scheduler.after(delayMs, callback),
       hold: () => () => undefined,
     });
-    this.record = new Record(this.etcd, scenario.names, now);
+    this.record = new EtcdRecord(this.etcd, scenario.names, now);
     this.faults = new Faults(scenario.kinds);
     this.prng = new Prng(scenario.seed).fork('world');
-    this.weather = new Weather(this, this.prng.fork('weather'));
+    this.faultSchedule = new FaultSchedule(this, this.prng.fork('weather'));
     this.judge = new Judge(this);
-    this.latestMs = scenario.chaosMs + aftermathMs;
-    this.settledMs = this.latestMs + Math.max(...scenario.ttlsMs) + 2 * scenario.requestTimeoutMs + 1_000;
+    this.lastEffectMs = scenario.chaosMs + lateEffectsMs;
+    this.settledMs = this.lastEffectMs + Math.max(...scenario.ttlsMs) + 2 * scenario.requestTimeoutMs + 1_000;
   }
 
-  /** The processes of today. */
+  /** The processes that run now. */
   get processes(): LockerProcess[] {
-    return this.everyProcess.filter((process) => !process.isOver);
+    return this.allProcesses.filter((process) => !process.isOver);
   }
 
-  get takesCalls(): boolean {
+  get acceptsCalls(): boolean {
     return this.#phase === 'calls';
   }
 
-  /** Whether all that faults left on its way has arrived. */
-  get isPast(): boolean {
-    return this.scheduler.nowMs >= this.latestMs;
+  /** Whether the late effects of all faults have ended. */
+  get haveEffectsEnded(): boolean {
+    return this.scheduler.nowMs >= this.lastEffectMs;
   }
 
-  /** Whether everything has to run as if nothing had ever gone wrong. */
+  /** Whether the stricter rules apply, because nothing goes wrong any longer. */
   get isSettled(): boolean {
     return this.scheduler.nowMs >= this.settledMs;
   }
@@ -81,13 +81,13 @@ export class World {
   async run(): Promise<void> {
     const { scenario, scheduler, faults } = this;
     new Outsiders(this, this.prng.fork('outsiders')).start();
-    this.weather.start();
+    this.faultSchedule.start();
     for (let slot = 0; slot < scenario.lockers; slot += 1) this.#startProcess(slot);
     scheduler.after(scenario.chaosMs, () => {
-      this.history.tell('weather', () => 'faults are over');
+      this.history.add('cluster', () => 'faults end');
       faults.end();
     });
-    scheduler.after(this.settledMs + checkedMs, () => {
+    scheduler.after(this.settledMs + strictPhaseMs, () => {
       this.#phase = 'draining';
       this.#drainingSinceMs = scheduler.nowMs;
       this.#drain();
@@ -95,15 +95,15 @@ export class World {
     await scheduler.run(() => this.judge.step() || this.#phase === 'over');
   }
 
-  /** A process that ends without a word; another takes its place. */
+  /** Kills a process. A new process replaces it later. */
   crash(process: LockerProcess): void {
-    this.history.tell(process.id, () => 'crashes');
+    this.history.add(process.id, () => 'crashes');
     process.crash();
     this.judge.crashed(process);
     this.#replaceLater(process.slot);
   }
 
-  /** It closes its locker, and a new one takes its place. */
+  /** Closes the locker of a process. A new process replaces it later. */
   replace(process: LockerProcess): void {
     void process.close();
     this.#replaceLater(process.slot);
@@ -116,18 +116,21 @@ export class World {
   }
 
   #startProcess(slot: number): void {
-    const id = `p${String(slot + 1)}${'abcdefghijklmnopqrstuvwxyz'[this.everyProcess.filter((one) => one.slot === slot).length] ?? 'z'}`;
+    const id = `p${String(slot + 1)}${'abcdefghijklmnopqrstuvwxyz'[this.allProcesses.filter((one) => one.slot === slot).length] ?? 'z'}`;
     const process = new LockerProcess(this, slot, id, this.prng.fork(id));
-    this.everyProcess.push(process);
+    this.allProcesses.push(process);
     process.start();
   }
 
-  /** Waits until every caller has what it asked for and has given it back. */
+  /** Waits until every caller has acquired and released its lock. */
   #drain(): void {
     const { scheduler, judge, scenario } = this;
-    if (this.everyProcess.some((process) => !process.isQuiet)) {
-      if (scheduler.nowMs - this.#drainingSinceMs > patienceMs)
-        judge.violated('unserved', `${[...judge.pending].map(({ id, name }) => `${id} on ${name}`).join(', ')} would wait for ever`);
+    if (this.allProcesses.some((process) => !process.isQuiet)) {
+      if (scheduler.nowMs - this.#drainingSinceMs > drainLimitMs)
+        judge.violated(
+          'unserved',
+          `${[...judge.pending].map(({ id, name }) => `${id} on ${name}`).join(', ')} did not end within ${String(drainLimitMs)} ms`,
+        );
       scheduler.after(20, () => {
         this.#drain();
       });
@@ -136,8 +139,8 @@ export class World {
     this.#phase = 'quiet';
     scheduler.after(300, () => {
       checkQuiet(this);
-      scheduler.after(scenario.endsIdle ? Math.max(...scenario.ttlsMs) * 1.1 + 1_000 : 0, () => {
-        if (scenario.endsIdle) checkLeftovers(this);
+      scheduler.after(scenario.waitsUntilIdle ? Math.max(...scenario.ttlsMs) * 1.1 + 1_000 : 0, () => {
+        if (scenario.waitsUntilIdle) checkLeftovers(this);
         this.#close();
       });
     });
@@ -148,7 +151,7 @@ export class World {
     for (const process of this.processes) void process.close();
     this.scheduler.after(500, () => {
       checkLeftovers(this);
-      this.judge.checkOver();
+      this.judge.checkFinal();
       this.#phase = 'over';
     });
   }

@@ -1,3 +1,4 @@
+/** The public types of the package: what compiles, what does not, and which types calls return. */
 import {
   type Contender,
   createLocker,
@@ -54,20 +55,20 @@ describe('the public types', () => {
       locker.watch('a', { timeoutMs: 1 });
       // @ts-expect-error withLock() needs a function
       void locker.withLock('a', { timeoutMs: 1 });
-      // @ts-expect-error what a lock says is not to be written
+      // @ts-expect-error a property of a lock is read-only
       lock.value = 'x';
     };
     expectTypeOf(calls).toBeFunction();
   });
 
-  test('undefined may be given for every option', () => {
+  test('every option accepts undefined', () => {
     expectTypeOf<{ value: undefined; ttlMs: undefined; timeoutMs: undefined; signal: undefined }>().toExtend<LockOptions>();
     expectTypeOf<{ hosts: undefined; auth: undefined; logger: undefined; prefix: undefined }>().toExtend<LockerOptions>();
     expectTypeOf<LockOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>();
     expectTypeOf<LockerOptions['logger']>().toEqualTypeOf<Pick<Console, 'debug' | 'info' | 'warn' | 'error'> | undefined>();
   });
 
-  test('lock() gives a Lock, tryLock() a Lock or null', () => {
+  test('lock() resolves with a Lock, tryLock() with a Lock or null', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
@@ -76,7 +77,7 @@ describe('the public types', () => {
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
   });
 
-  test('kinds, limits and renewal: what the options take and refuse', () => {
+  test('mode, slots, maxHoldMs and renew accept their types alone', () => {
     expectTypeOf<LockOptions['mode']>().toEqualTypeOf<'exclusive' | 'shared' | undefined>();
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
@@ -91,13 +92,13 @@ describe('the public types', () => {
       void locker.lock('a', { renew: 'never' });
       // @ts-expect-error a duration is a number of milliseconds
       void locker.tryLock('a', { maxHoldMs: '1m' });
-      // @ts-expect-error what a lock says is not to be written
+      // @ts-expect-error a property of a lock is read-only
       lock.slots = 2;
     };
     expectTypeOf(calls).toBeFunction();
   });
 
-  test('lockAll() takes any iterable of names and gives a MultiLock, tryLockAll() one or null', () => {
+  test('lockAll() takes any iterable of names and resolves with a MultiLock, tryLockAll() with a MultiLock or null', () => {
     expectTypeOf<Locker['lockAll']>().parameters.toEqualTypeOf<[names: Iterable<string>, options?: LockOptions | undefined]>();
     expectTypeOf<Locker['tryLockAll']>().parameters.toEqualTypeOf<[names: Iterable<string>, options?: LockOptions | undefined]>();
     expectTypeOf<Locker['lockAll']>().returns.resolves.toEqualTypeOf<MultiLock>();
@@ -109,7 +110,7 @@ describe('the public types', () => {
     expectTypeOf<MultiLock['remainingMs']>().toBeNumber();
     expectTypeOf<MultiLock['release']>().toEqualTypeOf<() => Promise<void>>();
     const calls = () => {
-      // @ts-expect-error names are needed
+      // @ts-expect-error names are required
       void locker.lockAll();
       // @ts-expect-error a name is a string
       void locker.lockAll([42]);
@@ -119,7 +120,7 @@ describe('the public types', () => {
     expectTypeOf(calls).toBeFunction();
   });
 
-  test('list() gives states, and takes no more than what names begin with', () => {
+  test('list() returns states, and its only option is startsWith', () => {
     expectTypeOf<Locker['list']>().parameters.toEqualTypeOf<[options?: ListOptions | undefined]>();
     expectTypeOf<ListOptions['startsWith']>().toEqualTypeOf<string | undefined>();
     expectTypeOf(locker.list()).toExtend<AsyncIterable<LockState>>();
@@ -130,13 +131,13 @@ describe('the public types', () => {
     expectTypeOf(calls).toBeFunction();
   });
 
-  test('withLock() gives what its function gives, with and without options', () => {
+  test('withLock() resolves with the result of its callback, with and without options', () => {
     expectTypeOf(locker.withLock('a', () => 42)).resolves.toEqualTypeOf<number>();
     expectTypeOf(locker.withLock('a', (held) => Promise.resolve(held.fencingToken))).resolves.toEqualTypeOf<bigint>();
     expectTypeOf(locker.withLock('a', { timeoutMs: 5 }, () => 'x')).resolves.toEqualTypeOf<string>();
   });
 
-  test('Lock has every member of the contract', () => {
+  test('Lock has every documented member', () => {
     expectTypeOf<Lock>().toExtend<AsyncDisposable>();
     expectTypeOf(lock.name).toBeString();
     expectTypeOf(lock.mode).toEqualTypeOf<'exclusive' | 'shared'>();
@@ -153,19 +154,19 @@ describe('the public types', () => {
     expectTypeOf(lock.guard).toEqualTypeOf<[key: string, target: 'Create', op: '==', revision: string]>();
   });
 
-  test('guard fits the transactions of etcd3 as it is', () => {
+  test('guard fits into a transaction of etcd3', () => {
     const transaction = () => new Etcd3().if(...lock.guard);
     expectTypeOf(transaction).toBeFunction();
   });
 
-  test('webLocks() makes a LockManager of a locker, whose locks have a signal, a token and a guard besides', () => {
+  test('webLocks() returns a LockManager whose locks also have signal, fencingToken and guard', () => {
     expectTypeOf(webLocks).parameters.toEqualTypeOf<[locker: Locker]>();
     expectTypeOf(webLocks).returns.toEqualTypeOf<WebLockManager>();
     expectTypeOf<WebLockManager>().toExtend<LockManager>();
     expectTypeOf<HeldLock>().toEqualTypeOf<Readonly<Pick<Lock, 'name' | 'mode' | 'signal' | 'fencingToken' | 'guard'>>>();
   });
 
-  test('states tell who holds and who waits', () => {
+  test('states have the holders and the waiters', () => {
     expectTypeOf<LockDetails>().toExtend<LockState>();
     expectTypeOf<LockState['holders']>().toEqualTypeOf<readonly Contender[]>();
     expectTypeOf<LockDetails['waiters']>().toEqualTypeOf<readonly Contender[]>();
@@ -182,7 +183,7 @@ describe('the public types', () => {
     }>();
   });
 
-  test('errors are told apart by their code', () => {
+  test('errors have their own codes', () => {
     const error: unknown = undefined;
     if (isLockerError(error)) expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
     expectTypeOf<LockLostError['code']>().toEqualTypeOf<'LOCK_LOST'>();

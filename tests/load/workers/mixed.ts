@@ -1,15 +1,15 @@
-/** Callers of every kind on a few names, and somebody who watches; tells each hold, and how large the heap is when nothing goes on. */
+/** A worker with calls of every kind on a few names, and with watches. Reports each hold, and the heap size when all calls have ended. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Lock, type Locker, type LockOptions, type MultiLock } from '../../../src/index.ts';
 import { settings, tell, type Settings } from '../../integration/workers/tell.ts';
 import { nowMs } from '../hold.ts';
 
 const { hosts, prefix, ttlMs, times: durationMs, scenario } = settings;
-const { warmUpMs, leastTurns } = settings as Settings & { readonly warmUpMs: number; readonly leastTurns: number };
+const { warmUpMs, minCalls } = settings as Settings & { readonly warmUpMs: number; readonly minCalls: number };
 const names = Array.from({ length: 16 }, (_, index) => `n${String(index)}`);
 const lockers = [0, 1, 2].map(() => createLocker({ hosts, prefix, ttlMs, requestTimeoutMs: 15_000 }));
 const counts: Partial<Record<string, number>> = {};
-/** The judges must find what goes wrong then. */
+/** Whether the worker has the planted leak and the planted overlap, which the judges must find. */
 const isPlanted = scenario === 'planted';
 const leaked: unknown[] = [];
 
@@ -28,7 +28,7 @@ async function hold(got: Lock | MultiLock, options: LockOptions, as?: string): P
   const wasHeld = got.held;
   await sleep(Math.random() * 2);
   if (Math.random() < 0.1 && 'setValue' in got) await got.setValue('another');
-  const untilMs = nowMs(); // before the reading, so that the lock was certain until then
+  const untilMs = nowMs(); // read before `held`, so that the lock was certain until then
   const isHeld = got.held;
   if (!wasHeld || !isHeld) count('lost');
   else {
@@ -41,7 +41,7 @@ async function hold(got: Lock | MultiLock, options: LockOptions, as?: string): P
 
 const kinds: LockOptions[] = [{}, {}, { mode: 'shared' }, { mode: 'shared' }, { slots: 3 }];
 
-const kindsOfTurn: Record<string, (locker: Locker, options: LockOptions) => Promise<void>> = {
+const callKinds: Record<string, (locker: Locker, options: LockOptions) => Promise<void>> = {
   async lock(locker, options) {
     await hold(await locker.lock(pick(names), options), options);
   },
@@ -63,29 +63,29 @@ const kindsOfTurn: Record<string, (locker: Locker, options: LockOptions) => Prom
 };
 const expected = ['LockTimeoutError', 'TimeoutError'];
 
-async function turn(): Promise<void> {
-  const what = pick(Object.keys(kindsOfTurn));
+async function callOnce(): Promise<void> {
+  const what = pick(Object.keys(callKinds));
   try {
-    await kindsOfTurn[what]?.(pick(lockers), pick(kinds));
+    await callKinds[what]?.(pick(lockers), pick(kinds));
     count(what);
   } catch (error) {
     const { name } = error as Error;
     if (!expected.includes(name)) tell('failed', { what, error: String(error) });
     count(`${what}: ${name}`);
   }
-  const turns = (counts['turns'] ?? 0) + 1;
-  counts['turns'] = turns;
-  if (isPlanted) leaked.push(new Array(190).fill(turns)); // 1.5 KB
-  // Under the lock on one name it does what needs the lock on another.
-  if (isPlanted && turns % 50 === 0) await hold(await pick(lockers).lock('elsewhere'), {}, 'n0');
+  const calls = (counts['calls'] ?? 0) + 1;
+  counts['calls'] = calls;
+  if (isPlanted) leaked.push(new Array(190).fill(calls)); // 1.5 KB
+  // The planted overlap: reports a hold of n0, but holds another name.
+  if (isPlanted && calls % 50 === 0) await hold(await pick(lockers).lock('elsewhere'), {}, 'n0');
 }
 
 async function watch(name: string, signal: AbortSignal): Promise<void> {
   let revision = 0n;
   for await (const state of pick(lockers).watch(name, { signal })) {
-    const kindsInside = new Set(state.holders.map(({ mode, slots }) => `${mode} ${String(slots)}`));
-    const most = Math.min(...state.holders.map(({ mode, slots }) => (mode === 'shared' ? Infinity : slots)));
-    if (kindsInside.size > 1 || state.holders.length > most || state.revision <= revision) {
+    const holderKinds = new Set(state.holders.map(({ mode, slots }) => `${mode} ${String(slots)}`));
+    const maxHolders = Math.min(...state.holders.map(({ mode, slots }) => (mode === 'shared' ? Infinity : slots)));
+    if (holderKinds.size > 1 || state.holders.length > maxHolders || state.revision <= revision) {
       tell('failed', { what: 'watch', error: state.holders.map(({ key }) => key).join(' ') });
     }
     revision = state.revision;
@@ -93,22 +93,22 @@ async function watch(name: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Lets the callers go on for so long and for so many turns, and waits until each of them has ended its turn. */
-async function run(ms: number, turns: number): Promise<void> {
+/** Runs the callers for at least `ms` and at least `calls` calls, and waits until their calls have ended. */
+async function run(ms: number, calls: number): Promise<void> {
   const untilMs = nowMs() + ms;
-  const untilTurn = (counts['turns'] ?? 0) + turns;
+  const untilCall = (counts['calls'] ?? 0) + calls;
   const watching = new AbortController();
   const watches = names.slice(0, 2).map((name) => watch(name, watching.signal));
   await Promise.all(
     Array.from({ length: 32 }, async () => {
-      while (nowMs() < untilMs || (counts['turns'] ?? 0) < untilTurn) await turn();
+      while (nowMs() < untilMs || (counts['calls'] ?? 0) < untilCall) await callOnce();
     }),
   );
   watching.abort();
   await Promise.all(watches);
 }
 
-/** What is in use when nothing goes on any more. */
+/** Returns the heap in use after a garbage collection. */
 async function heapInUse(): Promise<number> {
   await sleep(300);
   for (let time = 0; time < 3; time += 1) {
@@ -120,10 +120,10 @@ async function heapInUse(): Promise<number> {
 
 tell('started');
 await run(warmUpMs, 0);
-await run(durationMs / 10, leastTurns / 10);
+await run(durationMs / 10, minCalls / 10);
 const early = await heapInUse();
-// So many turns that 1.5 KB kept of each would show.
-await run(durationMs * 0.9, leastTurns);
+// Makes enough calls for a leak of 1.5 KB per call to show.
+await run(durationMs * 0.9, minCalls);
 const late = await heapInUse();
 await Promise.all(lockers.map((locker) => locker.close()));
 tell('done', { early, late, leaked: leaked.length, ...counts });

@@ -1,4 +1,4 @@
-// A CommonJS program that uses the package as it was packed.
+// A CommonJS program that uses the packed package.
 'use strict';
 const assert = require('node:assert/strict');
 const { createLocker, LockLostError, LockTimeoutError } = require('etcd-locker');
@@ -16,7 +16,7 @@ async function main() {
   await clock.advance(1_000);
   await late;
 
-  // While nothing runs the lease ends. That the store says so by an error of the other entry must be understood.
+  // The lease expires while the process is frozen. The store of one entry point throws an error that the other one must recognise.
   clock.freeze(10_000);
   assert.equal(lock.held, false);
   assert.equal(lock.signal.reason instanceof LockLostError, true);

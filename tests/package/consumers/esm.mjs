@@ -1,4 +1,4 @@
-// An ES module that uses the package as it was packed.
+// An ES module that uses the packed package.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { createLocker, InvalidOptionsError, isLockerError, LockTimeoutError } from 'etcd-locker';
@@ -24,7 +24,7 @@ await locker.close();
 assert.throws(() => createLocker({ ttlMs: 1 }), InvalidOptionsError);
 assert.equal(typeof new ManualClock().now().monotonicMs, 'number');
 
-// The CommonJS copy in the same process is another one, and its errors are known all the same.
+// The CommonJS copy in the same process has its own classes, but isLockerError recognises its errors.
 const commonjs = createRequire(import.meta.url)('etcd-locker');
 assert.notEqual(commonjs.LockTimeoutError, LockTimeoutError);
 assert.equal(isLockerError(await createOther().catch((error) => error)), true);

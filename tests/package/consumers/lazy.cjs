@@ -1,4 +1,4 @@
-// Loading the package, and using it on another store, must not load etcd3: that costs 100 ms. The first use of etcd does.
+// Loading the package and using another store must not load etcd3, which takes 100 ms. The first use of etcd loads it.
 'use strict';
 const assert = require('node:assert/strict');
 
@@ -10,10 +10,10 @@ async function main(load) {
   await (await onMemory.lock('orders/42')).release();
   await onMemory.close();
   const onEtcd = createLocker({ hosts: '127.0.0.1:1', requestTimeoutMs: 300 });
-  assert.deepEqual(loaded(), [], 'etcd3 was loaded before it was used');
+  assert.deepEqual(loaded(), [], 'etcd3 was loaded before its first use');
 
   await assert.rejects(onEtcd.lock('orders/42'), { code: 'ETCD_UNAVAILABLE' });
-  assert.notDeepEqual(loaded(), [], 'etcd3 was used, so it must show');
+  assert.notDeepEqual(loaded(), [], 'etcd3 was used, but is not in the cache');
   await onEtcd.close();
   console.log('ok');
 }

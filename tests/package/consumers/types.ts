@@ -1,4 +1,4 @@
-// Compiled twice, as an ES module and as CommonJS, against the types as they were packed.
+// Compiled against the packed types, once as an ES module and once as CommonJS.
 import {
   type Contender,
   createLocker,
@@ -40,7 +40,7 @@ export function code(error: unknown): LockerErrorCode | undefined {
   return isLockerError(error) ? error.code : undefined;
 }
 
-// As code for navigator.locks is written, by somebody who has no DOM library.
+// Code for navigator.locks, in a project without the DOM library.
 export async function useWebLocks(locks: LockManager, signal: AbortSignal): Promise<string> {
   const state: LockManagerSnapshot = await locks.query();
   const mode = await locks.request('orders/42', { mode: 'shared', signal }, (lock) => lock?.mode ?? 'none');

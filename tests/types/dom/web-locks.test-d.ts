@@ -1,12 +1,12 @@
-/** Our types and those of the DOM library: what is written for either runs on the other. Only here is that library known. */
+/** Our types and those of the DOM library fit each other both ways. Only this folder compiles with the DOM library. */
 import type * as ours from 'etcd-locker/web-locks';
 import { describe, expectTypeOf, test } from 'vitest';
 
-/** What `webLocks(locker)` answers. */
+/** The result of `webLocks(locker)`. */
 declare const locks: ours.WebLockManager;
 
-describe("ours are the DOM's", () => {
-  test('what webLocks() answers may stand wherever navigator.locks may', () => {
+describe("our types fit the DOM's", () => {
+  test('the result of webLocks() can replace navigator.locks', () => {
     expectTypeOf<ours.LockManager>().toExtend<LockManager>();
     expectTypeOf<ours.WebLockManager>().toExtend<LockManager>();
     const either: LockManager[] = [locks, navigator.locks];
@@ -27,8 +27,8 @@ describe("ours are the DOM's", () => {
   });
 });
 
-describe("the DOM's are ours", () => {
-  test('navigator.locks may stand wherever our LockManager may', () => {
+describe("the DOM's types fit ours", () => {
+  test('navigator.locks can replace our LockManager', () => {
     expectTypeOf<LockManager>().toExtend<ours.LockManager>();
     const either: ours.LockManager = navigator.locks;
     expectTypeOf(either.query()).resolves.toEqualTypeOf<ours.LockManagerSnapshot>();
@@ -40,18 +40,18 @@ describe("the DOM's are ours", () => {
     expectTypeOf<LockManagerSnapshot>().toExtend<ours.LockManagerSnapshot>();
     expectTypeOf<LockOptions>().toExtend<ours.LockOptions>();
     expectTypeOf<LockGrantedCallback<string>>().toExtend<ours.LockGrantedCallback<string>>();
-    // A callback that knows of nothing but the DOM's Lock is one for ours too.
+    // A callback for the DOM's Lock also accepts ours.
     expectTypeOf<LockGrantedCallback<string>>().toExtend<ours.LockGrantedCallback<string, ours.HeldLock>>();
   });
 
-  test('but it has neither signal nor token, nor does its query() answer with all members', () => {
+  test('but its Lock has no signal and no token, and its snapshot may lack members', () => {
     expectTypeOf<Lock>().not.toExtend<ours.HeldLock>();
     expectTypeOf<LockManager>().not.toExtend<ours.WebLockManager>();
     expectTypeOf<LockManagerSnapshot>().not.toExtend<ours.LockSnapshot>();
   });
 });
 
-test('code written for either compiles on both, with the same result', () => {
+test('code for either manager compiles with both, and has the same result type', () => {
   const domCode = (either: LockManager) =>
     either.request('a', { mode: 'shared', signal: AbortSignal.timeout(5) }, (lock) =>
       Promise.resolve(`${lock?.name ?? ''} ${lock?.mode ?? ''}`),
