@@ -54,6 +54,16 @@ export const systemClock: Clock = {
   },
 };
 
+/** Keeps the process alive until the promise of `task` settles. Calls `task` synchronously. */
+export async function keepAlive<T>(clock: Clock, task: () => Promise<T>): Promise<T> {
+  const endHold = clock.hold();
+  try {
+    return await task();
+  } finally {
+    endHold();
+  }
+}
+
 /** Settles as `promise` does, but resolves where that takes longer than `limitMs`. */
 export async function within(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<void> {
   let cancel = (): void => undefined;

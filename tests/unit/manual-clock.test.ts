@@ -1,7 +1,7 @@
 import { createLocker } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
-import { addMs, msUntil, systemClock } from '../../src/clock.ts';
+import { addMs, keepAlive, msUntil, systemClock } from '../../src/clock.ts';
 
 describe('ManualClock', () => {
   test('advance() calls each timer at its own time, in order, those set meanwhile too', async () => {
@@ -122,5 +122,33 @@ describe('the clocks', () => {
 
     expect(timeouts()).toBe(before);
     cancel();
+  });
+
+  test('keepAlive() calls its task at once, and holds the process until the task settles', async () => {
+    const clock = new ManualClock();
+    let finish: (value: string) => void = () => undefined;
+    let isCalled = false;
+
+    const kept = keepAlive(clock, () => {
+      isCalled = true;
+      return new Promise<string>((resolve) => {
+        finish = resolve;
+      });
+    });
+    expect(isCalled).toBe(true);
+    await clock.settle();
+    expect(clock.isHeld).toBe(true);
+    finish('done');
+
+    expect(await kept).toBe('done');
+    expect(clock.isHeld).toBe(false);
+  });
+
+  test('keepAlive() rejects with the error of its task, and no longer holds the process', async () => {
+    const clock = new ManualClock();
+
+    await expect(keepAlive(clock, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+
+    expect(clock.isHeld).toBe(false);
   });
 });
