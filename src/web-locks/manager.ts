@@ -1,4 +1,5 @@
 /** The `LockManager` of one locker: the steps of its methods, as the specification has them. */
+import { keepAlive } from '../clock.ts';
 import type { Internals } from '../locker/internals.ts';
 import { convertArguments, type RequestArguments } from './arguments.ts';
 import { closedError, domException } from './errors.ts';
@@ -32,15 +33,12 @@ export class Manager implements WebLockManager {
   async query(): Promise<LockSnapshot> {
     const internals = this.#internals;
     throwIfClosed(internals);
-    const letGo = internals.context.clock.hold();
-    try {
-      // What this client asked for before is to be seen, as what it has become by then.
+    return keepAlive(internals.context.clock, async () => {
+      // The snapshot includes the earlier requests of this client.
       await this.#order.whenDecided();
       await internals.queues.whenEnqueued();
-      return await snapshot(internals);
-    } finally {
-      letGo();
-    }
+      return snapshot(internals);
+    });
   }
 }
 
