@@ -6,9 +6,9 @@
  */
 import { splitQueue } from '../entry/admission.ts';
 import type { Internals } from '../locker/internals.ts';
-import { byCreateRevision, clientIdOf, gatesRange, leaseHex, namesRange, queueRange, slotsOf } from '../keys.ts';
+import { byCreateRevision, parseClientId, gatesRange, leaseHex, namesRange, queueRange, slotsOf } from '../keys.ts';
 import { modeOf } from '../kind.ts';
-import { byName } from '../states/list.ts';
+import { groupByName } from '../states/list.ts';
 import type { Committed, KeyValue } from '../store/store.ts';
 import type { LockSnapshot } from './types.ts';
 
@@ -26,7 +26,7 @@ export async function snapshot({ clientId, context: shared, queues: lines }: Int
     ({ revision, ranges } = await read(shared));
   }
   const [entries = [], gates = []] = ranges;
-  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, clientIdOf(value)]));
+  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, parseClientId(value)]));
   // Foreign ones, such as `etcdctl lock`, have nothing but their lease.
   const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
 
@@ -38,7 +38,7 @@ export async function snapshot({ clientId, context: shared, queues: lines }: Int
   const held: KeyValue[] = [];
   const pending: KeyValue[] = [];
   const infos = new Map<KeyValue, Info>();
-  for (const [name, queue] of byName(prefix, present)) {
+  for (const [name, queue] of groupByName(prefix, present)) {
     const range = queueRange(prefix, name);
     for (const entry of queue) infos.set(entry, info(name, slotsOf(range, entry.key), clientOf(entry)));
     const { holders, waiters } = splitQueue(range, queue);
