@@ -1,33 +1,33 @@
 /**
- * Every name with an entry, page by page in the order of the keys.
+ * Lists the states of all held names, page by page in the order of the keys.
  *
- * A page ends where it must, in the middle of a queue too; that name is then read again as a whole. So each state is what etcd had at
- * its revision, and a name that is there from the first page to the last is told once.
+ * A page may end in the middle of a queue. The name of that queue is then read again as a whole. So each state is complete at its own
+ * revision, and a name that exists during the whole listing appears exactly once.
  */
 import { keepAlive } from '../clock.ts';
-import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { Context } from '../context.ts';
+import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
-import { describe, inspectName, type LockDetails, type LockState } from './state.ts';
+import { describeQueue, inspectName, type LockDetails, type LockState, toLockState } from './state.ts';
 
-/** Values may have 64 KiB each, and an answer of etcd must not become too large to be taken in. */
+/** Entries per page. A value has up to 64 KiB, and a response must stay below the size limit of gRPC clients. */
 const pageSize = 200;
 
-/** @param check throws if the locker takes no more requests */
+/** @param check throws if the locker takes no more requests; called before each page */
 export async function* listStates(context: Context, startsWith: string, check: () => void): AsyncGenerator<LockState, void, undefined> {
   const names = namesRange(context.prefix, startsWith);
   for (let key: string | undefined = names.key; key !== undefined;) {
     check();
     const range: QueueRange = { ...names, key };
     const { states, nextKey } = await keepAlive(context.clock, () => readPage(context, range));
-    for (const { name, held, holders, waiting, revision } of states) if (held) yield { name, held, holders, waiting, revision };
+    for (const state of states) if (state.held) yield toLockState(state);
     key = nextKey;
   }
 }
 
-/** One page of states; `nextKey` is undefined on the last page. */
 interface Page {
   readonly states: readonly LockDetails[];
+  /** Undefined for the last page. */
   readonly nextKey: string | undefined;
 }
 
@@ -35,23 +35,24 @@ async function readPage(context: Context, range: QueueRange): Promise<Page> {
   const { prefix, store } = context;
   const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, limit: pageSize } }], otherwise: [] });
   const kvs = ranges[0] ?? [];
-  const states = byName(prefix, kvs).map(([name, entries]) => describe(name, queueRange(prefix, name), entries, revision));
+  const states = groupByName(prefix, kvs).map(([name, entries]) => describeQueue(name, queueRange(prefix, name), entries, revision));
   if (kvs.length < pageSize) return { states, nextKey: undefined };
-  const cut = states.pop();
-  if (cut === undefined) return { states, nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };
-  // The rest of this queue is beyond the page.
-  states.push(await inspectName(context, cut.name));
-  return { states, nextKey: queueRange(prefix, cut.name).rangeEnd };
+  // The last queue may continue beyond the page. A page of keys that are in no queue has none.
+  const last = states.pop();
+  if (last === undefined) return { states, nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };
+  states.push(await inspectName(context, last.name));
+  return { states, nextKey: queueRange(prefix, last.name).rangeEnd };
 }
 
-export function byName(prefix: string, kvs: readonly KeyValue[]): [string, KeyValue[]][] {
-  const names = new Map<string, KeyValue[]>();
+/** Groups the entries by their names, and leaves out keys that are in no queue. */
+export function groupByName(prefix: string, kvs: readonly KeyValue[]): [name: string, entries: KeyValue[]][] {
+  const queues = new Map<string, KeyValue[]>();
   for (const kv of kvs) {
     const name = nameOf(prefix, kv.key);
     if (name === undefined) continue;
-    const found = names.get(name);
-    if (found === undefined) names.set(name, [kv]);
-    else found.push(kv);
+    const entries = queues.get(name);
+    if (entries === undefined) queues.set(name, [kv]);
+    else entries.push(kv);
   }
-  return [...names];
+  return [...queues];
 }
