@@ -77,7 +77,14 @@ export interface Locker extends AsyncDisposable {
    *
    * If both `fn` and the release fail, it rejects with the error of `fn` and logs that of the release.
    *
-   * @throws what `lock`, `fn` and `Lock.release` throw
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockerClosedError} the locker is closed, or closes while the call waits
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in the queue
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts while the call waits
+   * @throws the error of `fn`
    * @example
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */

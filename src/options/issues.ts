@@ -9,12 +9,12 @@ import type { OptionIssue } from '../errors.ts';
 import { quote } from '../text.ts';
 
 /** The error option of a zod check: names the expected and the given value. */
-export const expected = (what: string) => ({
-  error: (issue: { readonly input?: unknown }) => `expected ${what}, got ${describeInput(issue.input)}`,
+export const expected = (description: string) => ({
+  error: (issue: { readonly input?: unknown }) => `expected ${description}, got ${describeInput(issue.input)}`,
 });
 
 /** The same without the given value, for options that may be secret. */
-export const expectedSecret = (what: string) => ({ error: () => `expected ${what}` });
+export const expectedSecret = (description: string) => ({ error: () => `expected ${description}` });
 
 export function describeInput(input: unknown): string {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);

@@ -197,4 +197,22 @@ describe('watch()', () => {
     expect(bench.etcd.watchCount).toBe(0);
     expect(bench.clock.isHeld).toBe(false);
   });
+
+  test('watch() neither logs nor retries when a read fails after its end', async () => {
+    await using bench = await openBench();
+    const lines: unknown[] = [];
+    const warn = (line: unknown) => lines.push(line);
+    const states = bench.createLocker({ logger: { debug: warn, info: warn, warn, error: warn } }).watch('a');
+    await states.next();
+    bench.store.breakWatches();
+    bench.store.next(calls.read, after(bench.clock, 1_000, lostRequest));
+    bench.store.mendWatches();
+    await bench.clock.settle();
+
+    await states.return?.();
+    await bench.clock.advance(1_000);
+
+    expect(lines).toEqual([]);
+    expect(bench.clock.timerCount).toBe(0);
+  });
 });
