@@ -3,7 +3,7 @@
  *
  * `<prefix><encoded name>/<lease in hex>-<n>` is an entry in a name's queue. `<prefix>@sessions/<lease in hex>` is the gate of a session.
  * The queue is that of `etcdctl lock` and of Go's clientv3/concurrency. Names are encoded, so the queue of 'a' does not contain that of
- * 'a/b', and no encoded name contains the '@' of the gates. See docs/protocol.md.
+ * 'a/b', and no name collides with '@sessions'. See docs/protocol.md.
  */
 import { exclusive, shared } from './kind.ts';
 import type { KeyValue, Range } from './store/store.ts';

@@ -49,7 +49,15 @@ export class LockService implements Locker {
     const store = options.store ?? etcdStore(options);
     const clock = store.clock ?? systemClock;
     const outageLog = new OutageLog(logger, clock, requestTimeoutMs);
-    const context: Context = { store, clock, logger, outageLog, prefix, requestTimeoutMs, gateValue: buildGateValue(this.#clientId, value) };
+    const context: Context = {
+      store,
+      clock,
+      logger,
+      outageLog,
+      prefix,
+      requestTimeoutMs,
+      gateValue: buildGateValue(this.#clientId, value),
+    };
     const heartbeat = new Heartbeat(context);
     this.#context = { ...context, heartbeat, sessions: new SessionPool(context, heartbeat) };
     this.#queues = new LocalQueues(this.#context);

@@ -105,7 +105,7 @@ export class QueueCopy {
       this.#listener.failed(error);
       return;
     }
-    this.#context.logger.warn(`etcd-locker: Cannot watch ${quote(this.#name)}, retrying: ${String(error)}`);
+    this.#context.outageLog.warn(`still watching lock ${quote(this.#name)}: ${String(error)}`);
     await this.#pause(backoffMs(retry));
   }
 
