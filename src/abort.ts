@@ -1,14 +1,14 @@
-/** The one way in which a signal is listened to here. */
+/** Listens to abort signals. All parts of the library use this function for it. */
 import { addAbortListener } from 'node:events';
 
 /**
- * Calls `callback` once when `signal` aborts, even where another listener stops the event; the answer ends the listening.
+ * Calls `callback` once when `signal` aborts, even if another listener stops the event. Returns a function that removes the listener.
  *
- * A signal that has aborted already is the caller's to look at.
+ * It does not call `callback` for a signal that has aborted already: the caller checks `signal.aborted` first.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
-  const listening = addAbortListener(signal, callback);
+  const listener = addAbortListener(signal, callback);
   return () => {
-    listening[Symbol.dispose]();
+    listener[Symbol.dispose]();
   };
 }

@@ -1,21 +1,23 @@
 /**
- * Time, as everything here sees it: two clocks and timers, so that tests can inject their own.
+ * Clocks, timers, and what keeps the process alive. Tests inject their own `Clock`.
  *
- * Two clocks, because each fails in its own way: the monotonic one stands still while a machine sleeps, the wall clock
- * jumps. A deadline counts as passed as soon as either of them says so.
+ * Every instant is read on two clocks, because each of them can fail: the monotonic clock stops while the machine sleeps, and the
+ * wall clock jumps. A deadline has passed as soon as one of the two clocks has reached it.
  */
 
-/** One moment, read on both clocks at once. */
+/** One moment, read on both clocks at once, in milliseconds. */
 export interface Instant {
   readonly monotonicMs: number;
   readonly wallMs: number;
 }
 
+/** The time source of a store and of all lockers on it. */
 export interface Clock {
+  /** Reads both clocks. */
   now(): Instant;
-  /** Calls `callback` once after `delayMs`; never keeps the process alive. The answer cancels it. */
+  /** Calls `callback` once after `delayMs` milliseconds. Never keeps the process alive. Returns a function that cancels the timer. */
   setTimer(delayMs: number, callback: () => void): () => void;
-  /** Keeps the process alive until the answer is called. */
+  /** Keeps the process alive until the returned function is called. */
   hold(): () => void;
 }
 
@@ -24,15 +26,15 @@ export const addMs = (instant: Instant, ms: number): Instant => ({
   wallMs: instant.wallMs + ms,
 });
 
-/** The time from `now` to `deadline` by whichever clock is further on; negative once it has passed. */
+/** Returns the milliseconds from `now` to `deadline` on the clock that reaches it first. Negative after the deadline. */
 export const msUntil = (deadline: Instant, now: Instant): number =>
   Math.min(deadline.monotonicMs - now.monotonicMs, deadline.wallMs - now.wallMs);
 
-/** The delay that Node's timers still take; beyond it they fire at once. */
+/** The longest delay of Node's timers. A timer with a longer one fires at once. */
 export const longestTimerMs = 2_147_483_647;
 
-let holds = 0;
-let holdingTimer: NodeJS.Timeout | undefined;
+let holdCount = 0;
+let holdTimer: NodeJS.Timeout | undefined;
 
 export const systemClock: Clock = {
   now: () => ({ monotonicMs: performance.now(), wallMs: Date.now() }),
@@ -42,26 +44,36 @@ export const systemClock: Clock = {
       clearTimeout(timer);
     };
   },
-  // One timer for all: what is held is the process, and a timer a call would cost more than the call.
+  // All holds share one timer, because a timer of its own costs more than a call that holds.
   hold() {
-    if (holds++ === 0) holdingTimer = setInterval(() => undefined, longestTimerMs);
-    let held = true;
+    if (holdCount++ === 0) holdTimer = setInterval(() => undefined, longestTimerMs);
+    let isHeld = true;
     return () => {
-      if (!held) return;
-      held = false;
-      if (--holds === 0) clearInterval(holdingTimer);
+      if (!isHeld) return;
+      isHeld = false;
+      if (--holdCount === 0) clearInterval(holdTimer);
     };
   },
 };
 
-/** Settles as `promise` does, but resolves where that takes longer than `limitMs`. */
-export async function within(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<void> {
+/** Keeps the process alive until the promise of `task` settles. Calls `task` synchronously. */
+export async function keepAlive<T>(clock: Clock, task: () => Promise<T>): Promise<T> {
+  const endHold = clock.hold();
+  try {
+    return await task();
+  } finally {
+    endHold();
+  }
+}
+
+/** Waits until `promise` settles, for at most `limitMs` milliseconds. Rejects if `promise` rejects within that time. */
+export async function waitAtMost(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<void> {
   let cancel = (): void => undefined;
-  const isOver = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     cancel = clock.setTimer(limitMs, resolve);
   });
   try {
-    await Promise.race([promise, isOver]);
+    await Promise.race([promise, timeout]);
   } finally {
     cancel();
   }

@@ -1,4 +1,4 @@
-/** A promise with its ends in reach; `Promise.withResolvers` is not in Node 20. */
+/** A promise together with the functions that settle it. Node 20 has no `Promise.withResolvers`. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   readonly resolve: (value: T | PromiseLike<T>) => void;

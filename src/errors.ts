@@ -1,29 +1,30 @@
 /**
- * What can go wrong, each as a class with a stable `code`.
+ * The errors of the package: one class for each reason, each with a stable `code`.
  *
- * The ESM and the CommonJS build of this package may both be loaded in one process; their classes differ, so the brand
- * and the `code`, not `instanceof`, are what holds across them.
+ * One process may load both the ESM and the CommonJS build of this package, and their classes differ. So `isLockerError` checks a
+ * registered symbol, and callers compare the `code`. `instanceof` works within one build only.
  */
 import { onOneLine, quote } from './text.ts';
 
 const brand = Symbol.for('etcd-locker.error');
 
+/** The `code` of each error class. */
 export type LockerErrorCode =
   'INVALID_OPTIONS' | 'LOCK_TIMEOUT' | 'LOCK_LOST' | 'LOCK_RELEASED' | 'LOCKER_CLOSED' | 'ETCD_UNAVAILABLE' | 'ETCD_AUTH' | 'ETCD_REFUSED';
 
-/** The base of every error that this package makes; tell them apart by `code`. */
+/** The base class of all errors of this package. Compare `code` to distinguish them. */
 export abstract class LockerError extends Error {
   abstract readonly code: LockerErrorCode;
   readonly [brand] = true;
 
   constructor(message: string) {
-    // Servers, hosts and keys of options have a say in it.
+    // Parts of the message come from servers, hosts and option keys.
     super(onOneLine(message));
   }
 }
 
 /**
- * Whether `error` was made by this package, by whichever of its copies.
+ * Reports whether this package made `error`. Recognizes errors of another copy of the package too.
  *
  * @example
  * if (isLockerError(error) && error.code === 'LOCK_TIMEOUT') return 'busy'
@@ -32,56 +33,63 @@ export function isLockerError(error: unknown): error is LockerError {
   return typeof error === 'object' && error !== null && brand in error;
 }
 
-/** One thing that is wrong with an option. */
+/** One wrong option. */
 export interface OptionIssue {
-  /** Where it is, as in `hosts[0]`; empty for the whole. */
+  /** The path of the option, such as `hosts[0]`. Empty if the options as a whole are wrong. */
   readonly path: string;
-  /** What was expected there. */
+  /** The expected value, and the given one unless it may be a secret. */
   readonly message: string;
 }
 
-/** An option is not what it must be; nothing was sent. */
+/** A name or an option is invalid. Nothing was sent to etcd. */
 export class InvalidOptionsError extends LockerError {
   override readonly name = 'InvalidOptionsError';
   readonly code = 'INVALID_OPTIONS';
+  /** All wrong options of the call. */
   readonly issues: readonly OptionIssue[];
 
-  constructor(what: string, issues: readonly OptionIssue[]) {
+  constructor(action: string, issues: readonly OptionIssue[]) {
     const list = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-    super(`Cannot ${what}: ${list.join('; ')}`);
+    super(`Cannot ${action}: ${list.join('; ')}`);
     this.issues = issues;
   }
 }
 
-/** The lock was not to be had within `timeoutMs`; no place in the queue is left behind. */
+/** The caller still waited when `timeoutMs` ended. Its entry is removed from the queue. */
 export class LockTimeoutError extends LockerError {
   override readonly name = 'LockTimeoutError';
   readonly code = 'LOCK_TIMEOUT';
   readonly lockName: string;
   readonly timeoutMs: number;
-  /** The value of who held it then, where one more read could tell. */
+  /** The holder's value at the timeout. Undefined if etcd did not report it in time. */
   readonly holder: string | undefined;
 
   constructor(lockName: string, timeoutMs: number, holder: string | undefined) {
-    const by = holder === undefined ? '' : `, held by ${quote(abbreviate(holder))}`;
-    super(`Cannot acquire lock ${quote(lockName)} within ${String(timeoutMs)} ms${by}`);
+    const state = holder === undefined ? 'still waiting' : `held by ${quote(abbreviate(holder))}`;
+    super(`Cannot lock ${quote(lockName)} within ${String(timeoutMs)} ms: ${state}`);
     this.lockName = lockName;
     this.timeoutMs = timeoutMs;
     this.holder = holder;
   }
 }
 
-/** Why a lock was lost: its lease may be over, somebody deleted its key, it was held too long, its locker was closed. */
+/**
+ * Why a lock was lost:
+ * - `expired`: its lease may have expired
+ * - `deleted`: its key was deleted from etcd
+ * - `max-hold`: it was held for `maxHoldMs`
+ * - `closed`: its locker was closed
+ */
 export type LossReason = 'expired' | 'deleted' | 'max-hold' | 'closed';
 
 const lossTexts: Record<LossReason, string> = {
-  expired: 'its lease may be over',
+  expired: 'its lease may have expired',
   deleted: 'its key in etcd was deleted',
   'max-hold': 'it was held for longer than maxHoldMs',
   closed: 'its locker was closed',
 };
 
-/** The lock may be somebody else's by now; this is final. */
+/** Another process may hold the lock by now. A lost lock never comes back. */
 export class LockLostError extends LockerError {
   override readonly name = 'LockLostError';
   readonly code = 'LOCK_LOST';
@@ -97,7 +105,7 @@ export class LockLostError extends LockerError {
   }
 }
 
-/** The lock was used after its own release. */
+/** The lock was used after its release. */
 export class LockReleasedError extends LockerError {
   override readonly name = 'LockReleasedError';
   readonly code = 'LOCK_RELEASED';
@@ -115,42 +123,43 @@ export class LockerClosedError extends LockerError {
   readonly code = 'LOCKER_CLOSED';
 
   constructor() {
-    super('Cannot use locker: it is closed');
+    super('Cannot use the locker: it is closed');
   }
 }
 
-/** What one host answered, or why it did not. */
+/** The failure of one host: its error, or why it did not respond. */
 export interface HostFailure {
   readonly host: string;
   readonly reason: string;
 }
 
-/** No host of etcd answered within `requestTimeoutMs`. */
+/** No host of etcd responded within `requestTimeoutMs`. */
 export class EtcdUnavailableError extends LockerError {
   override readonly name = 'EtcdUnavailableError';
   readonly code = 'ETCD_UNAVAILABLE';
+  /** The failures, one for each host that was tried. */
   readonly hosts: readonly HostFailure[];
 
   constructor(timeoutMs: number, hosts: readonly HostFailure[]) {
     const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
-    super(`Cannot reach etcd within ${String(timeoutMs)} ms: ${list === '' ? 'no answer' : list}`);
+    super(`Cannot reach etcd within ${String(timeoutMs)} ms: ${list === '' ? 'no response' : list}`);
     this.hosts = hosts;
   }
 }
 
-/** The credentials are wrong, certificates included, or the role may not read and write under the prefix. */
+/** The credentials or certificates are wrong, or the role may not read and write under the prefix. */
 export class EtcdAuthError extends LockerError {
   override readonly name = 'EtcdAuthError';
   readonly code = 'ETCD_AUTH';
   readonly prefix: string;
 
-  constructor(prefix: string, reason: string, remedy = `the role must be allowed to read and write under the prefix ${quote(prefix)}`) {
+  constructor(prefix: string, reason: string, remedy = `the role needs readwrite permission for the prefix ${quote(prefix)}`) {
     super(`Cannot use etcd: ${reason}; ${remedy}`);
     this.prefix = prefix;
   }
 }
 
-/** etcd refused a request, such as for want of space. */
+/** etcd refused a request, for example because its storage is full. */
 export class EtcdRefusedError extends LockerError {
   override readonly name = 'EtcdRefusedError';
   readonly code = 'ETCD_REFUSED';

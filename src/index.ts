@@ -1,9 +1,13 @@
-/** The public surface of `etcd-locker`. */
+/**
+ * The public names of `etcd-locker`.
+ *
+ * Start with locker/locker.ts and lock/lock.ts, the two interfaces that callers use. locker/lock-service.ts connects the parts.
+ */
 export type { Locker } from './locker/locker.ts';
 export { createLocker } from './locker/create-locker.ts';
 export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
-export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/options.ts';
+export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Contender, LockDetails, LockState } from './states/state.ts';
 export {

@@ -1,31 +1,32 @@
-/** The public interface of a lock that is held. */
+/** The public interface of a held lock. */
 import type { Mode } from '../kind.ts';
 
-/** A lock that is held, until it is released or lost; a lost one never comes back. */
+/** A lock that is held until it is released or lost. A lost lock never comes back. */
 export interface Lock extends AsyncDisposable {
   readonly name: string;
+  /** 'exclusive' if this lock is held alone, 'shared' if several may be held together. */
   readonly mode: Mode;
-  /** How many may hold it together: 1 where it is exclusive, Infinity where it is shared, n for a semaphore. */
+  /** The number of locks that may be held together: 1 if exclusive, Infinity if shared, n for a semaphore. */
   readonly slots: number;
-  /** The key that stands for it in etcd. */
+  /** The key of its entry in etcd. */
   readonly key: string;
-  /** What others read of this holder. */
+  /** The text that `inspect`, `list` and `watch` show for this holder. */
   readonly value: string;
-  /** Strictly increasing in the order in which the name's holders had it; it is the create revision of `key`. */
+  /** A number that rises from each holder of the name to the next. It is the create revision of `key`. */
   readonly fencingToken: bigint;
-  /** Decimal int64, as etcd3 writes it. */
+  /** The lease of its entry, as a decimal int64 as etcd3 writes it. */
   readonly leaseId: string;
-  /** Aborts with LockLostError the moment the lock may be gone; never on release. */
+  /** Aborts with a LockLostError as soon as the lock may be lost. Never aborts because of a release. */
   readonly signal: AbortSignal;
-  /** Reads the clocks: true while the lock is certainly ours. */
+  /** True while this lock is certainly held. Reads the clocks at each access. */
   readonly held: boolean;
-  /** Milliseconds until the local deadline, 0 when lost or released; each renewal moves it. */
+  /** The milliseconds until the local deadline, 0 when lost or released. Each renewal extends it. */
   readonly remainingMs: number;
   /**
-   * Reads the clocks, and throws where the lock is not certainly ours any more.
+   * Throws if the lock is no longer certainly held. Reads the clocks.
    *
-   * @throws {LockLostError} the lock may be somebody else's
-   * @throws {LockReleasedError} it was released
+   * @throws {LockLostError} another process may hold the lock
+   * @throws {LockReleasedError} the lock was released
    * @example
    * for (const row of rows) {
    *   lock.throwIfLost()
@@ -34,31 +35,32 @@ export interface Lock extends AsyncDisposable {
    */
   throwIfLost(): void;
   /**
-   * Changes the value that others read and watch; the newest call wins.
+   * Changes the value that others read and watch. The newest of several calls wins.
    *
-   * @throws {InvalidOptionsError} no well-formed string of at most 64 KiB
+   * @throws {InvalidOptionsError} the value is not a well-formed string of at most 64 KiB
    * @throws {LockLostError} the lock was lost
-   * @throws {LockReleasedError} it was released
-   * @throws {EtcdUnavailableError} no answer in time: others may see the value or not
-   * @throws {EtcdAuthError} the role may not write it
-   * @throws {EtcdRefusedError} etcd refused it, as for want of space
+   * @throws {LockReleasedError} the lock was released
+   * @throws {EtcdUnavailableError} etcd did not respond in time; the value may or may not be written
+   * @throws {EtcdAuthError} the role may not write the key
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
    * @example
    * await lock.setValue('http://10.0.0.7:8080')
    */
   setValue(value: string): Promise<void>;
   /**
-   * A compare for a transaction of any etcd3 client: its writes are done only while this lock is held.
+   * A comparison for a transaction of any etcd3 client. etcd applies the writes of that transaction only while this lock is held.
    *
-   * It guards only together with at least one write.
+   * It protects only transactions with at least one write.
+   *
    * @example
    * await client.if(...lock.guard).then(client.put('total').value('7')).commit()
    */
   readonly guard: [key: string, target: 'Create', op: '==', revision: string];
   /**
-   * Gives the lock back: resolves when etcd has confirmed it or the lease is over; once lost it does nothing.
+   * Releases the lock. Resolves when etcd has confirmed it or the lease has expired. Does nothing if the lock was lost.
    *
-   * @throws {EtcdAuthError} the role may not delete it: it ends with its lease
-   * @throws {EtcdRefusedError} etcd refused it: it ends with its lease
+   * @throws {EtcdAuthError} the role may not delete the key; the lock ends with its lease
+   * @throws {EtcdRefusedError} etcd refused the request; the lock ends with its lease
    * @example
    * await lock.release()
    */

@@ -1,32 +1,32 @@
-/** Several locks that are held together: all of them, or none. */
+/** Several locks that are held together. */
 import type { LockLostError } from '../errors.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
-/** Locks on several names, lost as soon as one of them is lost: then the others are given back, and count as lost too. */
+/** Locks on several names. As soon as one of them is lost, the others are released and count as lost too. */
 export interface MultiLock extends AsyncDisposable {
-  /** One for each distinct name, in the order in which the names were first given. */
+  /** The locks, one for each distinct name, in the order of the first mention of each name. */
   readonly locks: readonly Lock[];
-  /** Aborts with LockLostError the moment one of them may be gone; never on release. */
+  /** Aborts with a LockLostError as soon as one of the locks may be lost. Never aborts because of a release. */
   readonly signal: AbortSignal;
-  /** Reads the clocks: true while all of them are certainly ours. */
+  /** True while all locks are certainly held. Reads the clocks at each access. */
   readonly held: boolean;
-  /** Milliseconds until the first local deadline, 0 when one is lost or all are released. */
+  /** The milliseconds until the first of the local deadlines, 0 when one lock is lost or all are released. */
   readonly remainingMs: number;
   /**
-   * Reads the clocks, and throws where one of the locks is not certainly ours any more.
+   * Throws if one of the locks is no longer certainly held. Reads the clocks.
    *
-   * @throws {LockLostError} one may be somebody else's
-   * @throws {LockReleasedError} they were released
+   * @throws {LockLostError} another process may hold one of the locks
+   * @throws {LockReleasedError} the locks were released
    * @example
    * locks.throwIfLost()
    */
   throwIfLost(): void;
   /**
-   * Gives all of them back in the same turn.
+   * Releases all locks in the same tick. Resolves when etcd has confirmed it or the leases have expired.
    *
-   * @throws {EtcdAuthError} the role may not delete one: it ends with its lease
-   * @throws {EtcdRefusedError} etcd refused it: it ends with its lease
+   * @throws {EtcdAuthError} the role may not delete a key; that lock ends with its lease
+   * @throws {EtcdRefusedError} etcd refused the request; that lock ends with its lease
    * @example
    * await locks.release()
    */

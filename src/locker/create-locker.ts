@@ -4,9 +4,9 @@ import type { Locker } from './locker.ts';
 import { LockService } from './lock-service.ts';
 
 /**
- * A locker on an etcd cluster; it connects at the first use.
+ * Creates a locker on an etcd cluster. It connects at the first use.
  *
- * @throws {InvalidOptionsError} an option is not what it must be; `issues` lists them all
+ * @throws {InvalidOptionsError} an option is invalid; `issues` lists all of them
  * @example
  * await using locker = createLocker({ hosts: ['10.0.0.1:2379', '10.0.0.2:2379', '10.0.0.3:2379'] })
  */

@@ -3,7 +3,7 @@
  * callers wait for each other.
  */
 import { onAbort } from '../abort.ts';
-import { queuePath } from '../keys.ts';
+import { encodeName } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { type MultiLock, MultiLockHandle, releaseAll } from '../lock/multi-lock.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -57,4 +57,4 @@ export async function lockAll(
   return new MultiLockHandle(locks);
 }
 
-const byKey = (a: string, b: string): number => (queuePath(a) < queuePath(b) ? -1 : 1);
+const byKey = (a: string, b: string): number => (encodeName(a) < encodeName(b) ? -1 : 1);

@@ -8,7 +8,7 @@ import { systemClock } from '../clock.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
-import { gateValueOf } from '../keys.ts';
+import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
 import { listStates } from '../states/list.ts';
@@ -49,7 +49,15 @@ export class LockService implements Locker {
     const store = options.store ?? etcdStore(options);
     const clock = store.clock ?? systemClock;
     const outageLog = new OutageLog(logger, clock, requestTimeoutMs);
-    const context: Context = { store, clock, logger, outageLog, prefix, requestTimeoutMs, gateValue: gateValueOf(this.#clientId, value) };
+    const context: Context = {
+      store,
+      clock,
+      logger,
+      outageLog,
+      prefix,
+      requestTimeoutMs,
+      gateValue: buildGateValue(this.#clientId, value),
+    };
     const heartbeat = new Heartbeat(context);
     this.#context = { ...context, heartbeat, sessions: new SessionPool(context, heartbeat) };
     this.#queues = new LocalQueues(this.#context);

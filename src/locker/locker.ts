@@ -4,91 +4,135 @@ import type { MultiLock } from '../lock/multi-lock.ts';
 import type { ListOptions, LockOptions, WatchOptions } from '../options/options.ts';
 import type { LockDetails, LockState } from '../states/state.ts';
 
-/** Takes locks; every member works detached, as in `const { lock } = locker`. */
+/** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
   /**
-   * Waits its turn for the lock: first come, first served over all processes.
+   * Waits until the lock is free and resolves with it. Callers of all processes are served in the order of their arrival.
    *
-   * @throws {InvalidOptionsError} the name or an option is not what it must be
-   * @throws {LockTimeoutError} `timeoutMs` ran out
-   * @throws {LockerClosedError} the locker was closed
-   * @throws {EtcdUnavailableError} no answer within `requestTimeoutMs` before there was a place in the queue
-   * @throws {EtcdAuthError} wrong credentials, or no right to write under the prefix
-   * @throws {EtcdRefusedError} etcd refused the request, as for want of space
-   * @throws the reason of `signal`, when it aborts the waiting
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockerClosedError} the locker is closed, or closes while the call waits
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in the queue
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts while the call waits
    * @example
    * await using lock = await locker.lock('orders/42', { timeoutMs: 10_000 })
    */
   lock(this: void, name: string, options?: LockOptions): Promise<Lock>;
   /**
-   * Answers at once: the lock, or null where somebody else has it or waits for it; with `timeoutMs` it waits that long.
+   * Resolves with the lock if it is free, and with null at once if it is held or if others wait for it.
    *
-   * @throws what `lock` throws, but for LockTimeoutError
+   * With `timeoutMs` it waits for up to that many milliseconds before it resolves with null.
+   *
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts during the call
    * @example
    * await using lock = await locker.tryLock('reports/daily')
-   * if (lock === null) return 'somebody else is at it'
+   * if (lock === null) return 'the report is in progress elsewhere'
    */
   tryLock(this: void, name: string, options?: LockOptions): Promise<Lock | null>;
   /**
-   * Takes the locks on all the names, or none: one after another in one order, so that no two calls can wait for each other.
+   * Acquires the locks on all names, or none of them.
    *
-   * `timeoutMs` and `signal` are for all of them together; `maxHoldMs` counts from when all are held.
+   * All calls acquire their names one after another in the same order, so no two calls block each other. `timeoutMs` and `signal`
+   * apply to the call as a whole. `maxHoldMs` starts when all locks are held.
    *
-   * @throws what `lock` throws
-   * @throws {LockLostError} one was lost while it waited for the rest; all were released
+   * @throws {InvalidOptionsError} a name or an option is invalid
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockLostError} one lock was lost while the call waited for another one; all locks are released
+   * @throws {LockerClosedError} the locker is closed, or closes while the call waits
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in a queue
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts while the call waits
    * @example
    * await using locks = await locker.lockAll(['account/7', 'account/9'])
    * await transfer({ signal: locks.signal })
    */
   lockAll(this: void, names: Iterable<string>, options?: LockOptions): Promise<MultiLock>;
   /**
-   * Takes all the locks in one step or answers null at once; at most 100 names. With `timeoutMs` it waits that long, as `lockAll` does.
+   * Acquires the locks on up to 100 names in one step, or resolves with null at once if one of them is not free.
    *
-   * @throws what `tryLock` throws
+   * With `timeoutMs` it waits for up to that many milliseconds, and acquires the locks as `lockAll` does.
+   *
+   * @throws {InvalidOptionsError} a name or an option is invalid, or there are more than 100 distinct names
+   * @throws {LockLostError} with `timeoutMs`: one lock was lost while the call waited for another one
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts during the call
    * @example
    * await using locks = await locker.tryLockAll(['account/7', 'account/9'])
    * if (locks === null) return 'busy'
    */
   tryLockAll(this: void, names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null>;
   /**
-   * Runs `fn` under the lock and releases it afterwards; an error of `fn` is never hidden by one of the release.
+   * Waits for the lock, runs `fn` with it, releases it, and resolves with the result of `fn`.
    *
-   * @throws what `lock` and `fn` throw
+   * If both `fn` and the release fail, it rejects with the error of `fn` and logs that of the release.
+   *
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockerClosedError} the locker is closed, or closes while the call waits
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in the queue
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts while the call waits
+   * @throws the error of `fn`
    * @example
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */
   withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
-   * Who holds the lock and who waits, as of one revision.
+   * Reads the holders and waiters of one name. They are those of one revision of etcd.
    *
-   * @throws {InvalidOptionsError} the name is not what it must be
-   * @throws {LockerClosedError} the locker was closed
-   * @throws {EtcdUnavailableError} no answer within `requestTimeoutMs`
-   * @throws {EtcdAuthError} wrong credentials, or no right to read under the prefix
+   * @throws {InvalidOptionsError} the name is invalid
+   * @throws {LockerClosedError} the locker is closed
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
    * @example
    * const { held, holders } = await locker.inspect('master')
    * console.log(held ? `master is ${holders[0].value}` : 'no master')
    */
   inspect(this: void, name: string): Promise<LockDetails>;
   /**
-   * The state of every name that is held, in the order of the keys in etcd, read page by page: each state as of its own revision.
+   * Iterates over the states of all held names, in the order of their keys in etcd.
    *
-   * @throws what `inspect` throws, as it goes on
+   * It reads page by page. Each state is that of its own `revision`.
+   *
+   * @throws {InvalidOptionsError} at the call: an option is invalid
+   * @throws {LockerClosedError} the locker is closed
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
    * @example
    * for await (const { name, holders } of locker.list({ startsWith: 'orders/' })) console.log(name, holders[0]?.value)
    */
   list(this: void, options?: ListOptions): AsyncIterableIterator<LockState>;
   /**
-   * The state as it is, then again at each change of the holders or their values; ends at `break`, abort or close.
+   * Iterates over the states of one name: the current one first, then one for each change of the holders or their values.
    *
-   * A slow reader gets the newest state only. Errors are those of `inspect`, and only before the first state.
+   * A slow reader gets the newest state only. The iteration ends without an error at `break`, when `signal` aborts, and when the locker
+   * closes. After the first state it survives any outage of etcd.
+   *
+   * @throws {InvalidOptionsError} at the call: the name or an option is invalid
+   * @throws {LockerClosedError} at the call: the locker is closed
+   * @throws {EtcdUnavailableError} before the first state: etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix
    * @example
    * for await (const { holders } of locker.watch('master')) console.log(holders[0]?.value ?? 'none')
    */
   watch(this: void, name: string, options?: WatchOptions): AsyncIterableIterator<LockState>;
   /**
-   * Releases what is held, rejects who waits, revokes the leases; resolves when etcd knows, at the latest after `requestTimeoutMs`.
+   * Releases all held locks, rejects all waiting calls, and revokes the leases.
+   *
+   * Resolves when etcd has confirmed it, or after `requestTimeoutMs`.
    *
    * @example
    * await locker.close()

@@ -1,17 +1,12 @@
-/** Whether certificates and key are what they must be, before anything is sent: what TLS says of a broken one comes late and says little. */
+/** Checks certificates and keys before the first connection, because TLS reports a broken one late and in few words. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { OptionIssue } from '../errors.ts';
+import type { Credentials } from './types.ts';
 
-interface Given {
-  readonly rootCertificate: Buffer;
-  readonly privateKey?: Buffer | undefined;
-  readonly certChain?: Buffer | undefined;
-}
+const certificateBlock = /-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^-]*-----END \1-----/g;
 
-const block = /-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^-]*-----END \1-----/g;
-
-/** What is wrong with them, each by the name of its option; never a word of what they hold. */
-export function credentialIssues({ rootCertificate, privateKey, certChain }: Given): readonly OptionIssue[] {
+/** Returns the issues of the credentials, each with the name of its option. The messages contain no part of the credentials. */
+export function findCredentialIssues({ rootCertificate, privateKey, certChain }: Credentials): readonly OptionIssue[] {
   const issues: OptionIssue[] = [];
   const check = <T>(path: string, expected: string, read: () => T): T | undefined => {
     try {
@@ -21,17 +16,19 @@ export function credentialIssues({ rootCertificate, privateKey, certChain }: Giv
       return undefined;
     }
   };
-  check('rootCertificate', 'one or more certificates in PEM', () => readCertificates(rootCertificate));
-  const leaf = certChain && check('certChain', 'one or more certificates in PEM, its own first', () => readCertificates(certChain));
-  const key = privateKey && check('privateKey', 'a private key in PEM, not encrypted', () => createPrivateKey(privateKey));
+  check('rootCertificate', 'one or more certificates in PEM format', () => readFirstCertificate(rootCertificate));
+  const leaf =
+    certChain &&
+    check('certChain', 'one or more certificates in PEM format, the client certificate first', () => readFirstCertificate(certChain));
+  const key = privateKey && check('privateKey', 'an unencrypted private key in PEM format', () => createPrivateKey(privateKey));
   if (leaf !== undefined && key !== undefined && !isPair(leaf, key))
-    issues.push({ path: 'privateKey', message: 'expected the key of the first certificate in certChain, got another' });
+    issues.push({ path: 'privateKey', message: 'expected the key of the first certificate in certChain, got another key' });
   return issues;
 }
 
-/** The first of them. */
-function readCertificates(pem: Buffer): X509Certificate {
-  const [first] = [...pem.toString('latin1').matchAll(block)].map(([text]) => new X509Certificate(text));
+/** Parses all certificates, and returns the first one. */
+function readFirstCertificate(pem: Buffer): X509Certificate {
+  const [first] = [...pem.toString('latin1').matchAll(certificateBlock)].map(([text]) => new X509Certificate(text));
   if (first === undefined) throw new TypeError('no certificate');
   return first;
 }

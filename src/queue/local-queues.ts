@@ -6,7 +6,7 @@ import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { readHolder } from '../states/state.ts';
+import { readHolderValue } from '../states/state.ts';
 import { Caller } from './caller.ts';
 import { LocalQueue } from './local-queue.ts';
 import { tryAcquire } from './try-acquire.ts';
@@ -29,7 +29,7 @@ export class LocalQueues {
    */
   async lock(name: string, options: ResolvedLockOptions, totalMs = options.timeoutMs): Promise<LockHandle> {
     const onTimeout = async (): Promise<never> => {
-      throw new LockTimeoutError(name, totalMs ?? 0, await this.#readHolder(name));
+      throw new LockTimeoutError(name, totalMs ?? 0, await this.#readHolderValue(name));
     };
     if (options.timeoutMs === 0) return (await this.tryLock([name], options))?.[0] ?? onTimeout();
     const caller = new Caller<LockHandle>(this.#context.clock, options, onTimeout);
@@ -105,14 +105,14 @@ export class LocalQueues {
   }
 
   // The holder's value is for a message only: it must neither fail nor delay the error for long.
-  async #readHolder(name: string): Promise<string | undefined> {
+  async #readHolderValue(name: string): Promise<string | undefined> {
     const { clock, requestTimeoutMs } = this.#context;
     const endHold = clock.hold();
     const { promise, resolve } = deferred<string | undefined>();
     const cancel = clock.setTimer(Math.min(500, requestTimeoutMs), () => {
       resolve(undefined);
     });
-    readHolder(this.#context, name).then(resolve, () => {
+    readHolderValue(this.#context, name).then(resolve, () => {
       resolve(undefined);
     });
     return promise.finally(() => {

@@ -4,7 +4,7 @@
  * A compare over an empty range is true for `create == 0`. So "nobody is there" and "create the entry" are one step in etcd. If others
  * of the kind may hold too, the queue is read first, and the step compares that nobody has come since. Several names: all or none.
  */
-import { type Instant, addMs, msUntil, within } from '../clock.ts';
+import { type Instant, addMs, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
 import { buildClearing, buildCreationOfAll, buildQueuesRead, type Creation } from '../entry/transactions.ts';
@@ -93,7 +93,7 @@ class Try {
   /** Renews before the lock is given out. The look before the first renewal may be old, so it is repeated. */
   async #renew(session: Session, entries: readonly Entry[]): Promise<void> {
     if (!this.#wasRenewed) for (const entry of entries) entry.forgetLook();
-    await within(this.#context.clock, this.#timeLeftMs(), this.#context.heartbeat.beat(session));
+    await waitAtMost(this.#context.clock, this.#timeLeftMs(), this.#context.heartbeat.beat(session));
     this.#wasRenewed = true;
   }
 

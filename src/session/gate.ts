@@ -4,7 +4,7 @@
  * Every write that creates an entry compares the gate's mod revision. Moving the gate therefore settles all such writes that got no
  * response: a write that etcd has not applied by then can never be applied. docs/protocol.md, "The gate", has the proof.
  */
-import { addMs, msUntil, within } from '../clock.ts';
+import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type LossReason } from '../errors.ts';
 import { gateKey } from '../keys.ts';
@@ -77,7 +77,7 @@ export class Gate {
       const isOwnMove = this.#move === undefined;
       this.#move ??= this.#moveOn().finally(() => (this.#move = undefined));
       try {
-        await within(clock, Math.max(0, msUntil(until, clock.now())), this.#move);
+        await waitAtMost(clock, Math.max(0, msUntil(until, clock.now())), this.#move);
       } catch (error) {
         // A move that another caller began may fail while this caller still has time.
         if (isOwnMove || !(error instanceof EtcdUnavailableError)) throw error;

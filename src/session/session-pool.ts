@@ -1,5 +1,5 @@
 /** The sessions of one locker: one per TTL and per thousand entries, and one for each private lease. All callers that need it share it. */
-import { addMs, longestTimerMs, msUntil, within } from '../clock.ts';
+import { addMs, longestTimerMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
@@ -44,7 +44,7 @@ export class SessionPool {
       // The first attempt has a time limit of its own. A caller that joined it later may still have time after it failed.
       const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
-        if (!session.checkOpen()) await within(clock, Math.max(0, limitMs), opening);
+        if (!session.checkOpen()) await waitAtMost(clock, Math.max(0, limitMs), opening);
         if (session.checkOpen() && !session.isSealed) return session;
         session.unreserve(count);
       } catch (error) {

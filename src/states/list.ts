@@ -1,52 +1,58 @@
 /**
- * Every name with an entry, page by page in the order of the keys.
+ * Lists the states of all held names, page by page in the order of the keys.
  *
- * A page ends where it must, in the middle of a queue too; that name is then read again as a whole. So each state is what etcd had at
- * its revision, and a name that is there from the first page to the last is told once.
+ * A page may end in the middle of a queue. The name of that queue is then read again as a whole. So each state is complete at its own
+ * revision, and a name that exists during the whole listing appears exactly once.
  */
-import { keyAfter, nameOf, namesRange, queueRange } from '../keys.ts';
+import { keepAlive } from '../clock.ts';
 import type { Context } from '../context.ts';
+import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
-import { describe, inspectName, type LockDetails, type LockState } from './state.ts';
+import { describeQueue, inspectName, type LockDetails, type LockState, toLockState } from './state.ts';
 
-/** Values may have 64 KiB each, and an answer of etcd must not become too large to be taken in. */
+/** Entries per page. A value has up to 64 KiB, and a response must stay below the size limit of gRPC clients. */
 const pageSize = 200;
 
-/** @param check throws where nothing may be asked for any more */
+/** @param check throws if the locker takes no more requests; called before each page */
 export async function* listStates(context: Context, startsWith: string, check: () => void): AsyncGenerator<LockState, void, undefined> {
-  const { prefix, store, clock } = context;
-  let range = namesRange(prefix, startsWith);
-  for (;;) {
+  const names = namesRange(context.prefix, startsWith);
+  for (let key: string | undefined = names.key; key !== undefined;) {
     check();
-    const letGo = clock.hold();
-    let page: LockDetails[];
-    let isLast: boolean;
-    try {
-      const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, limit: pageSize } }], otherwise: [] });
-      const kvs = ranges[0] ?? [];
-      isLast = kvs.length < pageSize;
-      page = byName(prefix, kvs).map(([name, entries]) => describe(name, queueRange(prefix, name), entries, revision));
-      const cut = isLast ? undefined : page.pop();
-      // The rest of its queue is beyond the page.
-      if (cut !== undefined) page.push(await inspectName(context, cut.name));
-      const lastKey = cut === undefined ? kvs.at(-1)?.key : undefined;
-      range = { ...range, key: cut === undefined ? keyAfter(prefix, lastKey ?? '') : queueRange(prefix, cut.name).rangeEnd };
-    } finally {
-      letGo();
-    }
-    for (const { name, held, holders, waiting, revision } of page) if (held) yield { name, held, holders, waiting, revision };
-    if (isLast) return;
+    const range: QueueRange = { ...names, key };
+    const { states, nextKey } = await keepAlive(context.clock, () => readPage(context, range));
+    for (const state of states) if (state.held) yield toLockState(state);
+    key = nextKey;
   }
 }
 
-export function byName(prefix: string, kvs: readonly KeyValue[]): [string, KeyValue[]][] {
-  const names = new Map<string, KeyValue[]>();
+interface Page {
+  readonly states: readonly LockDetails[];
+  /** Undefined for the last page. */
+  readonly nextKey: string | undefined;
+}
+
+async function readPage(context: Context, range: QueueRange): Promise<Page> {
+  const { prefix, store } = context;
+  const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, limit: pageSize } }], otherwise: [] });
+  const kvs = ranges[0] ?? [];
+  const states = groupByName(prefix, kvs).map(([name, entries]) => describeQueue(name, queueRange(prefix, name), entries, revision));
+  if (kvs.length < pageSize) return { states, nextKey: undefined };
+  // The last queue may continue beyond the page. A page of keys that are in no queue has none.
+  const last = states.pop();
+  if (last === undefined) return { states, nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };
+  states.push(await inspectName(context, last.name));
+  return { states, nextKey: queueRange(prefix, last.name).rangeEnd };
+}
+
+/** Groups the entries by their names, and leaves out keys that are in no queue. */
+export function groupByName(prefix: string, kvs: readonly KeyValue[]): [name: string, entries: KeyValue[]][] {
+  const queues = new Map<string, KeyValue[]>();
   for (const kv of kvs) {
     const name = nameOf(prefix, kv.key);
     if (name === undefined) continue;
-    const found = names.get(name);
-    if (found === undefined) names.set(name, [kv]);
-    else found.push(kv);
+    const entries = queues.get(name);
+    if (entries === undefined) queues.set(name, [kv]);
+    else entries.push(kv);
   }
-  return [...names];
+  return [...queues];
 }

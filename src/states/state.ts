@@ -1,54 +1,64 @@
-/** The state of a name: its holders and waiters at one revision of etcd. */
+/**
+ * The state of a name: its holders and waiters at one revision of etcd.
+ *
+ * This folder reads states and never changes them. Read this file first, then list.ts (the states of all names), queue-copy.ts (a copy of
+ * one queue that follows etcd) and state-watch.ts (the iterator of `watch()` on such a copy).
+ */
 import type { Context } from '../context.ts';
 import { splitQueue } from '../entry/admission.ts';
 import { headOf, isOurs, queueRange, type QueueRange, slotsOf } from '../keys.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import type { KeyValue } from '../store/store.ts';
 
-/** One entry of a name's queue. */
+/** An entry of a name's queue. */
 export interface Contender {
   readonly key: string;
+  /** 'exclusive' if this entry holds alone, 'shared' if several entries may hold together. */
   readonly mode: Mode;
-  /** How many of its kind may hold together: 1 where it is exclusive, Infinity where it is shared. */
+  /** The number of entries that may hold together: 1 if exclusive, Infinity if shared, n for a semaphore. */
   readonly slots: number;
   readonly value: string;
   readonly fencingToken: bigint;
-  /** Decimal int64; '0' where the key has no lease. */
+  /** The lease of the entry as a decimal int64. '0' if the entry has no lease. */
   readonly leaseId: string;
-  /** Whether something other than this library made it, such as `etcdctl lock`. */
+  /** True if another program made the entry, such as `etcdctl lock`. */
   readonly foreign: boolean;
 }
 
-/** Who holds a name at `revision`. */
+/** The holders of a name at `revision`. */
 export interface LockState {
   readonly name: string;
   readonly held: boolean;
+  /** The holders, oldest entry first. Empty if the name is free. */
   readonly holders: readonly Contender[];
-  /** How many wait. */
+  /** The number of waiters. */
   readonly waiting: number;
+  /** The revision of etcd at which this was the state. */
   readonly revision: bigint;
 }
 
+/** The holders and waiters of a name at `revision`. */
 export interface LockDetails extends LockState {
-  /** In the order in which they will get it. */
+  /** The waiters, in the order in which they will get the lock. */
   readonly waiters: readonly Contender[];
 }
 
-/** The value of who holds a name. */
-export async function readHolder({ store, prefix }: Context, name: string): Promise<string | undefined> {
+/** Reads the value of the oldest holder. Undefined if the name is free. */
+export async function readHolderValue({ store, prefix }: Context, name: string): Promise<string | undefined> {
   const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
   const { ranges } = await store.commit({ compare: [], then: [{ range: head }], otherwise: [] });
   return ranges[0]?.[0]?.value;
 }
 
-/** @throws {EtcdUnavailableError} nobody answered in time */
+/** @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` */
 export async function inspectName({ store, prefix }: Context, name: string): Promise<LockDetails> {
   const range = queueRange(prefix, name);
   const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, order: 'oldest' } }], otherwise: [] });
-  return describe(name, range, ranges[0] ?? [], revision);
+  return describeQueue(name, range, ranges[0] ?? [], revision);
 }
 
-export function describe(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
+/** Returns the state of a queue with these entries, given in any order. */
+export function describeQueue(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
   const { holders, waiters } = splitQueue(range, entries);
   const toContenders = (kvs: readonly KeyValue[]): Contender[] => kvs.map((kv) => toContender(range, kv));
   return {
@@ -65,3 +75,12 @@ function toContender(range: QueueRange, { key, value, createRevision, leaseId }:
   const slots = slotsOf(range, key);
   return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
 }
+
+/** Leaves out the waiters, which `list()` and `watch()` do not report. */
+export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState => ({
+  name,
+  held,
+  holders,
+  waiting,
+  revision,
+});

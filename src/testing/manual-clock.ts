@@ -1,4 +1,4 @@
-/** A clock that stands still until a test moves it. */
+/** A clock that stands still until a test moves it. Tests with timeouts and lost leases finish in milliseconds. */
 import type { Clock, Instant } from '../clock.ts';
 
 interface Timer {
@@ -7,7 +7,7 @@ interface Timer {
 }
 
 /**
- * Time in a test's hand: `memoryStore({ clock })` makes the store and every locker on it go by it.
+ * A clock under the control of a test. `memoryStore({ clock })` uses it for the store and for every locker on that store.
  *
  * @example
  * const clock = new ManualClock()
@@ -18,16 +18,16 @@ export class ManualClock implements Clock {
   #monotonicMs = 1_000;
   #wallMs = Date.UTC(2030, 0, 1);
   readonly #timers = new Set<Timer>();
-  #holds = 0;
+  #holdCount = 0;
 
-  /** How many timers are set. */
+  /** The number of pending timers. */
   get timerCount(): number {
     return this.#timers.size;
   }
 
-  /** Whether something would keep the process alive. */
+  /** True while something keeps the process alive. */
   get isHeld(): boolean {
-    return this.#holds > 0;
+    return this.#holdCount > 0;
   }
 
   now(): Instant {
@@ -43,19 +43,24 @@ export class ManualClock implements Clock {
   }
 
   hold(): () => void {
-    this.#holds += 1;
+    this.#holdCount += 1;
     let isHeld = true;
     return () => {
-      if (isHeld) this.#holds -= 1;
+      if (isHeld) this.#holdCount -= 1;
       isHeld = false;
     };
   }
 
-  /** Moves both clocks on by `ms`, and calls each timer that falls due at its own time, in order. */
+  /**
+   * Moves both clocks forward by `ms` milliseconds. Calls each timer at its own time, in order, and lets pending promises settle.
+   *
+   * @example
+   * await clock.advance(15_000)
+   */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#monotonicMs + ms;
     await this.settle();
-    for (let timer = this.#nextBy(untilMs); timer !== undefined; timer = this.#nextBy(untilMs)) {
+    for (let timer = this.#findNext(untilMs); timer !== undefined; timer = this.#findNext(untilMs)) {
       this.#moveTo(Math.max(timer.atMs, this.#monotonicMs));
       this.#timers.delete(timer);
       timer.callback();
@@ -64,24 +69,40 @@ export class ManualClock implements Clock {
     this.#moveTo(Math.max(untilMs, this.#monotonicMs));
   }
 
-  /** Moves both clocks on by `ms` while nothing runs, as when a process is stopped; timers fall due at the next `advance`. */
+  /**
+   * Moves both clocks forward by `ms` milliseconds and calls no timer, like a process that is stopped and continued.
+   * The next `advance` calls the timers.
+   *
+   * @example
+   * clock.freeze(60_000)
+   */
   freeze(ms: number): void {
     this.#moveTo(this.#monotonicMs + ms);
   }
 
-  /** Moves the wall clock alone, as when a machine sleeps or its time is set. */
+  /**
+   * Moves the wall clock alone by `ms` milliseconds, like a machine that sleeps or whose time is set.
+   *
+   * @example
+   * clock.jumpWall(-5_000)
+   */
   jumpWall(ms: number): void {
     this.#wallMs += ms;
   }
 
-  /** Lets everything run that waits for no timer. */
+  /**
+   * Lets pending promises settle, without moving a clock.
+   *
+   * @example
+   * await clock.settle()
+   */
   async settle(): Promise<void> {
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
   }
 
-  #nextBy(untilMs: number): Timer | undefined {
+  #findNext(untilMs: number): Timer | undefined {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
       if (timer.atMs <= untilMs && (next === undefined || timer.atMs < next.atMs)) next = timer;

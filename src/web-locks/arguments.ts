@@ -1,6 +1,7 @@
 /**
- * Arguments, as Web IDL converts those of `LockManager.request`: in its order, with each getter read once, a TypeError where one is not
- * what it must be.
+ * Converts the arguments of `LockManager.request` as Web IDL does.
+ *
+ * It converts them in the order of Web IDL, reads each getter once, and throws a TypeError for an invalid argument.
  */
 import { quote } from '../text.ts';
 import type { HeldLock, LockGrantedCallback, LockMode } from './types.ts';
@@ -18,34 +19,38 @@ export interface RequestArguments {
   readonly callback: LockGrantedCallback<unknown, HeldLock>;
 }
 
-const withoutOptions: ResolvedOptions = { ifAvailable: false, mode: 'exclusive', signal: undefined, steal: false };
+const defaults: ResolvedOptions = { ifAvailable: false, mode: 'exclusive', signal: undefined, steal: false };
 
-/** @throws {TypeError} one is not what it must be; also whatever a getter or a conversion of theirs throws */
-export function convertArguments(given: readonly unknown[]): RequestArguments {
-  if (given.length < 2) throw new TypeError(`Cannot request lock: 2 arguments required, got ${String(given.length)}`);
-  const name = toDOMString(given[0]);
-  if (given.length === 2) return { name, options: withoutOptions, callback: toCallback(given[1]) };
-  const options = toOptions(given[1]);
-  return { name, options, callback: toCallback(given[2]) };
+/**
+ * @throws {TypeError} an argument is invalid
+ * @throws the error of a getter or of a conversion of an argument
+ */
+export function convertArguments(input: readonly unknown[]): RequestArguments {
+  if (input.length < 2) throw new TypeError(`Cannot request lock: expected at least 2 arguments, got ${String(input.length)}`);
+  const name = toDOMString(input[0]);
+  if (input.length === 2) return { name, options: defaults, callback: toCallback(input[1]) };
+  const options = toOptions(input[1]);
+  return { name, options, callback: toCallback(input[2]) };
 }
 
-// `String` would make a text of a symbol.
+// Unlike `String`, this throws for a symbol.
 const toDOMString = (value: unknown): string => ''.concat(value as string);
 
 function toCallback(value: unknown): RequestArguments['callback'] {
-  if (typeof value !== 'function') throw new TypeError('Cannot request lock: the callback is not a function');
+  if (typeof value !== 'function') throw new TypeError('Cannot request lock: expected a function as the callback');
   return value as RequestArguments['callback'];
 }
 
-/** A dictionary's members are read in the order of their names. */
+/** Reads the members in the order of their names, as for any dictionary of Web IDL. */
 function toOptions(value: unknown): ResolvedOptions {
-  if (value === undefined || value === null) return withoutOptions;
-  if (typeof value !== 'object' && typeof value !== 'function') throw new TypeError('Cannot request lock: the options are not an object');
-  const given = value as Readonly<Record<keyof ResolvedOptions, unknown>>;
-  const ifAvailable = Boolean(given.ifAvailable);
-  const mode = toMode(given.mode);
-  const signal = toSignal(given.signal);
-  const steal = Boolean(given.steal);
+  if (value === undefined || value === null) return defaults;
+  if (typeof value !== 'object' && typeof value !== 'function')
+    throw new TypeError('Cannot request lock: expected an object as the options');
+  const members = value as Readonly<Record<keyof ResolvedOptions, unknown>>;
+  const ifAvailable = Boolean(members.ifAvailable);
+  const mode = toMode(members.mode);
+  const signal = toSignal(members.signal);
+  const steal = Boolean(members.steal);
   return { ifAvailable, mode, signal, steal };
 }
 
@@ -53,15 +58,15 @@ function toMode(value: unknown): LockMode {
   if (value === undefined) return 'exclusive';
   const mode = toDOMString(value);
   if (mode === 'exclusive' || mode === 'shared') return mode;
-  throw new TypeError(`Cannot request lock: mode is neither 'exclusive' nor 'shared' but ${quote(mode)}`);
+  throw new TypeError(`Cannot request lock: mode: expected 'exclusive' or 'shared', got ${quote(mode)}`);
 }
 
 function toSignal(value: unknown): AbortSignal | undefined {
   if (value === undefined || isAbortSignal(value)) return value;
-  throw new TypeError('Cannot request lock: signal is not an AbortSignal');
+  throw new TypeError('Cannot request lock: signal: expected an AbortSignal');
 }
 
-// The getter knows its own: what merely has the prototype is none.
+// The getter throws for an object that only has the prototype of a signal.
 function isAbortSignal(value: unknown): value is AbortSignal {
   if (!(value instanceof AbortSignal)) return false;
   try {

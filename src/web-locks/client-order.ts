@@ -1,40 +1,45 @@
 /**
- * The order of one client: what must be decided before what was asked for later may begin, name by name.
+ * The order of the requests of one client, name by name. It has the role of the specification's lock task queue.
  *
- * A request that waits its turn is decided as soon as it is in the line, so it delays nobody; `ifAvailable` and `steal` are decided by
- * an answer of etcd. It stands for the specification's lock task queue, as far as one client can tell the difference.
+ * A request that waits is decided as soon as it has joined the local queue, so it delays no other request. `ifAvailable` and `steal` are
+ * decided by a response of etcd, and later requests for the name begin only after that.
  */
 export class ClientOrder {
-  readonly #last = new Map<string, Promise<void>>();
-  readonly #releasing = new Map<string, Set<Promise<void>>>();
+  /** The decision of the newest request of each name, while it is open. */
+  readonly #lastDecision = new Map<string, Promise<void>>();
+  readonly #releases = new Map<string, Set<Promise<void>>>();
 
-  /** Calls `step` at once, or where something of the name is not decided yet, after that; what it answers must not reject. */
-  run(name: string, step: () => Promise<void> | undefined): void {
-    const before = this.#last.get(name);
-    const decided = before === undefined ? step() : before.then(step);
-    if (decided === undefined) return;
-    const last = decided.finally(() => {
-      if (this.#last.get(name) === last) this.#last.delete(name);
+  /**
+   * Calls `begin` at once, or after the earlier requests for `name` are decided.
+   *
+   * @param begin returns a promise that resolves when the request is decided, or undefined if it is decided already
+   */
+  run(name: string, begin: () => Promise<void> | undefined): void {
+    const previous = this.#lastDecision.get(name);
+    const decision = previous === undefined ? begin() : previous.then(begin);
+    if (decision === undefined) return;
+    const last = decision.finally(() => {
+      if (this.#lastDecision.get(name) === last) this.#lastDecision.delete(name);
     });
-    this.#last.set(name, last);
+    this.#lastDecision.set(name, last);
   }
 
-  /** Resolves once all that was asked for so far is decided. */
+  /** Resolves when all requests so far are decided. */
   async whenDecided(): Promise<void> {
-    await Promise.all(this.#last.values());
+    await Promise.all(this.#lastDecision.values());
   }
 
-  /** A lock is on its way out until `released` resolves. */
+  /** Notes that a lock of `name` is being released until `released` resolves. Resolves with it. */
   async trackRelease(name: string, released: Promise<void>): Promise<void> {
-    const leaving = this.#releasing.get(name) ?? new Set();
-    this.#releasing.set(name, leaving.add(released));
+    const releases = this.#releases.get(name) ?? new Set();
+    this.#releases.set(name, releases.add(released));
     await released;
-    leaving.delete(released);
-    if (leaving.size === 0) this.#releasing.delete(name);
+    releases.delete(released);
+    if (releases.size === 0) this.#releases.delete(name);
   }
 
-  /** Resolves once the locks that are on their way out are gone. */
+  /** Resolves when the current releases of `name` have ended. */
   async whenReleased(name: string): Promise<void> {
-    await Promise.all([...(this.#releasing.get(name) ?? [])]);
+    await Promise.all([...(this.#releases.get(name) ?? [])]);
   }
 }

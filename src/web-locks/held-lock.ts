@@ -1,4 +1,4 @@
-/** The `Lock` object that a callback gets: the specification's members, and its signal, token and guard. */
+/** The `Lock` object of a callback: the members of the specification, and this package's signal, token and guard. */
 import type { Lock } from '../lock/lock.ts';
 import type { HeldLock, LockMode } from './types.ts';
 
@@ -33,10 +33,10 @@ export class WebLock implements HeldLock {
   }
 }
 
-likeWebIDL(WebLock, 'Lock', ['name', 'mode', 'signal', 'fencingToken', 'guard']);
+defineInterface(WebLock, 'Lock', ['name', 'mode', 'signal', 'fencingToken', 'guard']);
 
-/** Web IDL's members are enumerable, its objects tell the interface's name, and nobody but the library makes one. */
-export function likeWebIDL({ prototype }: { readonly prototype: object }, name: string, members: readonly string[]): void {
+/** Gives a class the form of a Web IDL interface: its members are enumerable, it has the interface's name, and `new` throws. */
+export function defineInterface({ prototype }: { readonly prototype: object }, name: string, members: readonly string[]): void {
   for (const member of members) Object.defineProperty(prototype, member, { enumerable: true });
   const constructor = function (): never {
     throw new TypeError('Illegal constructor');

@@ -1,4 +1,9 @@
-/** The public surface of `etcd-locker/web-locks`: the W3C Web Locks API on a locker, so that code for `navigator.locks` runs across machines. */
+/**
+ * The public names of `etcd-locker/web-locks`: the W3C Web Locks API on a locker, so that code for `navigator.locks` runs across machines.
+ *
+ * Read types.ts next (the interfaces), then manager.ts (the methods), arguments.ts (their checks), request.ts (one request from its call to
+ * its result), client-order.ts (the order of a client's requests) and snapshot.ts (`query()`).
+ */
 import { internalsOf } from '../locker/internals.ts';
 import type { Locker } from '../locker/locker.ts';
 import { Manager } from './manager.ts';
@@ -20,18 +25,18 @@ export type {
 const managers = new WeakMap<Locker, WebLockManager>();
 
 /**
- * The locks of a locker as `navigator.locks` has them; one LockManager for each locker.
+ * Returns the LockManager of a locker, always the same one. It has the interface of `navigator.locks`.
  *
- * @throws {TypeError} `locker` was not made by `createLocker`
+ * @throws {TypeError} `createLocker` did not make `locker`
  * @example
  * const locks = webLocks(locker)
  * await locks.request('orders/42', async () => save(order))
  */
 export function webLocks(locker: Locker): WebLockManager {
-  const found = managers.get(locker);
-  if (found !== undefined) return found;
+  const known = managers.get(locker);
+  if (known !== undefined) return known;
   const internals = internalsOf(locker);
-  if (internals === undefined) throw new TypeError('Cannot make web locks: expected a locker of createLocker');
+  if (internals === undefined) throw new TypeError('Cannot make web locks: expected a locker made by createLocker');
   const manager = new Manager(internals);
   managers.set(locker, manager);
   return manager;

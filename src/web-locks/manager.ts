@@ -1,11 +1,12 @@
-/** The `LockManager` of one locker: the steps of its methods, as the specification has them. */
+/** The `LockManager` of one locker. Its methods follow the steps of the specification. */
+import { keepAlive } from '../clock.ts';
 import type { Internals } from '../locker/internals.ts';
 import { convertArguments, type RequestArguments } from './arguments.ts';
-import { closedError, domException } from './errors.ts';
-import { likeWebIDL } from './held-lock.ts';
-import { Request } from './request.ts';
-import { snapshot } from './snapshot.ts';
 import { ClientOrder } from './client-order.ts';
+import { domException, toCallError } from './errors.ts';
+import { defineInterface } from './held-lock.ts';
+import { Request } from './request.ts';
+import { takeSnapshot } from './snapshot.ts';
 import type { HeldLock, LockGrantedCallback, LockOptions, LockSnapshot, WebLockManager } from './types.ts';
 
 export class Manager implements WebLockManager {
@@ -18,50 +19,47 @@ export class Manager implements WebLockManager {
 
   request<T>(name: string, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
   request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
-  // Whatever it throws rejects its promise: a wrong argument, and a `this` that is no LockManager.
-  async request(...given: readonly unknown[]): Promise<unknown> {
+  // Async, because even a wrong argument and a wrong `this` reject the promise.
+  async request(...input: readonly unknown[]): Promise<unknown> {
     const internals = this.#internals;
-    const asked = convertArguments(given);
+    const args = convertArguments(input);
     throwIfClosed(internals);
-    check(asked);
-    const request = new Request(internals, this.#order, asked);
-    this.#order.run(asked.name, () => request.begin());
+    throwIfRefused(args);
+    const request = new Request(internals, this.#order, args);
+    this.#order.run(args.name, () => request.begin());
     return request.promise;
   }
 
   async query(): Promise<LockSnapshot> {
     const internals = this.#internals;
     throwIfClosed(internals);
-    const letGo = internals.context.clock.hold();
-    try {
-      // What this client asked for before is to be seen, as what it has become by then.
+    return keepAlive(internals.context.clock, async () => {
+      // The snapshot includes the earlier requests of this client.
       await this.#order.whenDecided();
       await internals.queues.whenEnqueued();
-      return await snapshot(internals);
-    } finally {
-      letGo();
-    }
+      return takeSnapshot(internals);
+    });
   }
 }
 
-likeWebIDL(Manager, 'LockManager', ['request', 'query']);
+defineInterface(Manager, 'LockManager', ['request', 'query']);
 Object.defineProperty(Reflect.get(Manager.prototype, 'request'), 'length', { value: 2 });
 
 function throwIfClosed(internals: Internals): void {
   try {
     internals.resolve();
   } catch (error) {
-    throw closedError(error);
+    throw toCallError(error);
   }
 }
 
-/** What the method's steps refuse before anything is asked for, in their order. */
-function check({ name, options: { ifAvailable, mode, signal, steal } }: RequestArguments): void {
+/** Throws for requests that the specification does not support, in its order, and for an aborted signal. */
+function throwIfRefused({ name, options: { ifAvailable, mode, signal, steal } }: RequestArguments): void {
   if (name.startsWith('-')) throw notSupported("names that begin with '-' are reserved");
-  if (steal && ifAvailable) throw notSupported('steal and ifAvailable exclude each other');
-  if (steal && mode !== 'exclusive') throw notSupported('only an exclusive lock can be stolen');
-  if (signal !== undefined && (steal || ifAvailable)) throw notSupported('signal goes neither with steal nor with ifAvailable');
+  if (steal && ifAvailable) throw notSupported('expected either steal or ifAvailable, got both');
+  if (steal && mode !== 'exclusive') throw notSupported("expected mode 'exclusive' beside steal");
+  if (signal !== undefined && (steal || ifAvailable)) throw notSupported('expected no signal beside steal or ifAvailable');
   signal?.throwIfAborted();
 }
 
-const notSupported = (why: string): DOMException => domException('NotSupportedError', `Cannot request lock: ${why}`);
+const notSupported = (reason: string): DOMException => domException('NotSupportedError', `Cannot request lock: ${reason}`);

@@ -1,33 +1,34 @@
 /**
- * One request, from the asking to the settling of its promise: "request a lock" of the specification, on the lines of a locker.
+ * One request, from its call to its result: "request a lock" of the specification, on the local queues of a locker.
  *
- * The promise is settled at most once: by the callback's once the lock is released, or before by `signal` while it waits, by a thief or
- * the end of the lease while it is held.
+ * The promise settles once. It takes the result of the callback after the lock is released. It rejects earlier if `signal` aborts while
+ * the request waits, or if the lock is stolen or lost while it is held.
  */
 import { onAbort } from '../abort.ts';
 import { deferred } from '../deferred.ts';
-import type { Internals } from '../locker/internals.ts';
-import { exclusive, shared as sharedKind } from '../kind.ts';
+import { exclusive, shared } from '../kind.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
+import type { Internals } from '../locker/internals.ts';
+import { quote } from '../text.ts';
 import type { RequestArguments } from './arguments.ts';
-import { domException, waitingError } from './errors.ts';
-import { WebLock } from './held-lock.ts';
 import type { ClientOrder } from './client-order.ts';
+import { domException, toWaitingError } from './errors.ts';
+import { WebLock } from './held-lock.ts';
 import type { HeldLock } from './types.ts';
 
 export class Request {
   readonly #internals: Internals;
   readonly #order: ClientOrder;
-  readonly #asked: RequestArguments;
+  readonly #args: RequestArguments;
   readonly #released = deferred<unknown>();
   #isAborted = false;
   #stopListening = (): void => undefined;
 
-  constructor(internals: Internals, turns: ClientOrder, asked: RequestArguments) {
+  constructor(internals: Internals, order: ClientOrder, args: RequestArguments) {
     this.#internals = internals;
-    this.#order = turns;
-    this.#asked = asked;
-    const { signal } = asked.options;
+    this.#order = order;
+    this.#args = args;
+    const { signal } = args.options;
     if (signal === undefined) return;
     this.#stopListening = onAbort(signal, () => {
       this.#isAborted = true;
@@ -40,86 +41,86 @@ export class Request {
     return this.#released.promise;
   }
 
-  /** Begins; where what comes later must wait until it is decided, the answer is the promise of that. */
+  /** Begins the request. Returns a promise if later requests of the client must wait until this one is decided. */
   begin(): Promise<void> | undefined {
-    const { ifAvailable, steal } = this.#asked.options;
+    const { ifAvailable, steal } = this.#args.options;
     if (this.#isAborted) return undefined;
-    if (steal) return this.#acquire(() => this.#steal());
-    if (ifAvailable) return this.#acquire(() => this.#try());
-    void this.#acquire(() => this.#wait());
+    if (steal) return this.#process(() => this.#steal());
+    if (ifAvailable) return this.#process(() => this.#tryLock());
+    void this.#process(() => this.#lock());
     return undefined;
   }
 
-  async #acquire(how: () => Promise<LockHandle | null>): Promise<void> {
+  async #process(acquire: () => Promise<LockHandle | null>): Promise<void> {
     let lock;
     try {
-      lock = await how();
+      lock = await acquire();
     } catch (error) {
-      this.#released.reject(waitingError(error));
+      this.#released.reject(toWaitingError(error));
       return;
     } finally {
-      // From now on the signal is ignored; the callback may be the one that aborts it.
+      // From here on the signal has no effect, even if the callback itself aborts it.
       this.#stopListening();
     }
-    if (lock === null) this.#released.resolve(this.#call(null));
+    if (lock === null) this.#released.resolve(this.#callBack(null));
     else if (this.#isAborted) await this.#release(lock);
     else this.#hold(lock);
   }
 
-  #wait(): Promise<LockHandle> {
-    return this.#internals.queues.lock(this.#asked.name, this.#ask());
+  #lock(): Promise<LockHandle> {
+    return this.#internals.queues.lock(this.#args.name, this.#resolveOptions());
   }
 
-  async #try(): Promise<LockHandle | null> {
-    const { name } = this.#asked;
+  async #tryLock(): Promise<LockHandle | null> {
+    const { name } = this.#args;
     await this.#order.whenReleased(name);
-    const locks = await this.#internals.queues.tryLock([name], this.#ask());
+    const locks = await this.#internals.queues.tryLock([name], this.#resolveOptions());
     return locks?.[0] ?? null;
   }
 
   async #steal(): Promise<LockHandle> {
-    const { name } = this.#asked;
-    const { queues: lines } = this.#internals;
-    // Who was before in line here may have got the lock before it is stolen.
-    await lines.whenEnqueued(name);
-    return lines.steal(name, this.#ask());
+    const { name } = this.#args;
+    const { queues } = this.#internals;
+    // Earlier requests of this client are enqueued first, so they may get the lock before it is stolen.
+    await queues.whenEnqueued(name);
+    return queues.steal(name, this.#resolveOptions());
   }
 
-  #ask(): ReturnType<Internals['resolve']> {
-    const { mode, signal } = this.#asked.options;
-    return this.#internals.resolve({ slots: mode === 'shared' ? sharedKind : exclusive, signal });
+  #resolveOptions(): ReturnType<Internals['resolve']> {
+    const { mode, signal } = this.#args.options;
+    return this.#internals.resolve({ slots: mode === 'shared' ? shared : exclusive, signal });
   }
 
   #hold(lock: LockHandle): void {
     const lost = new AbortController();
     const stopWatching = lock.watchDeletion(this.#internals.context.store);
-    const lose = (): void => {
+    const onLoss = (): void => {
       stopWatching();
-      const error = domException('AbortError', 'The lock was stolen, or its lease is over', lock.signal.reason);
+      const error = domException('AbortError', `Cannot keep lock ${quote(lock.name)}: it was stolen or lost`, lock.signal.reason);
       this.#released.reject(error);
       lost.abort(error);
     };
-    if (lock.signal.aborted) lose();
-    else lock.signal.addEventListener('abort', lose, { once: true });
+    if (lock.signal.aborted) onLoss();
+    else lock.signal.addEventListener('abort', onLoss, { once: true });
 
-    const waiting = this.#call(new WebLock(lock, lost.signal));
-    const settled = async (): Promise<void> => {
+    const result = this.#callBack(new WebLock(lock, lost.signal));
+    const onSettled = async (): Promise<void> => {
       await this.#release(lock);
       stopWatching();
-      this.#released.resolve(waiting);
+      this.#released.resolve(result);
     };
-    waiting.then(settled, settled);
+    result.then(onSettled, onSettled);
   }
 
-  /** What the callback returns, as a promise; one that throws has returned a rejected one. */
-  #call(lock: HeldLock | null): Promise<unknown> {
-    const { callback } = this.#asked;
+  /** Calls the callback, and returns its result as a promise. The promise rejects if the callback throws. */
+  #callBack(lock: HeldLock | null): Promise<unknown> {
+    const { callback } = this.#args;
     return new Promise((resolve) => {
       resolve(callback(lock));
     });
   }
 
-  /** Whatever becomes of the release, the callback's result is the request's: a lock that cannot be deleted ends with its lease. */
+  /** Releases the lock, and logs a failure. The request still takes the result of its callback, and the lock ends with its lease. */
   #release(lock: LockHandle): Promise<void> {
     const { logger } = this.#internals.context;
     const released = lock.release().catch((error: unknown) => {

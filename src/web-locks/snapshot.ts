@@ -1,64 +1,78 @@
 /**
- * "Snapshot the lock state": who holds and who waits, over all names and machines, as of one revision.
+ * "Snapshot the lock state" of the specification: the holders and waiters of all names and machines, at one revision of etcd.
  *
- * The gates, read beside the entries, tell whose session each lease is. Who waits in this process and has no entry yet comes after those
- * who have one, as in etcd; an entry of this process that stands for nobody any more is only on its way out.
+ * The gates are read together with the entries, and map each lease to its client. Local callers without an entry come after all entries,
+ * because their entries will be behind them. An entry of this process that no local caller or lock uses is being deleted, so it is left out.
  */
 import { splitQueue } from '../entry/admission.ts';
-import type { Internals } from '../locker/internals.ts';
-import { byCreateRevision, clientIdOf, gatesRange, leaseHex, namesRange, queueRange, slotsOf } from '../keys.ts';
+import { byCreateRevision, gatesRange, leaseHex, namesRange, parseClientId, queueRange, slotsOf } from '../keys.ts';
 import { modeOf } from '../kind.ts';
-import { byName } from '../states/list.ts';
-import type { Committed, KeyValue } from '../store/store.ts';
+import type { Internals } from '../locker/internals.ts';
+import { groupByName } from '../states/list.ts';
+import type { KeyValue } from '../store/store.ts';
 import type { LockSnapshot } from './types.ts';
 
 type Info = LockSnapshot['held'][number];
 
-/** Where etcd was restored from a snapshot its revisions stay behind the tokens that were given out before, however often one reads. */
+interface Reading {
+  readonly revision: bigint;
+  readonly entries: readonly KeyValue[];
+  readonly gates: readonly KeyValue[];
+}
+
+/** An etcd that was restored from a backup stays behind the tokens of its past for a long time, so the reads have a limit. */
 const maxReads = 10;
 
-/** @throws {EtcdUnavailableError} nobody answered in time */
-export async function snapshot({ clientId, context: shared, queues: lines }: Internals): Promise<LockSnapshot> {
-  const { prefix } = shared;
-  let { revision, ranges } = await read(shared);
-  // Whoever got its lock here while the answer was on its way is in no list of that revision, neither as a holder nor as one who waits.
-  for (let reads = 1; reads < maxReads && [...lines.heldEntries()].some(({ token }) => token > revision); reads += 1) {
-    ({ revision, ranges } = await read(shared));
-  }
-  const [entries = [], gates = []] = ranges;
-  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, clientIdOf(value)]));
-  // Foreign ones, such as `etcdctl lock`, have nothing but their lease.
+/** @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` */
+export async function takeSnapshot(internals: Internals): Promise<LockSnapshot> {
+  const { clientId, context, queues } = internals;
+  const { entries, gates } = await readUpToDate(internals);
+  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, parseClientId(value)]));
+  // Foreign entries, such as those of `etcdctl lock`, have a lease but no client.
   const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
 
-  const waiting = [...lines.waiters()];
-  const living = new Set([...waiting, ...lines.heldEntries()].map(({ key }) => key));
-  const present = entries.filter((entry) => living.has(entry.key) || clientOf(entry) !== clientId);
-  const found = new Set(present.map(({ key }) => key));
+  const localWaiters = [...queues.waiters()];
+  const localKeys = new Set([...localWaiters, ...queues.heldEntries()].map(({ key }) => key));
+  const present = entries.filter((entry) => localKeys.has(entry.key) || clientOf(entry) !== clientId);
+  const presentKeys = new Set(present.map(({ key }) => key));
 
   const held: KeyValue[] = [];
   const pending: KeyValue[] = [];
   const infos = new Map<KeyValue, Info>();
-  for (const [name, queue] of byName(prefix, present)) {
-    const range = queueRange(prefix, name);
-    for (const entry of queue) infos.set(entry, info(name, slotsOf(range, entry.key), clientOf(entry)));
+  for (const [name, queue] of groupByName(context.prefix, present)) {
+    const range = queueRange(context.prefix, name);
+    for (const entry of queue) infos.set(entry, toInfo(name, slotsOf(range, entry.key), clientOf(entry)));
     const { holders, waiters } = splitQueue(range, queue);
     held.push(...holders);
     pending.push(...waiters);
   }
-  const inOrder = (list: KeyValue[]): Info[] => list.sort(byCreateRevision).flatMap((entry) => infos.get(entry) ?? []);
-  const notYet = waiting.filter(({ key }) => key === undefined || !found.has(key));
+  const toSortedInfos = (kvs: KeyValue[]): Info[] => kvs.sort(byCreateRevision).flatMap((entry) => infos.get(entry) ?? []);
+  const withoutEntry = localWaiters.filter(({ key }) => key === undefined || !presentKeys.has(key));
   return {
-    held: inOrder(held),
-    pending: [...inOrder(pending), ...notYet.map(({ name, options }) => info(name, options.slots, clientId))],
+    held: toSortedInfos(held),
+    pending: [...toSortedInfos(pending), ...withoutEntry.map(({ name, options }) => toInfo(name, options.slots, clientId))],
   };
 }
 
-/** With the members in the order that Web IDL gives those of a dictionary. */
-const info = (name: string, slots: number, clientId: string): Info => ({ clientId, mode: modeOf(slots), name });
+/** Reads until the revision includes the entries of all locks that this process holds. */
+async function readUpToDate({ context, queues }: Internals): Promise<Reading> {
+  let reading = await read(context);
+  // A lock acquired during a read is missing in that reading, and is no longer a local waiter either.
+  for (let reads = 1; reads < maxReads && [...queues.heldEntries()].some(({ token }) => token > reading.revision); reads += 1) {
+    reading = await read(context);
+  }
+  return reading;
+}
 
-const read = ({ store, prefix }: Internals['context']): Promise<Committed> =>
-  store.commit({
+async function read({ store, prefix }: Internals['context']): Promise<Reading> {
+  const { revision, ranges } = await store.commit({
     compare: [],
     then: [{ range: { ...namesRange(prefix, ''), keysOnly: true } }, { range: gatesRange(prefix) }],
     otherwise: [],
   });
+  const [entries = [], gates = []] = ranges;
+  return { revision, entries, gates };
+}
+
+/** Builds an info with its members in the order of a Web IDL dictionary. */
+const toInfo = (name: string, slots: number, clientId: string): Info => ({ clientId, mode: modeOf(slots), name });

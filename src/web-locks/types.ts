@@ -1,29 +1,29 @@
-/** The types of the Web Locks specification, by structure those of the DOM library, so that nobody needs that library. */
+/** The types of the Web Locks specification. They have the structure of the DOM library's types, and do not need that library. */
 
 export type LockMode = 'exclusive' | 'shared';
 
-/** What `request` takes; the specification's words for its members, and their defaults. */
+/** The options of `request`, with the names and defaults of the specification. */
 export interface LockOptions {
   /**
-   * Any number of shared locks may be held together; an exclusive one is held alone.
+   * With 'shared', any number of shared locks are held together. An exclusive lock is held alone.
    * @default 'exclusive'
    */
   mode?: LockMode;
   /**
-   * Never waits: where the lock is not to be had at once the callback gets null. Not beside `signal`.
+   * With true, the request does not wait: the callback gets null if the lock is not free. Not beside `signal` or `steal`.
    * @default false
    */
   ifAvailable?: boolean;
   /**
-   * Takes the lock from whoever holds it, before all who wait. Not beside `signal`, nor shared.
+   * With true, the request takes the lock from its holders, before all waiters. Not beside `signal` or `ifAvailable`, and not shared.
    * @default false
    */
   steal?: boolean;
-  /** Ends the waiting; once the lock is held it is ignored. */
+  /** Cancels the request while it waits. It has no effect on a held lock. */
   signal?: AbortSignal;
 }
 
-/** A lock as the specification has it. */
+/** The lock of the specification. */
 export interface Lock {
   readonly mode: LockMode;
   readonly name: string;
@@ -42,48 +42,56 @@ export interface LockManagerSnapshot {
   pending?: LockInfo[];
 }
 
-/** What `navigator.locks` is, and {@link WebLockManager} too: code that is to run on either asks for this. */
+/** The interface of `navigator.locks` and of {@link WebLockManager}, for code that runs on either. */
 export interface LockManager {
   request<T>(name: string, callback: LockGrantedCallback<T>): Promise<Awaited<T>>;
   request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T>): Promise<Awaited<T>>;
   query(): Promise<LockManagerSnapshot>;
 }
 
-/** The lock that a callback gets here: the specification's, and what a lock over machines needs besides. */
+/** The lock that a callback gets: the lock of the specification, with members that a lock across machines needs. */
 export interface HeldLock extends Lock {
-  /** Aborts with an AbortError the moment the lock may be somebody else's: stolen, or its lease over. Never by the release. */
+  /** Aborts with an AbortError as soon as the lock is stolen or may be lost. Never aborts because of the release. */
   readonly signal: AbortSignal;
-  /** As that of the locker's lock: it rises from each holder of the name to the next. */
+  /** A number that rises from each holder of the name to the next, the same as in `Lock` of the locker. */
   readonly fencingToken: bigint;
-  /** As that of the locker's lock: a compare for a transaction of any etcd3 client, whose writes are done only while it is held. */
+  /** A comparison for a transaction of any etcd3 client, which writes only while this lock is held. The same as in `Lock` of the locker. */
   readonly guard: [key: string, target: 'Create', op: '==', revision: string];
 }
 
-/** `query` answers with all members there. */
+/** The result of `query`. All members are present. */
 export interface LockSnapshot {
   held: Required<LockInfo>[];
   pending: Required<LockInfo>[];
 }
 
-/** What `webLocks` answers. */
+/** The result of `webLocks`. */
 export interface WebLockManager extends LockManager {
   /**
-   * Waits for the lock, calls `callback` with it, and releases it once what that returned has settled.
+   * Waits for the lock, calls `callback` with it, and releases it when the result of `callback` has settled.
    *
-   * @throws {TypeError} an argument is not what it must be
-   * @throws {DOMException} NotSupportedError: the name begins with '-', or options exclude each other; InvalidStateError: the
-   * locker is closed; AbortError: the lock was stolen or lost, or the locker closed while it waited
-   * @throws the reason of `signal`, or what `callback` throws, or what `locker.lock` throws where etcd does not answer or refuses
+   * Resolves with the result of `callback`.
+   *
+   * @throws {TypeError} an argument is invalid
+   * @throws {DOMException} NotSupportedError: the name begins with '-', or options exclude each other
+   * @throws {DOMException} InvalidStateError: the locker is closed
+   * @throws {DOMException} AbortError: the lock was stolen or lost, or the locker closed while the request waited
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws the reason of `signal`, if it aborts while the request waits
+   * @throws the error of `callback`
    * @example
    * await locks.request('orders/42', async ({ signal }) => save(order, { signal }))
    */
   request<T>(name: string, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
   request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
   /**
-   * Who holds and who waits, over all names and machines, as of one revision of etcd.
+   * Reads the holders and waiters of all names and machines. They are those of one revision of etcd.
    *
    * @throws {DOMException} InvalidStateError: the locker is closed
-   * @throws what `locker.inspect` throws
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
    * @example
    * const { held, pending } = await locks.query()
    */

@@ -91,7 +91,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
       code: 75,
       signal: null,
       stdout: '',
-      stderr: expect.stringMatching(/^etcd-locker: Cannot acquire lock "taken" within 200 ms[^\n]*\n$/) as string,
+      stderr: expect.stringMatching(/^etcd-locker: Cannot lock "taken" within 200 ms[^\n]*\n$/) as string,
     });
     expect(lock.held).toBe(true);
   });

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as surface from '../../src/index.ts';
-import { schemas } from '../../src/options/schema.ts';
+import { loadSchemas } from '../../src/options/schema.ts';
 import { startEtcd, type EtcdServer } from '../support/etcd.ts';
 
 const run = promisify(execFile);
@@ -103,7 +103,7 @@ function namesIn(heading: string, column = 1): string[] {
 }
 
 test('the tables name each option', () => {
-  const { locker, lock } = schemas();
+  const { locker, lock } = loadSchemas();
 
   expect(namesIn('Options')).toEqual([...Object.keys(locker.shape), ...Object.keys(lock.shape)]);
 });

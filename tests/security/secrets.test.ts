@@ -1,4 +1,4 @@
-/** No password, key or token is in anything that can be printed: errors, log lines, handles, lockers and what is inside them. */
+/** No password, key or token appears in errors, log lines, handles, lockers, or their internals. */
 import { inspect } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
@@ -16,17 +16,17 @@ import { clientOf, everythingOf, listener, outcomeOf, uses } from '../support/se
 const password = 'sesame-9431';
 const wrongPassword = 'wrong-7210';
 
-/** As `everythingOf`, for what goes round in circles too. */
+/** Prints a value like `everythingOf`, and circular values too. */
 function printsOf(value: unknown): string {
   try {
     return everythingOf(value);
   } catch {
-    // JSON has no way to write it.
+    // JSON cannot represent circular values.
     return inspect(value, { depth: Infinity, showHidden: true, getters: true, maxStringLength: null, maxArrayLength: null });
   }
 }
 
-/** The forms in which a buffer shows: as text, as inspect() and as JSON write its bytes. */
+/** The forms of a printed buffer: its text, and its bytes as inspect() and JSON print them. */
 function formsOf(secret: Buffer): string[] {
   const lines = secret
     .toString()
@@ -36,9 +36,9 @@ function formsOf(secret: Buffer): string[] {
   return [...lines, 'PRIVATE KEY', start.map((byte) => byte.toString(16).padStart(2, '0')).join(' '), start.join(','), start.join(', ')];
 }
 
-function expectNone(told: readonly string[], secrets: readonly (string | RegExp)[]): void {
-  expect(told.length).toBeGreaterThan(0);
-  for (const text of told) {
+function expectNone(texts: readonly string[], secrets: readonly (string | RegExp)[]): void {
+  expect(texts.length).toBeGreaterThan(0);
+  for (const text of texts) {
     for (const secret of secrets) {
       if (typeof secret === 'string') expect(text).not.toContain(secret);
       else expect(text).not.toMatch(secret);
@@ -46,22 +46,22 @@ function expectNone(told: readonly string[], secrets: readonly (string | RegExp)
   }
 }
 
-/** Everything that a locker, all it gives out and the inside of it show, in use, in loss and when closed. */
-async function toldBy(locker: Locker, meanwhile: () => Promise<unknown> = () => Promise.resolve()): Promise<string[]> {
-  const told: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.context, internalsOf(locker)?.queues];
+/** Prints a locker, its internals and all of its results: in use, after a loss, and after close(). */
+async function printUses(locker: Locker, meanwhile: () => Promise<unknown> = () => Promise.resolve()): Promise<string[]> {
+  const values: unknown[] = [locker, internalsOf(locker), internalsOf(locker)?.context, internalsOf(locker)?.queues];
   const lock = await locker.lock('a', { ttlMs: 2_000 });
   const locks = await locker.lockAll(['b', 'c']);
-  told.push(lock, locks, lock.signal, lock.guard, await locker.inspect('a'), webLocks(locker), await webLocks(locker).query());
+  values.push(lock, locks, lock.signal, lock.guard, await locker.inspect('a'), webLocks(locker), await webLocks(locker).query());
   await meanwhile();
-  for await (const state of locker.list()) told.push(state);
+  for await (const state of locker.list()) values.push(state);
   const states = locker.watch('a');
-  told.push(states, await states.next());
+  values.push(states, await states.next());
   await states.return?.();
-  told.push(await errorOf(locker.lock('a', { timeoutMs: 20 })), await errorOf(locker.lock('a', { ttlMs: 1 })));
-  await webLocks(locker).request('w', (held) => told.push(held));
+  values.push(await errorOf(locker.lock('a', { timeoutMs: 20 })), await errorOf(locker.lock('a', { ttlMs: 1 })));
+  await webLocks(locker).request('w', (held) => values.push(held));
   await locks.release();
-  told.push(await errorOf(Promise.resolve().then(() => { locks.throwIfLost(); }))); // prettier-ignore
-  const shown = told.map(printsOf);
+  values.push(await errorOf(Promise.resolve().then(() => { locks.throwIfLost(); }))); // prettier-ignore
+  const shown = values.map(printsOf);
   const waiting = follow(locker.lock('a'));
   await locker.close();
   const late = [
@@ -75,9 +75,9 @@ async function toldBy(locker: Locker, meanwhile: () => Promise<unknown> = () => 
   return [...shown, ...[...late, locker, internalsOf(locker)].map(printsOf)];
 }
 
-/** The errors of all uses of a locker. */
+/** Returns the errors of all uses of a locker. */
 async function failuresOf(options: LockerOptions): Promise<unknown[]> {
-  // A locker for each: where one waits for a name, another try of the same locker answers at once.
+  // One locker for each use: while a call of a locker waits for a name, tryLock() of the same locker resolves at once.
   const outcomes = Object.keys(uses).map((method) => outcomeOf({ requestTimeoutMs: 300, ...options }, method));
   const errors = (await Promise.all(outcomes)).map(({ error }) => error);
   for (const error of errors) expect(error).toBeInstanceOf(Error);
@@ -86,7 +86,7 @@ async function failuresOf(options: LockerOptions): Promise<unknown[]> {
 
 const thrownBy = (options: unknown): Promise<unknown> => errorOf(Promise.resolve().then(() => createLocker(options as LockerOptions)));
 
-describe('a secret in options that are refused', () => {
+describe('a secret in invalid options', () => {
   const secret = 'Hush4711';
   test.each([
     `http://user:${secret}@127.0.0.1:2379`,
@@ -104,7 +104,7 @@ describe('a secret in options that are refused', () => {
     `user:${secret}`,
     `[::1]:2379/${secret}`,
     `etcd://user:${secret}@127.0.0.1`,
-  ])('is not told of the host %j', async (host) => {
+  ])('does not appear in the error for the host %j', async (host) => {
     for (const hosts of [host, ['127.0.0.1', host]]) {
       const error = await thrownBy({ hosts });
       expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
@@ -112,7 +112,7 @@ describe('a secret in options that are refused', () => {
     }
   });
 
-  test('is not told of auth or credentials', async () => {
+  test('does not appear in the error for auth or credentials', async () => {
     const { privateKey, certificate } = makeAuthority('test CA').issue({ commonName: 'locker' });
     const broken = Buffer.from(privateKey.toString().replace('END', 'STOP'));
     const rootCertificate = certificate;
@@ -143,9 +143,9 @@ describe('a secret in options that are refused', () => {
 });
 
 describe.skipIf(!(await canControlServers())).each([
-  // They do not live long, so that they are refused as well.
+  // Short-lived, so that the test also sees refused tokens.
   { kind: 'simple', token: /[A-Za-z]{16}\.\d+/, flags: () => ({ args: simpleTokens(1), [Symbol.dispose]: () => undefined }) },
-  // The beginning of each of its parts that tells something: a JSON object in base64.
+  // The beginning of each part that is a JSON object in base64.
   { kind: 'JWT', token: /eyJ[\w-]{8}/, flags: jwtTokens },
 ])('with a user, a password and $kind tokens', ({ token, flags }) => {
   let server: EtcdServer;
@@ -161,10 +161,10 @@ describe.skipIf(!(await canControlServers())).each([
     await server.stop();
     tokens[Symbol.dispose]();
   });
-  /** After it a JWT is refused. */
+  /** Invalidates the JWTs that were issued before. */
   const changeRights = () => administer(server.endpoint, (client) => client.role(`r${String(Math.random()).slice(2)}`).create());
 
-  test('a token of this etcd looks as these tests think', async () => {
+  test('the pattern of this test matches a token of this etcd', async () => {
     const client = new Etcd3({ hosts: server.endpoint });
     const answer = await client.auth.authenticate({ name: 'locker', password });
     client.close();
@@ -172,13 +172,13 @@ describe.skipIf(!(await canControlServers())).each([
     expect(answer.token).toMatch(token);
   });
 
-  test('nothing that a locker shows has one', async () => {
+  test('no result of a locker contains a password or a token', async () => {
     const { lines, logger } = listener();
 
-    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, auth, logger }), changeRights)), ...lines, ''], secrets);
+    expectNone([...(await printUses(createLocker({ hosts: server.endpoint, auth, logger }), changeRights)), ...lines, ''], secrets);
   });
 
-  test('no error and no line of the log has one', async () => {
+  test('no error and no log line contains a password or a token', async () => {
     const { lines, logger } = listener();
     await using hung = await hungHost();
     const [closed = 0] = await freePorts(1);
@@ -200,7 +200,7 @@ describe.skipIf(!(await canControlServers())).each([
     expectNone([...errors.flat().map(printsOf), ...lines], secrets);
   });
 
-  test('no lost lock, nor what is logged of an etcd that went away, has one', async () => {
+  test('no lost lock and no log line of an outage contains a password or a token', async () => {
     const { lines, logger } = listener();
     const own = await startEtcd({ args: tokens.args });
     await enableAuth({ hosts: own.endpoint }, [{ ...auth, rights: ['locks/'] }]);
@@ -212,7 +212,7 @@ describe.skipIf(!(await canControlServers())).each([
     await eventually(() => {
       expect(lock.held).toBe(false);
     });
-    const told = [
+    const values = [
       lock,
       lock.signal.reason as unknown,
       await errorOf(lock.setValue('y')),
@@ -223,7 +223,7 @@ describe.skipIf(!(await canControlServers())).each([
     await locker.close();
 
     expect(lines.length).toBeGreaterThan(0);
-    expectNone([...[...told, await errorOf(waiting.promise)].map(printsOf), ...lines], secrets);
+    expectNone([...[...values, await errorOf(waiting.promise)].map(printsOf), ...lines], secrets);
   });
 });
 
@@ -240,14 +240,14 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
   });
   afterAll(() => server.stop());
 
-  test('nothing that a locker shows has it', async () => {
+  test('no result of a locker contains the key', async () => {
     const { lines, logger } = listener();
     const credentials = { rootCertificate, ...clientOf(client) };
 
-    expectNone([...(await toldBy(createLocker({ hosts: server.endpoint, credentials, logger }))), ...lines], secrets);
+    expectNone([...(await printUses(createLocker({ hosts: server.endpoint, credentials, logger }))), ...lines], secrets);
   });
 
-  test('no error has it', async () => {
+  test('no error contains the key', async () => {
     const { lines, logger } = listener();
     const stranger = makeAuthority('another CA').issue({ commonName: 'locker' });
     const [closed = 0] = await freePorts(1);
@@ -262,7 +262,7 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
   });
 });
 
-test('these tests see what is there to be seen', () => {
+test('these tests find a secret wherever it is', () => {
   const { privateKey } = makeAuthority('test CA').issue({ commonName: 'x' });
   const circle: Record<string, unknown> = { password };
   circle['self'] = circle;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { openBench } from '../support/fixtures-faults.ts';
 import { errorOf } from '../support/fixtures-holding.ts';
 
-test('an abort is heard by all who wait or watch, though another listener of the signal stops the event', async () => {
+test('an abort ends all waiting calls and watches, even if another listener of the signal stops the event', async () => {
   await using bench = await openBench();
   const locker = bench.createLocker();
   await locker.lock('a');

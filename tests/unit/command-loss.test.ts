@@ -15,5 +15,5 @@ test.each([
   await bench.clock.advance(afterMs);
   stopWatching();
 
-  expect(messages).toEqual([expect.stringMatching(/its lease may be over/)]);
+  expect(messages).toEqual([expect.stringMatching(/its lease may have expired/)]);
 });

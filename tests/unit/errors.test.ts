@@ -27,24 +27,24 @@ const all = [
     'INVALID_OPTIONS',
     'Cannot create locker: ttlMs: expected at least 2000 ms; expected an object',
   ],
-  [new LockTimeoutError('a"b', 300, undefined), 'LOCK_TIMEOUT', 'Cannot acquire lock "a\\"b" within 300 ms'],
-  [new LockTimeoutError('a', 300, 'host:1'), 'LOCK_TIMEOUT', 'Cannot acquire lock "a" within 300 ms, held by "host:1"'],
-  [new LockLostError('a', 7n, 'expired'), 'LOCK_LOST', 'Cannot keep lock "a" (token 7): its lease may be over'],
+  [new LockTimeoutError('a"b', 300, undefined), 'LOCK_TIMEOUT', 'Cannot lock "a\\"b" within 300 ms: still waiting'],
+  [new LockTimeoutError('a', 300, 'host:1'), 'LOCK_TIMEOUT', 'Cannot lock "a" within 300 ms: held by "host:1"'],
+  [new LockLostError('a', 7n, 'expired'), 'LOCK_LOST', 'Cannot keep lock "a" (token 7): its lease may have expired'],
   [new LockLostError('a', 7n, 'deleted'), 'LOCK_LOST', 'Cannot keep lock "a" (token 7): its key in etcd was deleted'],
   [new LockLostError('a', 7n, 'max-hold'), 'LOCK_LOST', 'Cannot keep lock "a" (token 7): it was held for longer than maxHoldMs'],
   [new LockLostError('a', 7n, 'closed'), 'LOCK_LOST', 'Cannot keep lock "a" (token 7): its locker was closed'],
   [new LockReleasedError('a'), 'LOCK_RELEASED', 'Cannot use lock "a": it was released'],
-  [new LockerClosedError(), 'LOCKER_CLOSED', 'Cannot use locker: it is closed'],
+  [new LockerClosedError(), 'LOCKER_CLOSED', 'Cannot use the locker: it is closed'],
   [
     new EtcdUnavailableError(5_000, hosts),
     'ETCD_UNAVAILABLE',
     'Cannot reach etcd within 5000 ms: a:1 (ECONNREFUSED), b:1 (no answer within 800 ms)',
   ],
-  [new EtcdUnavailableError(5_000, []), 'ETCD_UNAVAILABLE', 'Cannot reach etcd within 5000 ms: no answer'],
+  [new EtcdUnavailableError(5_000, []), 'ETCD_UNAVAILABLE', 'Cannot reach etcd within 5000 ms: no response'],
   [
     new EtcdAuthError('locks/', 'permission denied'),
     'ETCD_AUTH',
-    'Cannot use etcd: permission denied; the role must be allowed to read and write under the prefix "locks/"',
+    'Cannot use etcd: permission denied; the role needs readwrite permission for the prefix "locks/"',
   ],
   [new EtcdRefusedError('no space'), 'ETCD_REFUSED', 'Cannot use etcd: it refused the request: no space'],
 ] as const;
@@ -60,7 +60,7 @@ describe('errors', () => {
     expect(error.stack).toContain(error.name);
   });
 
-  test('errors carry what they are about', () => {
+  test('errors have fields for the lock, the time limit, the hosts and the options', () => {
     expect(new LockTimeoutError('a', 300, 'v')).toMatchObject({ lockName: 'a', timeoutMs: 300, holder: 'v' });
     expect(new LockLostError('a', 7n, 'closed')).toMatchObject({ lockName: 'a', fencingToken: 7n, reason: 'closed' });
     expect(new EtcdUnavailableError(1, hosts).hosts).toBe(hosts);
@@ -68,14 +68,14 @@ describe('errors', () => {
     expect(new InvalidOptionsError('lock', [{ path: 'a', message: 'b' }]).issues).toEqual([{ path: 'a', message: 'b' }]);
   });
 
-  test('LockTimeoutError cuts a long value of the holder in its message, not in its field', () => {
+  test('LockTimeoutError shortens a long value of the holder in its message, not in its field', () => {
     const error = new LockTimeoutError('a', 1, 'x'.repeat(65_536));
 
     expect(error.message.length).toBeLessThan(300);
     expect(error.holder).toHaveLength(65_536);
   });
 
-  test('isLockerError() knows an error of another copy of the package', () => {
+  test('isLockerError() is true for an error of another copy of the package', () => {
     const brand = Object.getOwnPropertySymbols(new LockerClosedError()).find((symbol) => Symbol.keyFor(symbol) !== undefined);
     const foreign = Object.assign(new Error('from the other build'), { code: 'LOCKER_CLOSED', [brand ?? '']: true });
 

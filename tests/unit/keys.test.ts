@@ -34,7 +34,7 @@ const isWithin = (key: string, { key: from, rangeEnd }: { key: string; rangeEnd:
   bytes(key).compare(bytes(from)) >= 0 && bytes(key).compare(bytes(rangeEnd)) < 0;
 
 describe('keys', () => {
-  test('queueRange() gives the layout that etcdctl lock and Go have', () => {
+  test('keys have the layout of etcdctl lock and Go', () => {
     expect(queueRange('locks/', 'orders')).toEqual({ key: 'locks/orders/', rangeEnd: 'locks/orders0' });
     expect(queueRange('locks/', 'a/ä@%')).toEqual({ key: 'locks/a%2F%C3%A4%40%25/', rangeEnd: 'locks/a%2F%C3%A4%40%250' });
     expect(entryKey(queueRange('locks/', 'orders'), '9223372036854775807', 12, 1)).toBe('locks/orders/7fffffffffffffff-12');
@@ -44,7 +44,7 @@ describe('keys', () => {
     expect(leaseHex('255')).toBe('ff');
   });
 
-  test('queueRange() is another one for every name', () => {
+  test('queueRange() differs for each two names', () => {
     fc.assert(
       fc.property(names, names, (one, other) => {
         fc.pre(one !== other);
@@ -53,7 +53,7 @@ describe('keys', () => {
     );
   });
 
-  test('a name can be read back from its key', () => {
+  test('nameOf() returns the name of an entry', () => {
     fc.assert(
       fc.property(names, (name) => {
         const { key } = queueRange('locks/', name);
@@ -63,13 +63,13 @@ describe('keys', () => {
   });
 
   test.each(['locks/@sessions/ff', 'locks/a', 'locks/a b/ff', 'locks/%e4/ff', 'locks/%/ff', 'locks//ff', 'other/a/ff'])(
-    '%j is in no queue',
+    'nameOf() is undefined for %j, which is in no queue',
     (key) => {
       expect(nameOf('locks/', key)).toBeUndefined();
     },
   );
 
-  test('namesRange() holds the entries of all names that begin so, and of no others', () => {
+  test('namesRange() contains the entries of all names with the prefix, and no others', () => {
     fc.assert(
       fc.property(prefixes, names, names, leases, (prefix, start, name, leaseId) => {
         const key = entryKey(queueRange(prefix, name), leaseId, 1, 1);
@@ -80,7 +80,7 @@ describe('keys', () => {
     );
   });
 
-  test('an entry lies in the range of its own name and of no other', () => {
+  test('an entry is in the range of its own name and of no other name', () => {
     fc.assert(
       fc.property(prefixes, names, names, leases, numbers, kinds, (prefix, one, other, leaseId, n, slots) => {
         fc.pre(one !== other);
@@ -91,7 +91,7 @@ describe('keys', () => {
     );
   });
 
-  test('a gate lies in the range of no name', () => {
+  test('a gate is in the range of no name', () => {
     fc.assert(
       fc.property(prefixes, names, leases, (prefix, name, leaseId) => {
         expect(isWithin(gateKey(prefix, leaseId), queueRange(prefix, name))).toBe(false);
@@ -99,7 +99,7 @@ describe('keys', () => {
     );
   });
 
-  test('isOurs() and slotsOf() know the entries of this library', () => {
+  test('isOurs() and slotsOf() recognize the entries of this library', () => {
     fc.assert(
       fc.property(names, leases, numbers, kinds, (name, leaseId, n, slots) => {
         const queue = queueRange('locks/', name);
@@ -112,7 +112,7 @@ describe('keys', () => {
   });
 
   test.each(['694d8e8f', '694d-', '-1', 'x-1', '694D-1', '694d-1-2', '694d-1/x', '694d-1-of-0', '694d-1-of-', '694d-1-share', ''])(
-    'isOurs() calls %j foreign, and it counts as exclusive',
+    'isOurs() is false for %j, and slotsOf() counts it as exclusive',
     (suffix) => {
       const queue = queueRange('locks/', 'a');
 
@@ -121,12 +121,12 @@ describe('keys', () => {
     },
   );
 
-  test('isExact() is false for a key that was no UTF-8', () => {
+  test('isExact() is false for a key that was not UTF-8', () => {
     expect(isExact('locks/a/ä😀')).toBe(true);
     expect(isExact(Buffer.from([0x6c, 0xff]).toString())).toBe(false);
   });
 
-  test('headOf() and aheadOf() ask for no more than a decision needs', () => {
+  test('headOf() and aheadOf() read no more than a decision needs', () => {
     const queue = queueRange('locks/', 'a');
 
     expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
@@ -136,7 +136,7 @@ describe('keys', () => {
     expect(aheadOf(queue, Infinity)).toEqual({ ...queue, keysOnly: true });
   });
 
-  test('byCreateRevision() sorts beyond the exact numbers of JavaScript', () => {
+  test('byCreateRevision() sorts revisions above Number.MAX_SAFE_INTEGER', () => {
     const kvs = [2n ** 60n + 1n, 2n ** 60n, 3n].map((createRevision) => ({
       key: '',
       value: '',

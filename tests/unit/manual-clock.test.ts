@@ -1,10 +1,10 @@
 import { createLocker } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
-import { addMs, msUntil, systemClock } from '../../src/clock.ts';
+import { addMs, keepAlive, msUntil, systemClock } from '../../src/clock.ts';
 
 describe('ManualClock', () => {
-  test('advance() calls each timer at its own time, in order, those set meanwhile too', async () => {
+  test('advance() calls each timer at its own time, in order, including timers that are set meanwhile', async () => {
     const clock = new ManualClock();
     const start = clock.now().monotonicMs;
     const seen: string[] = [];
@@ -23,7 +23,7 @@ describe('ManualClock', () => {
     expect(clock.now().monotonicMs - start).toBe(40);
   });
 
-  test('freeze() in a timer of advance() is not taken back', async () => {
+  test('freeze() during advance() is not undone', async () => {
     const clock = new ManualClock();
     const start = clock.now().monotonicMs;
     clock.setTimer(10, () => {
@@ -35,9 +35,9 @@ describe('ManualClock', () => {
     expect(clock.now().monotonicMs - start).toBe(1_010);
   });
 
-  test('setTimer() is not called when it was cancelled', async () => {
+  test('a cancelled timer does not fire', async () => {
     const clock = new ManualClock();
-    const cancel = clock.setTimer(10, () => expect.unreachable('it was cancelled'));
+    const cancel = clock.setTimer(10, () => expect.unreachable('the timer was cancelled'));
 
     cancel();
     await clock.advance(20);
@@ -68,7 +68,7 @@ describe('ManualClock', () => {
     expect(clock.now()).toEqual({ monotonicMs, wallMs: wallMs - 5_000 });
   });
 
-  test('isHeld is true until every hold was let go, however often one is', () => {
+  test('isHeld is true until every hold has ended, even if one of them is ended twice', () => {
     const clock = new ManualClock();
     const [one, other] = [clock.hold(), clock.hold()];
 
@@ -80,7 +80,7 @@ describe('ManualClock', () => {
     expect(clock.isHeld).toBe(false);
   });
 
-  test('memoryStore({ clock }) makes a locker go by it', async () => {
+  test('memoryStore({ clock }) makes its lockers use that clock', async () => {
     const clock = new ManualClock();
     await using locker = createLocker({ store: memoryStore({ clock }) });
     const lock = await locker.lock('a');
@@ -92,7 +92,7 @@ describe('ManualClock', () => {
 });
 
 describe('the clocks', () => {
-  test('msUntil() goes by the clock that is further on', () => {
+  test('msUntil() uses the clock that is closer to the deadline', () => {
     const now = { monotonicMs: 100, wallMs: 5_000 };
 
     expect(msUntil(addMs(now, 50), now)).toBe(50);
@@ -107,7 +107,7 @@ describe('the clocks', () => {
     expect(Math.abs(monotonicMs - performance.now())).toBeLessThan(1_000);
   });
 
-  test('systemClock.setTimer() does not keep the process alive, hold() does until all are let go', () => {
+  test('systemClock.hold() keeps the process alive until all holds have ended, setTimer() does not', () => {
     const timeouts = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length;
     const before = timeouts();
 
@@ -122,5 +122,33 @@ describe('the clocks', () => {
 
     expect(timeouts()).toBe(before);
     cancel();
+  });
+
+  test('keepAlive() calls its task at once, and holds the process until the task settles', async () => {
+    const clock = new ManualClock();
+    let finish: (value: string) => void = () => undefined;
+    let isCalled = false;
+
+    const kept = keepAlive(clock, () => {
+      isCalled = true;
+      return new Promise<string>((resolve) => {
+        finish = resolve;
+      });
+    });
+    expect(isCalled).toBe(true);
+    await clock.settle();
+    expect(clock.isHeld).toBe(true);
+    finish('done');
+
+    expect(await kept).toBe('done');
+    expect(clock.isHeld).toBe(false);
+  });
+
+  test('keepAlive() rejects with the error of its task, and no longer holds the process', async () => {
+    const clock = new ManualClock();
+
+    await expect(keepAlive(clock, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+
+    expect(clock.isHeld).toBe(false);
   });
 });

@@ -12,7 +12,7 @@ const store = memoryStore({ clock: new ManualClock() });
 const authority = makeAuthority('test CA');
 const pem = authority.certificate;
 const { certificate: certChain, privateKey } = authority.issue({ commonName: 'locker' });
-const others = authority.issue({ commonName: 'another' });
+const other = authority.issue({ commonName: 'another' });
 const encrypted = createPrivateKey(privateKey).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'hunter2' });
 const credentials = { rootCertificate: pem, privateKey, certChain };
 
@@ -23,13 +23,13 @@ function issuesOf(options: unknown): readonly OptionIssue[] {
     if (error instanceof InvalidOptionsError) return error.issues;
     throw error;
   }
-  return expect.unreachable('the options are refused');
+  return expect.unreachable('the options are invalid');
 }
 
-const bad: readonly (readonly [what: string, options: unknown, path: string, expected: RegExp])[] = [
+const invalid: readonly (readonly [description: string, options: unknown, path: string, expected: RegExp])[] = [
   ['an unknown option', { hots: 'a:1' }, 'hots', /^unknown option$/],
-  ['one that does not work yet', { slots: 3 }, 'slots', /^unknown option$/],
-  ['no object', 'localhost:2379', '', /^expected an object of options, got "localhost:2379"$/],
+  ['an option of lock()', { slots: 3 }, 'slots', /^unknown option$/],
+  ['a string', 'localhost:2379', '', /^expected an object of options, got "localhost:2379"$/],
   ['null', null, '', /^expected an object of options, got null$/],
   ['hosts of a wrong type', { hosts: 2379 }, 'hosts', /^expected a host or an array of hosts, got 2379$/],
   ['empty hosts', { hosts: [] }, 'hosts', /^expected at least one host, got an empty array$/],
@@ -45,16 +45,16 @@ const bad: readonly (readonly [what: string, options: unknown, path: string, exp
   ['a mix of http and https', { hosts: ['http://a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
   ['a mix of bare and https', { hosts: ['a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
   ['http with credentials', { hosts: 'http://a:1', credentials: { rootCertificate: pem } }, 'hosts', /https hosts.*got http$/],
-  ['store and hosts', { store, hosts: 'a:1' }, 'hosts', /^expected nothing beside store/],
-  ['store and auth', { store, auth: { username: 'u', password: 'p' } }, 'auth', /^expected nothing beside store/],
-  ['store and credentials', { store, credentials: { rootCertificate: pem } }, 'credentials', /^expected nothing beside store/],
-  ['store and grpcOptions', { store, grpcOptions: {} }, 'grpcOptions', /^expected nothing beside store/],
-  ['a store that is none', { store: {} }, 'store', /^expected a store such as memoryStore\(\)/],
+  ['store and hosts', { store, hosts: 'a:1' }, 'hosts', /^expected either store or/],
+  ['store and auth', { store, auth: { username: 'u', password: 'p' } }, 'auth', /^expected either store or/],
+  ['store and credentials', { store, credentials: { rootCertificate: pem } }, 'credentials', /^expected either store or/],
+  ['store and grpcOptions', { store, grpcOptions: {} }, 'grpcOptions', /^expected either store or/],
+  ['an object without the methods of a store', { store: {} }, 'store', /^expected a store such as memoryStore\(\)/],
   ['ttlMs 500', { ttlMs: 500 }, 'ttlMs', /^expected at least 2000 ms, got 500$/],
   ['ttlMs 1999', { ttlMs: 1_999 }, 'ttlMs', /^expected at least 2000 ms, got 1999$/],
   ['ttlMs Infinity', { ttlMs: Infinity }, 'ttlMs', /^expected/],
   ['ttlMs NaN', { ttlMs: NaN }, 'ttlMs', /^expected a number of milliseconds, got NaN$/],
-  ['ttlMs in words', { ttlMs: '15s' }, 'ttlMs', /^expected a number of milliseconds, got "15s"$/],
+  ['ttlMs as text', { ttlMs: '15s' }, 'ttlMs', /^expected a number of milliseconds, got "15s"$/],
   ['requestTimeoutMs 0', { requestTimeoutMs: 0 }, 'requestTimeoutMs', /^expected at least 50 ms, got 0$/],
   ['requestTimeoutMs beyond timers', { requestTimeoutMs: 2 ** 31 }, 'requestTimeoutMs', /^expected at most 2147483647 ms/],
   ['a prefix of a wrong type', { prefix: 1 }, 'prefix', /^expected a string, got 1$/],
@@ -65,38 +65,63 @@ const bad: readonly (readonly [what: string, options: unknown, path: string, exp
   ['a value of a wrong type', { value: Buffer.from('x') }, 'value', /^expected a string/],
   ['auth without password', { auth: { username: 'u' } }, 'auth.password', /^expected a string$/],
   ['auth without a user name', { auth: { username: '', password: 'p' } }, 'auth.username', /empty string$/],
-  ['auth with more', { auth: { username: 'u', password: 'p', token: 't' } }, 'auth.token', /^unknown option$/],
+  ['auth with an unknown member', { auth: { username: 'u', password: 'p', token: 't' } }, 'auth.token', /^unknown option$/],
   ['a private key without its chain', { credentials: { rootCertificate: pem, privateKey } }, 'credentials.certChain', /together/],
   ['a chain without its private key', { credentials: { rootCertificate: pem, certChain } }, 'credentials.privateKey', /together/],
   ['a certificate as text', { credentials: { rootCertificate: 'PEM' } }, 'credentials.rootCertificate', /^expected a Buffer$/],
-  ['no certificate', { credentials: { rootCertificate: privateKey } }, 'credentials.rootCertificate', /certificates in PEM$/],
   [
-    'a second certificate that is broken',
+    'a certificate file without a certificate',
+    { credentials: { rootCertificate: privateKey } },
+    'credentials.rootCertificate',
+    /certificates in PEM format$/,
+  ],
+  [
+    'a broken second certificate',
     { credentials: { rootCertificate: Buffer.concat([pem, Buffer.from(pem.toString().replace(/^MI/m, '!!'))]) } },
     'credentials.rootCertificate',
-    /certificates in PEM$/,
+    /certificates in PEM format$/,
   ],
   [
-    'a chain that is none',
+    'a chain without a certificate',
     { credentials: { ...credentials, certChain: Buffer.from('x') } },
     'credentials.certChain',
-    /in PEM, its own first$/,
+    /in PEM format, the client certificate first$/,
   ],
-  ['a key that is none', { credentials: { ...credentials, privateKey: pem } }, 'credentials.privateKey', /^expected a private key in PEM/],
-  ['an encrypted key', { credentials: { ...credentials, privateKey: Buffer.from(encrypted) } }, 'credentials.privateKey', /not encrypted$/],
-  ["another's key", { credentials: { ...credentials, privateKey: others.privateKey } }, 'credentials.privateKey', /got another$/],
-  ['a logger that lacks a method', { logger: { warn: () => undefined } }, 'logger', /^expected an object with debug, info, warn and error/],
+  [
+    'a key file without a key',
+    { credentials: { ...credentials, privateKey: pem } },
+    'credentials.privateKey',
+    /private key in PEM format$/,
+  ],
+  [
+    'an encrypted key',
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted) } },
+    'credentials.privateKey',
+    /^expected an unencrypted private key/,
+  ],
+  [
+    'the key of another certificate',
+    { credentials: { ...credentials, privateKey: other.privateKey } },
+    'credentials.privateKey',
+    /got another key$/,
+  ],
+  [
+    'a logger without one of its methods',
+    { logger: { warn: () => undefined } },
+    'logger',
+    /^expected an object with debug, info, warn and error/,
+  ],
 ];
 
 describe('createLocker()', () => {
-  test.each(bad)('createLocker() names the option and what it expects when it is given %s', (_, options, path, expected) => {
+  test.each(invalid)('createLocker() reports the option and the expected value when it is given %s', (_, options, path, expected) => {
     const issues = issuesOf(options);
 
     expect(issues.map((issue) => issue.path)).toEqual([path]);
     expect(issues[0]?.message).toMatch(expected);
   });
 
-  test('createLocker() names all that is wrong, in one message', () => {
+  test('createLocker() reports all wrong options in one message', () => {
     const issues = issuesOf({ ttlMs: 1, value: 2, hosts: [''], nope: 1 });
 
     expect(issues.map(({ path }) => path).sort()).toEqual(['hosts[0]', 'nope', 'ttlMs', 'value']);
@@ -124,10 +149,10 @@ describe('createLocker()', () => {
     { hosts: [['https://root:hunter2@a']] },
     { hosts: { 'https://root:hunter2@a': 1 } },
     { prefix: 1, value: 2, hosts: ['etcd://root:hunter2@a', 'root:hunter2@b:x'] },
-  ])('createLocker() puts no secret into its error when it is given %j', (options) => {
+  ])('createLocker() throws an error without a secret when it is given %j', (options) => {
     try {
       createLocker(options as unknown as LockerOptions);
-      expect.unreachable('the options are refused');
+      expect.unreachable('the options are invalid');
     } catch (error) {
       expect(error).toBeInstanceOf(InvalidOptionsError);
       expect(`${String(error)} ${JSON.stringify(error)} ${String((error as Error).stack)}`).not.toMatch(/hunter2|987654321/);
@@ -144,11 +169,11 @@ describe('createLocker()', () => {
     [{ hosts: '[::1]:1' }, ['http://[::1]:1']],
     [{ hosts: ['[fe80::1]', 'a', 'a:2379'] }, ['http://[fe80::1]:2379', 'http://a:2379']],
     [{ hosts: ['a', 'https://b'], credentials: { rootCertificate: pem } }, ['https://a:2379', 'https://b:2379']],
-  ])('resolveLockerOptions(%j) reaches %j', (options, hosts) => {
+  ])('resolveLockerOptions(%j) returns the URLs %j', (options, hosts) => {
     expect(resolveLockerOptions(options).etcd.hosts).toEqual(hosts);
   });
 
-  test('resolveLockerOptions() takes its defaults when nothing is given, undefined included', () => {
+  test('resolveLockerOptions() returns the defaults for missing and undefined options', () => {
     const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
 
     expect({ prefix, value, ttlSeconds, requestTimeoutMs, given }).toEqual({
@@ -165,54 +190,57 @@ describe('createLocker()', () => {
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
     { credentials, logger: console },
-    // What a bundle may have between its certificates.
+    // Bundles of certificates may contain comments.
     { credentials: { rootCertificate: Buffer.concat([Buffer.from('# the old one\r\n'), pem, Buffer.from('\n# the new one\n'), pem]) } },
     { store: memoryStore(), prefix: 'other/' },
-  ])('createLocker() takes what is at the edge of its limits: %#', async (options) => {
+  ])('createLocker() accepts values at their limits: %#', async (options) => {
     const locker = createLocker(options);
 
     await expect(locker.close()).resolves.toBeUndefined();
   });
 });
 
-describe('lock() and its kin', () => {
-  const badCalls: readonly (readonly [what: string, options: unknown, path: string])[] = [
+describe('options of lock() and the other methods', () => {
+  const invalidCalls: readonly (readonly [description: string, options: unknown, path: string])[] = [
     ['an unknown option', { timeout: 5 }, 'timeout'],
     ['an unknown mode', { mode: 'read' }, 'mode'],
-    ['no slots at all', { slots: 0 }, 'slots'],
-    ['half a slot', { slots: 1.5 }, 'slots'],
-    ['slots without end', { slots: Infinity }, 'slots'],
+    ['slots 0', { slots: 0 }, 'slots'],
+    ['slots that are no whole number', { slots: 1.5 }, 'slots'],
+    ['infinite slots', { slots: Infinity }, 'slots'],
     ['slots beside mode', { slots: 2, mode: 'exclusive' }, 'slots'],
-    ['a renew that is neither', { renew: 1 }, 'renew'],
-    ['no time to hold', { maxHoldMs: 0 }, 'maxHoldMs'],
+    ['a renew that is no boolean', { renew: 1 }, 'renew'],
+    ['maxHoldMs 0', { maxHoldMs: 0 }, 'maxHoldMs'],
     ['a maxHoldMs beyond timers', { maxHoldMs: 2 ** 31 }, 'maxHoldMs'],
     ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
-    ['a signal that is none', { signal: { aborted: false } }, 'signal'],
+    ['an object that is no AbortSignal', { signal: { aborted: false } }, 'signal'],
     ['a value over 64 KiB', { value: 'x'.repeat(65_537) }, 'value'],
     ['null', null, ''],
     ['a string', 'x', ''],
   ];
-  test.each(badCalls)('lock(), tryLock() and withLock() refuse, and ask for nothing, when they are given %s', async (_, options, path) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    const given = options as never;
+  test.each(invalidCalls)(
+    'lock(), tryLock(), withLock(), lockAll() and tryLockAll() reject, and send no request, when they are given %s',
+    async (_, options, path) => {
+      await using bench = await openBench();
+      const locker = bench.createLocker();
+      const given = options as never;
 
-    const errors = [
-      await errorOf(locker.lock('a', given)),
-      await errorOf(locker.tryLock('a', given)),
-      await errorOf(locker.withLock('a', given, () => 1)),
-      await errorOf(locker.lockAll(['a'], given)),
-      await errorOf(locker.tryLockAll(['a'], given)),
-    ];
+      const errors = [
+        await errorOf(locker.lock('a', given)),
+        await errorOf(locker.tryLock('a', given)),
+        await errorOf(locker.withLock('a', given, () => 1)),
+        await errorOf(locker.lockAll(['a'], given)),
+        await errorOf(locker.tryLockAll(['a'], given)),
+      ];
 
-    for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path }] });
-    expect(bench.store.calls).toEqual([]);
-  });
+      for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path }] });
+      expect(bench.store.calls).toEqual([]);
+    },
+  );
 
   test.each([undefined, null, 42, '', '\uDFFF', 'x'.repeat(1_025), {}])(
-    'every member refuses, and asks for nothing, when the name is none: %#',
+    'all methods reject an invalid name, and send no request: %#',
     async (name) => {
       await using bench = await openBench();
       const locker = bench.createLocker();
@@ -232,15 +260,18 @@ describe('lock() and its kin', () => {
     },
   );
 
-  test.each([{ signal: 1 }, { timeoutMs: 1 }, null])('watch() refuses, and watches nothing, when it is given %j', async (options) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+  test.each([{ signal: 1 }, { timeoutMs: 1 }, null])(
+    'watch() throws, and creates no watch in etcd, when it is given %j',
+    async (options) => {
+      await using bench = await openBench();
+      const locker = bench.createLocker();
 
-    expect(() => locker.watch('a', options as never)).toThrow(InvalidOptionsError);
-    expect(bench.etcd.watchCount).toBe(0);
-  });
+      expect(() => locker.watch('a', options as never)).toThrow(InvalidOptionsError);
+      expect(bench.etcd.watchCount).toBe(0);
+    },
+  );
 
-  test.each([42, undefined, '\uD800', 'ä'.repeat(32_769)])('setValue() refuses, and writes nothing, when it is given %#', async (value) => {
+  test.each([42, undefined, '\uD800', 'ä'.repeat(32_769)])('setValue() rejects an invalid value, and writes nothing: %#', async (value) => {
     await using bench = await openBench();
     const lock = await bench.createLocker().lock('a', { value: 'old' });
     const before = bench.store.calls.length;
@@ -251,7 +282,7 @@ describe('lock() and its kin', () => {
     expect(lock).toMatchObject({ held: true, value: 'old' });
   });
 
-  test('createLocker() asks for nothing before the first use', async () => {
+  test('createLocker() sends no request before the first use', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
 

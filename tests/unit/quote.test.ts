@@ -23,7 +23,7 @@ describe('quote()', () => {
     expect(quote(text)).toBe(quoted);
   });
 
-  test('gives one line from which the text can be read back, whatever it holds', () => {
+  test('returns one line without hostile characters, and JSON.parse reads any text back', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         expect(quote(text)).not.toMatch(hostile);
@@ -43,7 +43,7 @@ describe('onOneLine()', () => {
     expect(onOneLine(text)).toBe(line);
   });
 
-  test('leaves nothing that breaks a line or moves a cursor', () => {
+  test('removes everything that breaks a line or controls a terminal', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         expect(onOneLine(text)).not.toMatch(hostile);

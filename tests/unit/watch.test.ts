@@ -11,7 +11,7 @@ function remove(bench: Bench, key: string): void {
   bench.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
 }
 
-/** Reads on and on; what it has seen so far. */
+/** Reads until the watch ends. Returns the array of all states so far. */
 function collect(states: AsyncIterable<LockState>): LockState[] {
   const seen: LockState[] = [];
   void (async () => {
@@ -23,7 +23,7 @@ function collect(states: AsyncIterable<LockState>): LockState[] {
 const holders = (seen: readonly LockState[]) => seen.map((state) => state.holders[0]?.value ?? '');
 
 describe('watch()', () => {
-  test('watch() shows what happened while its look was answered', async () => {
+  test('watch() reports changes that happen during its first read', async () => {
     await using bench = await openBench();
     bench.store.next(calls.read, answeredAfter(bench.clock, 1_000));
     const seen = collect(bench.createLocker().watch('a'));
@@ -38,7 +38,7 @@ describe('watch()', () => {
     expect(holders(seen)).toEqual(['early', '']);
   });
 
-  test('watch() drops events that its look has seen already', async () => {
+  test('watch() ignores events that its first read includes', async () => {
     await using bench = await openBench();
     bench.store.next(calls.read, after(bench.clock, 1_000));
     const seen = collect(bench.createLocker().watch('a'));
@@ -55,7 +55,7 @@ describe('watch()', () => {
     expect(holders(seen)).toEqual(['there', '']);
   });
 
-  test('watch() shows each of many changes, in revision order, to a quick reader', async () => {
+  test('watch() reports each of many changes, in revision order, to a fast reader', async () => {
     await using bench = await openBench();
     const seen = collect(bench.createLocker().watch('a'));
     await bench.clock.settle();
@@ -71,7 +71,7 @@ describe('watch()', () => {
     remove(bench, 'locks/a/1');
   });
 
-  test('watch() applies all that one revision did before it shows anything', async () => {
+  test('watch() applies all changes of one revision before it reports a state', async () => {
     await using bench = await openBench();
     put(bench, 'locks/a/1', 'first');
     const seen = collect(bench.createLocker().watch('a'));
@@ -85,7 +85,7 @@ describe('watch()', () => {
     remove(bench, 'locks/a/2');
   });
 
-  test('watch() looks again, without an error, when it was broken for a while', async () => {
+  test('watch() reads again, without an error, after a break', async () => {
     await using bench = await openBench();
     put(bench, 'locks/a/1', 'before');
     const seen = collect(bench.createLocker().watch('a'));
@@ -106,7 +106,7 @@ describe('watch()', () => {
     expect(holders(seen)).toEqual(['before', 'after', '']);
   });
 
-  test('watch() shows nothing new when nothing changed while it was broken', async () => {
+  test('watch() reports nothing after a break without changes', async () => {
     await using bench = await openBench();
     put(bench, 'locks/a/1', 'same');
     const seen = collect(bench.createLocker().watch('a'));
@@ -122,7 +122,7 @@ describe('watch()', () => {
     remove(bench, 'locks/b/1');
   });
 
-  test('watch() goes on when an outage met its second look', async () => {
+  test('watch() survives an outage after its first state', async () => {
     await using bench = await openBench();
     const seen = collect(bench.createLocker().watch('a'));
     await bench.clock.settle();
@@ -140,7 +140,7 @@ describe('watch()', () => {
     remove(bench, 'locks/a/1');
   });
 
-  test('watch() tells why when etcd refuses or does not answer its first look', async () => {
+  test('watch() rejects with the reason if etcd refuses its first read or does not respond to it', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
     const refusal = new EtcdAuthError('locks/', 'permission denied');
@@ -153,7 +153,7 @@ describe('watch()', () => {
     expect(bench.clock.isHeld).toBe(false);
   });
 
-  test('watch() keeps only the newest state when nobody reads', async () => {
+  test('watch() keeps only the newest state while nothing reads it', async () => {
     await using bench = await openBench();
     const states = bench.createLocker().watch('a');
     await states.next();
@@ -169,7 +169,7 @@ describe('watch()', () => {
     expect((await next.promise).value).toMatchObject({ held: false });
   });
 
-  test('watch() answers several calls of next() in order', async () => {
+  test('watch() resolves several calls of next() in order', async () => {
     await using bench = await openBench();
     const states = bench.createLocker().watch('a');
     const [first, second, third] = [follow(states.next()), follow(states.next()), follow(states.next())];
@@ -185,7 +185,7 @@ describe('watch()', () => {
     remove(bench, 'locks/a/1');
   });
 
-  test('watch() that has ended stands no more in etcd', async () => {
+  test('watch() deletes its watch in etcd when it ends', async () => {
     await using bench = await openBench();
     const locker = bench.createLocker();
     const states = locker.watch('a');
@@ -196,5 +196,23 @@ describe('watch()', () => {
 
     expect(bench.etcd.watchCount).toBe(0);
     expect(bench.clock.isHeld).toBe(false);
+  });
+
+  test('watch() neither logs nor retries when a read fails after its end', async () => {
+    await using bench = await openBench();
+    const lines: unknown[] = [];
+    const warn = (line: unknown) => lines.push(line);
+    const states = bench.createLocker({ logger: { debug: warn, info: warn, warn, error: warn } }).watch('a');
+    await states.next();
+    bench.store.breakWatches();
+    bench.store.next(calls.read, after(bench.clock, 1_000, lostRequest));
+    bench.store.mendWatches();
+    await bench.clock.settle();
+
+    await states.return?.();
+    await bench.clock.advance(1_000);
+
+    expect(lines).toEqual([]);
+    expect(bench.clock.timerCount).toBe(0);
   });
 });

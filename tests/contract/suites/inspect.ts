@@ -4,7 +4,7 @@ import type { OpenFixture } from '../../support/fixtures.ts';
 
 export function inspectContract(open: OpenFixture): void {
   describe('inspect()', () => {
-    test('inspect() says that nobody holds, and makes no session, when the name is free', async () => {
+    test('inspect() reports a free name, and makes no session', async () => {
       await using fixture = await open();
 
       const state = await fixture.createLocker().inspect('a');
@@ -13,7 +13,7 @@ export function inspectContract(open: OpenFixture): void {
       expect(await fixture.gates()).toEqual([]);
     });
 
-    test('inspect() names the holder and the waiters in the order in which they will get it', async () => {
+    test('inspect() reports the holder, and the waiters in the order of the queue', async () => {
       await using fixture = await open();
       const observer = fixture.createLocker();
       const lock = await fixture.createLocker().lock('a', { value: 'holder' });
@@ -40,7 +40,7 @@ export function inspectContract(open: OpenFixture): void {
       for (const { promise } of waiting) await (await promise).release();
     });
 
-    test('inspect() calls an entry foreign when this library did not write it', async () => {
+    test('inspect() marks an entry of another program as foreign', async () => {
       await using fixture = await open();
       const key = `${fixture.prefix}a/694d8e8f1b2c`;
       await fixture.store.commit({ compare: [], then: [{ put: { key, value: 'by hand', leaseId: '0' } }], otherwise: [] });

@@ -18,7 +18,7 @@ const put = (fixture: LockerFixture, ...keys: string[]) =>
 
 export function listContract(open: OpenFixture): void {
   describe('list()', () => {
-    test('list() tells of every name with an entry, in the order of the keys, with holders and waiters', async () => {
+    test('list() reports every held name, in the order of the keys, with its holders and the number of waiters', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const all = await one.lockAll(['orders/2', 'ö', 'b', 'orders/10', '😀'], { value: 'all' });
@@ -41,7 +41,7 @@ export function listContract(open: OpenFixture): void {
       await waiting.promise;
     });
 
-    test('list() tells only of names that begin with startsWith', async () => {
+    test('list() reports only names that begin with startsWith', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       await locker.lockAll(['a', 'a/b', 'ab', 'a~', 'b', 'a%', 'á', '😀', '😁', 'a😀']);
@@ -56,7 +56,7 @@ export function listContract(open: OpenFixture): void {
       expect(await list('')).toHaveLength(10);
     });
 
-    test('list() marks foreign entries, and passes over keys that are in no queue', async () => {
+    test('list() marks foreign entries, and ignores keys that are in no queue', async () => {
       await using fixture = await open();
       await put(fixture, 'a/1234', 'a', 'b%2fc/1', 'd/e/f', 'config');
       const locker = fixture.createLocker();
@@ -72,7 +72,7 @@ export function listContract(open: OpenFixture): void {
       for (const key of ['a/1234', 'a', 'b%2fc/1', 'd/e/f', 'config']) await fixture.deleteKey(fixture.prefix + key);
     });
 
-    test('list() goes through all pages, with each name once, when a page ends within a queue', async () => {
+    test('list() reports each name once, even if a page ends within its queue', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const names = Array.from({ length: 150 }, (_, index) => `n${String(index).padStart(3, '0')}`);
@@ -85,7 +85,7 @@ export function listContract(open: OpenFixture): void {
       expect(states.map(({ holders }) => holders.length)).toEqual([450, ...names.map(() => 3)]);
     });
 
-    test('list() tells of names that are there all the time, whatever comes and goes meanwhile', async () => {
+    test('list() reports each name that is held throughout the listing, while other names change', async () => {
       await using fixture = await open();
       const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
       const name = (index: number): string => `n${String(index).padStart(3, '0')}`;
@@ -105,7 +105,7 @@ export function listContract(open: OpenFixture): void {
       await all.release();
     });
 
-    test('list() tells nothing where nothing is held', async () => {
+    test('list() reports nothing if nothing is held', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       await (await locker.lock('a')).release();
@@ -113,7 +113,7 @@ export function listContract(open: OpenFixture): void {
       expect(await collect(locker.list())).toEqual([]);
     });
 
-    test('list() refuses wrong options at once, and rejects where the locker was closed', async () => {
+    test('list() throws for invalid options, and rejects after the locker was closed', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       await locker.lockAll(['a', 'b']);

@@ -12,7 +12,7 @@ async function nextState(states: AsyncIterator<LockState>): Promise<LockState> {
 
 export function watchContract(open: OpenFixture): void {
   describe('watch()', () => {
-    test('watch() tells the state as it is first, then each change of holder and value', async () => {
+    test('watch() reports the current state first, then each change of holder and value', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const states = observer.watch('a');
@@ -37,7 +37,7 @@ export function watchContract(open: OpenFixture): void {
       expect(revisions).toEqual([...new Set(revisions)].sort((a, b) => Number(a - b)));
     });
 
-    test('watch() tells of the holder at once when the lock is held already', async () => {
+    test('watch() reports the holder at once if the lock is held already', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker().lock('a', { value: 'there before' });
 
@@ -46,7 +46,7 @@ export function watchContract(open: OpenFixture): void {
       expect(state).toMatchObject({ held: true, holders: [{ key: lock.key, value: 'there before', fencingToken: lock.fencingToken }] });
     });
 
-    test('watch() tells of a hand-over as one change, and not of who comes to wait', async () => {
+    test('watch() reports a hand-over as one change, and no new waiters', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const first = await locker.lock('a', { value: 'first' });
@@ -74,7 +74,7 @@ export function watchContract(open: OpenFixture): void {
       expect(await nextState(states)).toMatchObject({ holders: [{ value: 'fourth', fencingToken: (await fourth).fencingToken }] });
     });
 
-    test('watch() never tells that a lock is free when it is handed over within one locker', async () => {
+    test('watch() never reports a free lock during hand-overs within one locker', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const states = observer.watch('a');
@@ -96,7 +96,7 @@ export function watchContract(open: OpenFixture): void {
       for (const { holders } of seen) expect(tokens).toContain(holders[0]?.fencingToken);
     });
 
-    test('watch() gives the newest state when its reader is slow', async () => {
+    test('watch() reports the newest state to a slow reader', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const [slow, quick] = [observer.watch('a'), observer.watch('a')];
@@ -116,7 +116,7 @@ export function watchContract(open: OpenFixture): void {
       expect(await next.promise).toMatchObject({ done: true });
     });
 
-    test('watch() ends when its loop is left', async () => {
+    test('watch() ends at a break of its loop', async () => {
       await using fixture = await open();
       const states = fixture.createLocker().watch('a');
 
@@ -159,7 +159,7 @@ export function watchContract(open: OpenFixture): void {
       expect(await states.next()).toMatchObject({ done: true });
     });
 
-    test('watch() tells two readers the same, and ends for one alone', async () => {
+    test('two watches report the same states, and one of them ends alone', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const [one, other] = [observer.watch('a'), observer.watch('a')];
@@ -175,7 +175,7 @@ export function watchContract(open: OpenFixture): void {
       expect(await one.next()).toMatchObject({ done: true });
     });
 
-    test("watch() of 'a' tells nothing of 'a/b'", async () => {
+    test("watch() of 'a' reports nothing about 'a/b'", async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const states = observer.watch('a');

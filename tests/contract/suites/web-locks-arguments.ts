@@ -5,11 +5,11 @@ import { kindOf, type OpenLocks } from '../../support/fixtures-web-locks.ts';
 const callback = (): string => 'called';
 const signal = new AbortController().signal;
 
-/** Calls `request` with whatever is given. */
+/** Calls `request` with any arguments. */
 const request = (locks: LockManager, ...given: unknown[]): Promise<unknown> =>
   (Reflect.get(locks, 'request') as (...args: unknown[]) => Promise<unknown>).apply(locks, given);
 
-/** Options that write down which of their members are read, and in which order. */
+/** Options that record which of their members are read, and in which order. */
 function recording(members: Readonly<Record<string, unknown>> = {}): { readonly options: object; readonly reads: string[] } {
   const reads: string[] = [];
   const options = new Proxy(members, {
@@ -22,20 +22,20 @@ function recording(members: Readonly<Record<string, unknown>> = {}): { readonly 
 }
 
 const wrong: readonly (readonly [why: string, ...given: unknown[]])[] = [
-  ['nothing'],
+  ['no argument'],
   ['a name alone', 'a'],
-  ['a callback that is no function', 'a', 'b'],
-  ['options where the callback is missing', 'a', {}],
+  ['a string as the callback', 'a', 'b'],
+  ['options without a callback', 'a', {}],
   ['undefined for the callback', 'a', undefined],
   ['null for the callback', 'a', null],
   ['undefined for the callback, beside options', 'a', {}, undefined],
   ['an object for the callback', 'a', {}, {}],
   ['a symbol for the name', Symbol('a'), callback],
-  ['a name that converts to no primitive', { toString: () => ({}), valueOf: () => ({}) }, callback],
+  ['a name that does not convert to a primitive', { toString: () => ({}), valueOf: () => ({}) }, callback],
   ['a string for the options', 'a', 'exclusive', callback],
   ['a number for the options', 'a', 1, callback],
   ['a symbol for the options', 'a', Symbol('a'), callback],
-  ['a mode that is none', 'a', { mode: 'foo' }, callback],
+  ['an unknown mode', 'a', { mode: 'foo' }, callback],
   ['a mode in capitals', 'a', { mode: 'Shared' }, callback],
   ['null for the mode', 'a', { mode: null }, callback],
   ['a symbol for the mode', 'a', { mode: Symbol('shared') }, callback],
@@ -43,26 +43,26 @@ const wrong: readonly (readonly [why: string, ...given: unknown[]])[] = [
   ['a string for the signal', 'a', { signal: 'string' }, callback],
   ['an object for the signal', 'a', { signal: { aborted: false } }, callback],
   ['a controller for the signal', 'a', { signal: new AbortController() }, callback],
-  ['what only has the prototype of a signal', 'a', { signal: Object.create(AbortSignal.prototype) as unknown }, callback],
+  ['an object that only has the prototype of a signal', 'a', { signal: Object.create(AbortSignal.prototype) as unknown }, callback],
 ];
 
 const refused: readonly (readonly [why: string, name: string, options: object])[] = [
   ["a name that begins with '-'", '-', {}],
-  ["a name that begins with '-' and goes on", '-foo', {}],
+  ["a longer name that begins with '-'", '-foo', {}],
   ['steal beside ifAvailable', 'a', { steal: true, ifAvailable: true }],
   ['steal of a shared lock', 'a', { steal: true, mode: 'shared' }],
   ['a signal beside steal', 'a', { signal, steal: true }],
   ['a signal beside ifAvailable', 'a', { signal, ifAvailable: true }],
 ];
 
-// Node's own looks at the signal first.
+// Node's own implementation checks the signal first.
 const refusedThoughAborted: typeof refused = [
   ["a name that begins with '-'", '-', { signal: AbortSignal.abort('before') }],
   ['a signal beside steal', 'a', { signal: AbortSignal.abort('before'), steal: true }],
   ['a signal beside ifAvailable', 'a', { signal: AbortSignal.abort('before'), ifAvailable: true }],
 ];
 
-/** `isReference`: Node's own, which takes a few things differently from the specification. */
+/** @param isReference true for Node's own implementation, which differs from the specification in a few cases */
 export function webLocksArguments(open: OpenLocks, isReference = false): void {
   describe('§4.2 IDL: request(name, callback), request(name, options, callback)', () => {
     test.each(wrong)('%s rejects with a TypeError', async (_, ...given) => {
@@ -74,13 +74,13 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
     test.each([
       ['an own getter', { get mode() { throw new RangeError('mine'); } }], // prettier-ignore
       ['the conversion of a mode', { mode: { toString() { throw new RangeError('mine'); } } }], // prettier-ignore
-    ])('what %s throws is what it rejects with', async (_, options) => {
+    ])('it rejects with the error of %s', async (_, options) => {
       await using fixture = await open();
 
       expect(await kindOf(request(fixture.locks, 'a', options, callback))).toEqual(new RangeError('mine'));
     });
 
-    test('it never throws at the call', async () => {
+    test('it rejects instead of throwing at the call', async () => {
       await using fixture = await open();
 
       const promises = wrong.map(([, ...given]) => request(fixture.locks, ...given));
@@ -106,17 +106,17 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
     test.each([
       ['undefined', undefined],
       ['null', null],
-      ['no member', {}],
-      ['undefined for every member', { mode: undefined, ifAvailable: undefined, steal: undefined, signal: undefined }],
+      ['an empty object', {}],
+      ['an object with undefined for every member', { mode: undefined, ifAvailable: undefined, steal: undefined, signal: undefined }],
       ['a function', () => undefined],
-      ['members that nobody knows', { timeout: 1 }],
-    ])('the dictionary may be %s: the defaults', async (_, options) => {
+      ['unknown members', { timeout: 1 }],
+    ])('the options have their defaults if they are %s', async (_, options) => {
       await using fixture = await open();
 
       expect(await request(fixture.locks, 'a', options, (lock: { mode: string }) => lock.mode)).toBe('exclusive');
     });
 
-    test('a boolean member is whatever counts as true', async () => {
+    test('a boolean member may be any truthy or falsy value', async () => {
       await using fixture = await open();
 
       expect(await kindOf(request(fixture.locks, 'a', { steal: 1, ifAvailable: 'no' }, callback))).toBe('DOMException NotSupportedError');
@@ -131,13 +131,13 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(mode).toBe('shared');
     });
 
-    test('arguments beyond the third are nobody’s', async () => {
+    test('arguments after the third are ignored', async () => {
       await using fixture = await open();
 
       expect(await request(fixture.locks, 'a', {}, callback, 'more')).toBe('called');
     });
 
-    test('the members are inherited ones too', async () => {
+    test('inherited members count', async () => {
       await using fixture = await open();
 
       const options: unknown = Object.create({ mode: 'shared' });
@@ -145,7 +145,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(await request(fixture.locks, 'a', options, (lock: { mode: string }) => lock.mode)).toBe('shared');
     });
 
-    test.skipIf(isReference)('the members are read once, in the order of their names, before the callback is looked at', async () => {
+    test.skipIf(isReference)('each member is read once, in the order of their names, before the callback is checked', async () => {
       await using fixture = await open();
       const { options, reads } = recording({ mode: 'shared' });
 
@@ -154,7 +154,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(reads).toEqual(['ifAvailable', 'mode', 'signal', 'steal']);
     });
 
-    test.skipIf(isReference)('the name is converted before the options, and those before the callback', async () => {
+    test.skipIf(isReference)('the name is converted before the options, and the options before the callback', async () => {
       await using fixture = await open();
       const { options, reads } = recording();
       const name = {
@@ -170,7 +170,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(reads).toEqual(['name', 'ifAvailable', 'mode', 'signal', 'steal']);
     });
 
-    test('with two arguments the second is the callback, a function that has options for members too', async () => {
+    test('with two arguments the second is the callback, even if that function has members with the names of options', async () => {
       await using fixture = await open();
 
       expect(
@@ -182,7 +182,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       ).toBe('called');
     });
 
-    test.skipIf(isReference)('both methods reject with a TypeError where `this` is no LockManager', async () => {
+    test.skipIf(isReference)('both methods reject with a TypeError if `this` is no LockManager', async () => {
       await using fixture = await open();
       const detached = (name: string): ((...given: unknown[]) => Promise<unknown>) =>
         Reflect.get(fixture.locks, name) as (...given: unknown[]) => Promise<unknown>;
@@ -191,7 +191,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(await kindOf(detached('query').call({}))).toBe('TypeError');
     });
 
-    test.skipIf(isReference)('the object looks like one of Web IDL', async () => {
+    test.skipIf(isReference)('the object has the form of a Web IDL interface', async () => {
       await using fixture = await open();
       const { locks } = fixture;
 
@@ -200,7 +200,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect([locks.request.length, locks.query.length]).toEqual([2, 0]);
     });
 
-    test('nobody else can make a LockManager or a Lock', async () => {
+    test('the constructors of LockManager and Lock throw', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const lock = await locks.request('a', (held) => held);
@@ -218,7 +218,7 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
     });
   });
 
-  describe('§4.2.1 request(): what is refused before anything is asked for', () => {
+  describe('§4.2.1 request(): arguments that it refuses', () => {
     test.each(refused)('%s rejects with NotSupportedError', async (_, name, options) => {
       await using fixture = await open();
       let calls = 0;
@@ -227,27 +227,27 @@ export function webLocksArguments(open: OpenLocks, isReference = false): void {
       expect(calls).toBe(0);
     });
 
-    test.skipIf(isReference).each(refusedThoughAborted)('%s is refused before the signal is found aborted', async (_, name, options) => {
+    test.skipIf(isReference).each(refusedThoughAborted)('%s is refused before the aborted signal counts', async (_, name, options) => {
       await using fixture = await open();
 
       expect(await kindOf(request(fixture.locks, name, options, callback))).toBe('DOMException NotSupportedError');
     });
 
-    test('a member that is undefined is not there: no signal beside steal or ifAvailable', async () => {
+    test('an undefined signal is allowed beside steal and ifAvailable', async () => {
       await using fixture = await open();
 
       expect(await request(fixture.locks, 'a', { signal: undefined, steal: true }, callback)).toBe('called');
       expect(await request(fixture.locks, 'a', { signal: undefined, ifAvailable: true }, callback)).toBe('called');
     });
 
-    test('wrong arguments come before what is refused', async () => {
+    test('a TypeError comes before a NotSupportedError', async () => {
       await using fixture = await open();
 
       expect(await kindOf(request(fixture.locks, '-', { mode: 'foo' }, callback))).toBe('TypeError');
       expect(await kindOf(request(fixture.locks, '-', {}))).toBe('TypeError');
     });
 
-    test.each(['a-', ' -', '\u2212', '–'])("a name that does not begin with '-' is taken: %j", async (name) => {
+    test.each(['a-', ' -', '\u2212', '–'])("a name that does not begin with '-' is allowed: %j", async (name) => {
       await using fixture = await open();
 
       expect(await request(fixture.locks, name, callback)).toBe('called');

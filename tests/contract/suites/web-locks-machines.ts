@@ -8,10 +8,10 @@ import type { OpenFixture } from '../../support/fixtures.ts';
 
 const kinds = (list: readonly { name: string; mode: string }[]): string[] => list.map(({ name, mode }) => `${name} ${mode}`);
 
-/** What takes two clients, or a look behind the scenes. */
+/** Tests with several clients, and tests that read the entries in etcd. */
 export function webLocksMachines(open: OpenFixture): void {
   describe('§2.3 Lock managers: clients share one', () => {
-    test('webLocks() gives one LockManager for each locker, and refuses what is none', async () => {
+    test('webLocks() returns one LockManager for each locker, and throws for any other object', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
@@ -20,7 +20,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect(() => webLocks({ ...locker })).toThrow(TypeError);
     });
 
-    test('they exclude each other, first come first served, and locker.lock() too', async () => {
+    test('clients and locker.lock() exclude each other, in the order of their arrival', async () => {
       await using fixture = await open();
       const [locker, locks] = [fixture.createLocker(), webLocks(fixture.createLocker())];
       const lock = await locker.lock('a');
@@ -34,7 +34,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect(await next.promise).toBe('next');
     });
 
-    test('the lock has a token and a guard besides, which are those of the entry', async () => {
+    test('the lock also has the token and the guard of its entry', async () => {
       await using fixture = await open();
       const held = await hold(webLocks(fixture.createLocker()), 'a');
       const [entry] = await fixture.entries('a');
@@ -66,11 +66,11 @@ export function webLocksMachines(open: OpenFixture): void {
   });
 
   describe('§5.1 steal', () => {
-    test('it takes the lock: the robbed request rejects with AbortError and its signal fires, the callback goes on', async () => {
+    test('it takes the lock: the request that held it rejects with AbortError and its signal aborts, but its callback continues', async () => {
       await using fixture = await open();
       const [one, other] = [webLocks(fixture.createLocker()), webLocks(fixture.createLocker())];
-      const robbed = await hold(one, 'a');
-      const outcome = follow(robbed.request);
+      const victim = await hold(one, 'a');
+      const outcome = follow(victim.request);
 
       const thief = await hold(other, 'a', { steal: true });
       await fixture.until(() => {
@@ -79,25 +79,25 @@ export function webLocksMachines(open: OpenFixture): void {
 
       expect(outcome.error).toBeInstanceOf(DOMException);
       expect(outcome.error).toMatchObject({ name: 'AbortError' });
-      expect(robbed.lock?.signal.reason).toBe(outcome.error);
+      expect(victim.lock?.signal.reason).toBe(outcome.error);
       expect((outcome.error as { cause: unknown }).cause).toSatisfy(isLockerError);
       expect((await one.query()).held).toHaveLength(1);
-      expect(thief.lock?.fencingToken).toBeGreaterThan(robbed.lock?.fencingToken ?? 0n);
-      // Its late release is nobody else's.
-      robbed.release();
+      expect(thief.lock?.fencingToken).toBeGreaterThan(victim.lock?.fencingToken ?? 0n);
+      // Its late release must not release the lock of the other request.
+      victim.release();
       await fixture.pass(20);
       expect(await one.request('a', { ifAvailable: true }, (lock) => lock)).toBeNull();
       thief.release('stolen');
       expect(await thief.request).toBe('stolen');
     });
 
-    test('a lock that is free is taken as any other', async () => {
+    test('a request with steal gets a free lock', async () => {
       await using fixture = await open();
 
       expect(await webLocks(fixture.createLocker()).request('a', { steal: true }, (lock) => lock?.mode)).toBe('exclusive');
     });
 
-    test('the client that holds can be its own thief, and again', async () => {
+    test('a client can steal its own lock, several times', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const first = await hold(locks, 'a');
@@ -111,29 +111,29 @@ export function webLocksMachines(open: OpenFixture): void {
       expect(await locks.query()).toEqual({ held: [], pending: [] });
     });
 
-    test('all shared holders are robbed, on every machine', async () => {
+    test('all shared holders lose the lock, on every machine', async () => {
       await using fixture = await open();
       const clients = [1, 2, 3].map(() => webLocks(fixture.createLocker()));
-      const robbed = await Promise.all([...clients, ...clients].map((locks) => hold(locks, 'a', { mode: 'shared' })));
-      const outcomes = robbed.map(({ request }) => kindOf(request));
+      const victims = await Promise.all([...clients, ...clients].map((locks) => hold(locks, 'a', { mode: 'shared' })));
+      const outcomes = victims.map(({ request }) => kindOf(request));
 
       const thief = await hold(webLocks(fixture.createLocker()), 'a', { steal: true });
-      for (const { lock } of robbed) {
+      for (const { lock } of victims) {
         await fixture.until(() => {
           expect(lock?.signal.aborted).toBe(true);
         });
       }
 
-      expect(await Promise.all(outcomes)).toEqual(robbed.map(() => 'DOMException AbortError'));
+      expect(await Promise.all(outcomes)).toEqual(victims.map(() => 'DOMException AbortError'));
       thief.release();
       await thief.request;
     });
 
-    test('who waits goes on waiting behind the thief, whose turn is before theirs', async () => {
+    test('waiters continue to wait behind the request that stole the lock', async () => {
       await using fixture = await open();
       const [one, other] = [webLocks(fixture.createLocker()), webLocks(fixture.createLocker())];
-      const robbed = await hold(one, 'a');
-      const outcome = kindOf(robbed.request);
+      const victim = await hold(one, 'a');
+      const outcome = kindOf(victim.request);
       const order: string[] = [];
       const waiting = [one.request('a', () => order.push('one')), other.request('a', { mode: 'shared' }, () => order.push('other'))];
       await fixture.until(async () => {
@@ -152,7 +152,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect([...order].sort()).toEqual(['one', 'other']);
     });
 
-    test('of thieves in one turn the last keeps it, and each had it', async () => {
+    test('of several requests with steal in one tick, each gets the lock and the last keeps it', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const thieves = await Promise.all([1, 2, 3].map(() => hold(locks, 'a', { steal: true })));
@@ -166,7 +166,7 @@ export function webLocksMachines(open: OpenFixture): void {
       ]);
     });
 
-    test('of two thieves on two machines one keeps it', async () => {
+    test('of two requests with steal on two machines, one keeps the lock', async () => {
       await using fixture = await open();
       const clients = [webLocks(fixture.createLocker()), webLocks(fixture.createLocker())];
       const thieves = await Promise.all(clients.map((locks) => hold(locks, 'a', { steal: true })));
@@ -180,7 +180,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect((await Promise.all(outcomes)).map(String).sort()).toEqual(['DOMException AbortError', '[object Object]']);
     });
 
-    test('an earlier request of the client has its turn before it is robbed', async () => {
+    test('an earlier request of the same client gets the lock before it is stolen', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const [first, thief] = [hold(locks, 'a'), hold(locks, 'a', { steal: true })];
@@ -194,7 +194,7 @@ export function webLocksMachines(open: OpenFixture): void {
   });
 
   describe('§5.5 Snapshot the lock state', () => {
-    test('held and pending tell name, mode and client, in order; who waits behind its own client is seen by that one alone', async () => {
+    test('held and pending have name, mode and client, in order; requests without an entry are visible to their own client only', async () => {
       await using fixture = await open();
       const [one, other] = [webLocks(fixture.createLocker()), webLocks(fixture.createLocker())];
       const held = [await hold(one, 'a'), await hold(other, 'b', { mode: 'shared' })];
@@ -224,7 +224,7 @@ export function webLocksMachines(open: OpenFixture): void {
       await Promise.all([...held.map(({ request }) => request), ...asked]);
     });
 
-    test('the members come in the order of a dictionary of Web IDL', async () => {
+    test('the members have the order of a Web IDL dictionary', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const held = await hold(locks, 'a');
@@ -238,7 +238,7 @@ export function webLocksMachines(open: OpenFixture): void {
       await Promise.all([held.request, waiting]);
     });
 
-    test('what a client has asked for is seen by its own later query(), as what has become of it', async () => {
+    test('query() includes the earlier requests of its own client in their current state', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const controller = new AbortController();
@@ -264,7 +264,7 @@ export function webLocksMachines(open: OpenFixture): void {
       expect(new Set(all.map(({ clientId }) => clientId)).size).toBe(1);
     });
 
-    test('requests of one client are pending in the order of asking, the local ones last', async () => {
+    test('requests of one client are pending in the order of their calls, those without an entry last', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
       const held = await hold(locks, 'a');
@@ -279,7 +279,7 @@ export function webLocksMachines(open: OpenFixture): void {
       await Promise.all(requests);
     });
 
-    test('locks of the locker, and foreign ones, are told too', async () => {
+    test('query() includes locks of the locker and foreign locks', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       await using lock = await locker.lock('a');
@@ -293,7 +293,7 @@ export function webLocksMachines(open: OpenFixture): void {
   });
 
   describe('§2.7 Agent integration: the locker is closed', () => {
-    test('who holds and who waits rejects with AbortError, and later calls with InvalidStateError', async () => {
+    test('held and waiting requests reject with AbortError, and later calls with InvalidStateError', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const locks = webLocks(locker);
@@ -310,7 +310,7 @@ export function webLocksMachines(open: OpenFixture): void {
       held.release();
     });
 
-    test('a lock whose entry is deleted is lost: AbortError, and the signal fires', async () => {
+    test('a lock whose entry is deleted is lost: the request rejects with AbortError and the signal aborts', async () => {
       await using fixture = await open();
       const held = await hold(webLocks(fixture.createLocker()), 'a');
       const outcome = kindOf(held.request);

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { type Held, hold, kindOf } from '../../support/fixtures-web-locks.ts';
 import type { OpenFixture } from '../../support/fixtures.ts';
 
-/** What means something in a key, in an encoding, or in the form of an entry; and halves of characters. */
+/** Texts with a meaning in keys, encodings or entries, and surrogates. */
 const tricks = [
   ...['/', '//', '.', '..', '-', '0', '%', '%2F', '%2f', '%25', '%u', '%uD800', 'D800', 'd800', 'a', 'A', 'a/b', ' '],
   ...['@', '@empty', '@sessions', '%40empty', 'locks', 'ff-1', '-shared', '-of-3', '*', '\u00e9', 'e\u0301', '\ufeff', '\ufffd'],
@@ -17,23 +17,23 @@ const domStrings = fc.oneof(
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 8 }) },
 );
 
-/** A name and one that differs from it by as little as can be. */
+/** A name, and another one that differs as little as possible. */
 const neighbours = fc
   .tuple(domStrings, fc.constantFrom('/', '\0', ' ', '0', '%', '\ud800', '\udc00', 'a'))
   .chain(([name, more]) => fc.constantFrom([name, name + more], [name, more + name], [name, encodeURIComponent(name.toWellFormed())]));
 
-// A hyphen at the beginning is the specification's own.
-const isTaken = (name: string): boolean => !name.startsWith('-');
+// The specification reserves a hyphen at the beginning.
+const isAllowed = (name: string): boolean => !name.startsWith('-');
 
 const names = fc
   .tuple(fc.uniqueArray(domStrings, { maxLength: 4 }), neighbours)
-  .map(([some, near]) => [...new Set([...some, ...near])].filter(isTaken))
+  .map(([some, near]) => [...new Set([...some, ...near])].filter(isAllowed))
   .filter((all) => all.length > 1);
 
-/** `runs`: how many sets of names. */
+/** @param runs the number of sets of names */
 export function webLocksNames(open: OpenFixture, runs: number): void {
   describe('§2.2 Resource names', () => {
-    test('any DOMString is a name of its own: others are free beside it, it is not, and query() gives it back', async () => {
+    test('any DOMString is a name of its own: it is held while other names are free, and query() reports it', async () => {
       await using fixture = await open();
       const [one, other] = [webLocks(fixture.createLocker()), webLocks(fixture.createLocker())];
       const tryOn = (locks: WebLockManager, name: string): Promise<string | undefined> =>
@@ -60,7 +60,7 @@ export function webLocksNames(open: OpenFixture, runs: number): void {
       );
     });
 
-    test('what begins with a hyphen is reserved, whatever follows', async () => {
+    test('every name that begins with a hyphen is reserved', async () => {
       await using fixture = await open();
       const locks = webLocks(fixture.createLocker());
 

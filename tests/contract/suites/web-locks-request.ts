@@ -7,7 +7,7 @@ const never = (): never => {
   throw new Error('must not be called');
 };
 
-/** Requests that write down who is granted, in which order; each is released by its own callback. */
+/** Requests that record the order in which they get their locks. Each releases its lock at once. */
 function journal(locks: LockManager): {
   readonly granted: string[];
   ask: (text: string, name: string, options?: object) => Promise<unknown>;
@@ -37,7 +37,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await Promise.all([exclusive.request, shared.request]);
     });
 
-    test('the callback is called later, with one argument and without `this`', async () => {
+    test('the callback runs after the call, with one argument and without `this`', async () => {
       await using fixture = await open();
       let called: unknown[] = [];
 
@@ -56,7 +56,7 @@ export function webLocksRequest(open: OpenLocks): void {
       ['a promise', () => Promise.resolve('later'), 'later'],
       ['a thenable', () => ({ then: (resolve: (value: string) => void) => { resolve('then'); } }), 'then'], // prettier-ignore
       ['null', () => null, null],
-    ])('request() is fulfilled with what the callback returns: %s', async (_, callback: () => unknown, result) => {
+    ])('request() resolves with the result of its callback: %s', async (_, callback: () => unknown, result) => {
       await using fixture = await open();
 
       expect(await fixture.locks.request('a', callback)).toBe(result);
@@ -66,13 +66,16 @@ export function webLocksRequest(open: OpenLocks): void {
       ['throws', () => { throw new RangeError('mine'); }], // prettier-ignore
       ['rejects', () => Promise.reject(new RangeError('mine'))],
       ['returns a thenable that throws', () => ({ then: () => { throw new RangeError('mine'); } })], // prettier-ignore
-    ])('request() rejects as its callback does, and the lock is released, when that %s', async (_, callback: () => unknown) => {
-      await using fixture = await open();
+    ])(
+      'request() rejects with the error of its callback, and the lock is released, if the callback %s',
+      async (_, callback: () => unknown) => {
+        await using fixture = await open();
 
-      expect(await kindOf(fixture.locks.request('a', callback))).toEqual(new RangeError('mine'));
+        expect(await kindOf(fixture.locks.request('a', callback))).toEqual(new RangeError('mine'));
 
-      expect(await fixture.locks.request('a', { ifAvailable: true }, (lock) => lock?.name)).toBe('a');
-    });
+        expect(await fixture.locks.request('a', { ifAvailable: true }, (lock) => lock?.name)).toBe('a');
+      },
+    );
 
     test('the lock is held until the promise of the callback settles', async () => {
       await using fixture = await open();
@@ -113,7 +116,7 @@ export function webLocksRequest(open: OpenLocks): void {
   });
 
   describe('§2.4 Modes and scheduling, §2.6 grantable', () => {
-    test('an exclusive lock is held alone, first come first served', async () => {
+    test('an exclusive lock is held alone, in the order of the requests', async () => {
       await using fixture = await open();
       let holders = 0;
       const order: number[] = [];
@@ -133,7 +136,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(order).toEqual([1, 2, 3, 4, 5]);
     });
 
-    test('shared locks are held together; an exclusive one waits for all of them', async () => {
+    test('shared locks are held together, and an exclusive request waits for all of them', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const shared = [await hold(locks, 'a', { mode: 'shared' }), await hold(locks, 'a', { mode: 'shared' })];
@@ -147,7 +150,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await exclusive.promise).toBe('exclusive');
     });
 
-    test('a shared request behind an exclusive one waits, though shared locks are held', async () => {
+    test('a shared request waits behind an exclusive one, even while shared locks are held', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const { granted, ask } = journal(locks);
@@ -162,7 +165,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(granted).toEqual(['exclusive', 'shared']);
     });
 
-    test('names have nothing to do with each other', async () => {
+    test('locks of different names are independent', async () => {
       await using fixture = await open();
       const held = await hold(fixture.locks, 'a');
 
@@ -172,7 +175,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await held.request;
     });
 
-    test('a request may be made within a callback', async () => {
+    test('a callback may make a request', async () => {
       await using fixture = await open();
       const { locks } = fixture;
 
@@ -181,13 +184,13 @@ export function webLocksRequest(open: OpenLocks): void {
   });
 
   describe('§4.2.1 ifAvailable', () => {
-    test('it gets the lock where that is free', async () => {
+    test('it gets a free lock', async () => {
       await using fixture = await open();
 
       expect(await fixture.locks.request('a', { ifAvailable: true }, (lock) => lock?.mode)).toBe('exclusive');
     });
 
-    test('the callback gets null where the lock is held, and its result is the request’s', async () => {
+    test('the callback gets null if the lock is held, and its result is that of the request', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a');
@@ -207,7 +210,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await held.request;
     });
 
-    test('a shared one gets it beside shared ones, an exclusive one does not', async () => {
+    test('a shared request gets the lock beside shared holders, an exclusive request does not', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a', { mode: 'shared' });
@@ -219,7 +222,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await held.request;
     });
 
-    test.each(['exclusive', 'shared'] as const)('what is asked for in one turn is decided in that order: %s', async (mode) => {
+    test.each(['exclusive', 'shared'] as const)('requests of one tick are decided in the order of their calls: %s', async (mode) => {
       await using fixture = await open();
       const { locks } = fixture;
       const got: string[] = [];
@@ -238,7 +241,7 @@ export function webLocksRequest(open: OpenLocks): void {
   });
 
   describe('§5.3 Abort a request', () => {
-    test('a request that waits rejects with the reason of its signal, and leaves the queue', async () => {
+    test('a waiting request rejects with the reason of its signal, and its entry is deleted', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a');
@@ -255,7 +258,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await next).toBe('next');
     });
 
-    test('without a reason it is an AbortError, with a timeout a TimeoutError', async () => {
+    test('the default reason is an AbortError, that of a timeout a TimeoutError', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a');
@@ -271,7 +274,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await held.request;
     });
 
-    test('an abort in the turn of the request keeps the callback from being called, though the lock is free', async () => {
+    test('after an abort in the tick of the request the callback is not called, even if the lock is free', async () => {
       await using fixture = await open();
       const controller = new AbortController();
 
@@ -282,7 +285,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await fixture.locks.request('a', () => 'free')).toBe('free');
     });
 
-    test('an abort lets those through whom the request had kept waiting', async () => {
+    test('an abort admits the requests that waited behind the aborted one', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a', { mode: 'shared' });
@@ -298,7 +301,7 @@ export function webLocksRequest(open: OpenLocks): void {
       await held.request;
     });
 
-    test('once the lock is held the signal is ignored', async () => {
+    test('the signal has no effect once the lock is held', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const controller = new AbortController();
@@ -311,7 +314,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await held.request).toBe('kept');
     });
 
-    test('and so it is within the callback, which the lock was given to', async () => {
+    test('the signal has no effect within the callback', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const controller = new AbortController();
@@ -324,7 +327,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await request).toBeNull();
     });
 
-    test('an abort is heard, whatever other listeners of the signal do', async () => {
+    test('an abort counts even if another listener of the signal stops the event', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = await hold(locks, 'a');
@@ -354,7 +357,7 @@ export function webLocksRequest(open: OpenLocks): void {
       expect(await request).toBe('done');
     });
 
-    test('one signal ends all requests that have it', async () => {
+    test('one signal aborts all of its requests', async () => {
       await using fixture = await open();
       const { locks } = fixture;
       const held = [await hold(locks, 'a'), await hold(locks, 'b')];

@@ -1,0 +1,127 @@
+/** The public option types, and the types of resolved options that the other folders use. */
+import type { Logger } from '../context.ts';
+import type { Mode } from '../kind.ts';
+import type { Store } from '../store/store.ts';
+
+/** The options of `createLocker`. All durations are in milliseconds. */
+export interface LockerOptions {
+  /**
+   * The members of the etcd cluster: bare hosts or `http://` or `https://` URLs, each with an optional port.
+   * @default '127.0.0.1:2379'
+   */
+  readonly hosts?: string | readonly string[] | undefined;
+  /** Certificates for TLS. Give `privateKey` and `certChain` together or not at all. */
+  readonly credentials?: Credentials | undefined;
+  /** A user of etcd's authentication. */
+  readonly auth?: { readonly username: string; readonly password: string } | undefined;
+  /** Channel options of @grpc/grpc-js. They override the defaults, except those that would make gRPC send a request again. */
+  readonly grpcOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Another store in place of etcd, such as `memoryStore()`. Excludes the options above. */
+  readonly store?: Store | undefined;
+  /**
+   * The beginning of every key.
+   * @default 'locks/'
+   */
+  readonly prefix?: string | undefined;
+  /**
+   * The text that others read of a holder, up to 64 KiB.
+   * @default `${hostname}:${pid}`
+   */
+  readonly value?: string | undefined;
+  /**
+   * The time in milliseconds after which the locks of a dead process are free. At least 2 000, rounded up to whole seconds.
+   * @default 15_000
+   */
+  readonly ttlMs?: number | undefined;
+  /**
+   * The time limit in milliseconds for one request, over all hosts. At least 50.
+   * @default 5_000
+   */
+  readonly requestTimeoutMs?: number | undefined;
+  /** Receives log lines. They never contain a secret. */
+  readonly logger?: Logger | undefined;
+}
+
+/** Certificates and the private key for TLS, in PEM format. */
+export interface Credentials {
+  /** The certificates of the authorities that sign the servers' certificates. */
+  readonly rootCertificate: Buffer;
+  /** The unencrypted private key of the client. */
+  readonly privateKey?: Buffer | undefined;
+  /** The certificate of the client, followed by those of its authorities. */
+  readonly certChain?: Buffer | undefined;
+}
+
+/** The options of `lock`, `tryLock`, `lockAll`, `tryLockAll` and `withLock`. All durations are in milliseconds. */
+export interface LockOptions {
+  /** The text that others read of this holder, up to 64 KiB. Default: `value` of the locker. */
+  readonly value?: string | undefined;
+  /** The time in milliseconds after which the lock of a dead process is free. Default: `ttlMs` of the locker. */
+  readonly ttlMs?: number | undefined;
+  /** The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. Default: none. */
+  readonly timeoutMs?: number | undefined;
+  /** Cancels the call while it waits. It has no effect on a held lock. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * With 'shared', any number of shared holders hold the lock together. Exclusive and shared locks exclude each other. Not beside `slots`.
+   * @default 'exclusive'
+   */
+  readonly mode?: Mode | undefined;
+  /**
+   * Makes the lock a semaphore that up to this number of callers hold together. Not beside `mode`.
+   *
+   * All callers must pass the same number. A caller with another number waits until the name is free.
+   */
+  readonly slots?: number | undefined;
+  /** The longest hold in milliseconds. Then the lock is released and counts as lost: its signal aborts with the reason 'max-hold'. */
+  readonly maxHoldMs?: number | undefined;
+  /**
+   * With false, the lock has a lease of its own that is not renewed while the lock is held. The lock ends after `ttlMs`.
+   * @default true
+   */
+  readonly renew?: boolean | undefined;
+}
+
+/** The options of `list`. */
+export interface ListOptions {
+  /** Only names with this prefix. Default: all names. */
+  readonly startsWith?: string | undefined;
+}
+
+/** The options of `watch`. */
+export interface WatchOptions {
+  /** Ends the iteration without an error. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EtcdOptions {
+  /** URLs with scheme and port. */
+  readonly hosts: readonly string[];
+  readonly credentials: Credentials | undefined;
+  readonly auth: { readonly username: string; readonly password: string } | undefined;
+  readonly grpcOptions: Readonly<Record<string, unknown>>;
+}
+
+/** The options of a locker, with defaults. */
+export interface ResolvedOptions {
+  readonly etcd: EtcdOptions;
+  readonly store: Store | undefined;
+  readonly prefix: string;
+  readonly value: string;
+  readonly ttlSeconds: number;
+  readonly requestTimeoutMs: number;
+  readonly logger: Logger;
+}
+
+/** The options of one call, with defaults. */
+export interface ResolvedLockOptions {
+  readonly value: string;
+  readonly ttlSeconds: number;
+  /** The kind of the entry. */
+  readonly slots: number;
+  readonly timeoutMs: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly maxHoldMs: number | undefined;
+  /** With `renew: false`, an object that identifies the private lease of this call. Undefined for a shared lease. */
+  readonly lease: object | undefined;
+}
