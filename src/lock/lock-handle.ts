@@ -4,7 +4,7 @@
  * A loss has two phases. First the lock counts as lost, without a call of user code. Then its signal aborts: in a microtask, or at once
  * when the user reads the handle. So no listener runs in the middle of a step of the library.
  */
-import { addMs, type Clock, type Instant, msUntil } from '../clock.ts';
+import { addMs, type Clock, type Instant, keepAlive, msUntil } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
@@ -101,14 +101,11 @@ export class LockHandle implements Lock {
   async setValue(value: string): Promise<void> {
     checkValue(value);
     this.throwIfLost();
-    const endHold = this.#clock.hold();
     try {
-      await this.#entry.setValue(value);
+      await keepAlive(this.#clock, () => this.#entry.setValue(value));
     } catch (error) {
       if (error instanceof EntryGoneError) this.throwIfLost();
       throw error;
-    } finally {
-      endHold();
     }
   }
 
@@ -119,12 +116,7 @@ export class LockHandle implements Lock {
   async #release(): Promise<void> {
     if (!this.checkHeld()) return;
     this.#maxHold?.cancel();
-    const endHold = this.#clock.hold();
-    try {
-      await this.#releaseEntry();
-    } finally {
-      endHold();
-    }
+    await keepAlive(this.#clock, this.#releaseEntry);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -155,9 +147,8 @@ export class LockHandle implements Lock {
   /** Releases the lock, and counts it as lost. */
   giveUp(reason: LossReason): void {
     if (!this.#entry.isHeld) return;
-    const endHold = this.#clock.hold();
     // If etcd refuses the delete, the entry ends with its lease.
-    void this.#releaseEntry().then(endHold, endHold);
+    keepAlive(this.#clock, this.#releaseEntry).catch(() => undefined);
     this.#lose(reason);
   }
 

@@ -4,7 +4,7 @@
  * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
  */
 import { randomUUID } from 'node:crypto';
-import { systemClock } from '../clock.ts';
+import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
@@ -70,9 +70,9 @@ export class LockService implements Locker {
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
-    const asked = this.#check(options);
-    if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(this.#wait(name, asked));
-    const locks = await this.#queues.tryLock([name], asked);
+    const resolved = this.#check(options);
+    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved));
+    const locks = await this.#queues.tryLock([name], resolved);
     return locks?.[0] ?? null;
   };
 
@@ -83,9 +83,10 @@ export class LockService implements Locker {
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
-    const asked = this.#check(options);
-    if (asked.timeoutMs !== undefined && asked.timeoutMs > 0) return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, asked));
-    const locks = await this.#queues.tryLock(distinct, asked).catch((error: unknown) => {
+    const resolved = this.#check(options);
+    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
+      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved));
+    const locks = await this.#queues.tryLock(distinct, resolved).catch((error: unknown) => {
       if (!isTooMany(error)) throw error;
       throw new EtcdRefusedError(
         `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
@@ -116,12 +117,7 @@ export class LockService implements Locker {
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
     this.#throwIfClosed();
-    const letGo = this.#context.clock.hold();
-    try {
-      return await inspectName(this.#context, name);
-    } finally {
-      letGo();
-    }
+    return keepAlive(this.#context.clock, () => inspectName(this.#context, name));
   };
 
   readonly list = (options?: ListOptions): AsyncIterableIterator<LockState> => {
@@ -160,19 +156,19 @@ export class LockService implements Locker {
     };
   }
 
-  async #wait(name: string, asked: ResolvedLockOptions): Promise<Lock> {
-    const locking = this.#queues.lock(name, asked);
-    if (asked.lease === undefined) return locking;
+  async #wait(name: string, options: ResolvedLockOptions): Promise<Lock> {
+    const locking = this.#queues.lock(name, options);
+    if (options.lease === undefined) return locking;
     const lock = await locking;
-    this.#context.sessions.endRenewal(asked.lease);
+    this.#context.sessions.endRenewal(options.lease);
     return lock;
   }
 
   #check(options: LockOptions | undefined): ResolvedLockOptions {
-    const asked = resolveLockOptions(options, this.#options);
+    const resolved = resolveLockOptions(options, this.#options);
     this.#throwIfClosed();
-    asked.signal?.throwIfAborted();
-    return asked;
+    resolved.signal?.throwIfAborted();
+    return resolved;
   }
 
   #throwIfClosed(): void {
@@ -183,20 +179,12 @@ export class LockService implements Locker {
     const { clock, sessions, store } = this.#context;
     this.#queues.close(new LockerClosedError());
     for (const watch of [...this.#watches]) watch.end();
-    const letGo = clock.hold();
-    await new Promise<void>((resolve) => {
-      const cancel = clock.setTimer(this.#options.requestTimeoutMs, resolve);
-      void sessions.close().finally(() => {
-        cancel();
-        resolve();
-      });
-    });
-    letGo();
+    await keepAlive(clock, () => waitAtMost(clock, this.#options.requestTimeoutMs, sessions.close()));
     if (store !== this.#options.store) await store.close();
   }
 }
 
-/** One transaction takes 128 operations, unless the server was told otherwise. */
+/** etcd takes 128 operations in one transaction, unless `--max-txn-ops` says otherwise. */
 const maxNamesAtOnce = 100;
 
 const isTooMany = (error: unknown): boolean => error instanceof EtcdRefusedError && error.message.includes('too many operations');

@@ -1,5 +1,5 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
-import { deferred } from '../deferred.ts';
+import { keepAlive, waitAtMost } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import { LockTimeoutError } from '../errors.ts';
 import { queueRange } from '../keys.ts';
@@ -107,18 +107,15 @@ export class LocalQueues {
   // The holder's value is for a message only: it must neither fail nor delay the error for long.
   async #readHolderValue(name: string): Promise<string | undefined> {
     const { clock, requestTimeoutMs } = this.#context;
-    const endHold = clock.hold();
-    const { promise, resolve } = deferred<string | undefined>();
-    const cancel = clock.setTimer(Math.min(500, requestTimeoutMs), () => {
-      resolve(undefined);
-    });
-    readHolderValue(this.#context, name).then(resolve, () => {
-      resolve(undefined);
-    });
-    return promise.finally(() => {
-      cancel();
-      endHold();
-    });
+    let value: string | undefined;
+    const reading = readHolderValue(this.#context, name).then(
+      (found) => {
+        value = found;
+      },
+      () => undefined,
+    );
+    await keepAlive(clock, () => waitAtMost(clock, Math.min(500, requestTimeoutMs), reading));
+    return value;
   }
 
   /** Rejects all callers that wait. */
