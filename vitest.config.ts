@@ -13,8 +13,8 @@ export default defineConfig({
     ],
   },
   test: {
-    globalSetup: ['tests/support/global-setup.ts', 'tests/fault/global-setup.ts'],
-    setupFiles: ['tests/support/leak-check.ts'],
+    globalSetup: ['tests/support/run/global-setup.ts', 'tests/fault/global-setup.ts'],
+    setupFiles: ['tests/support/run/leak-check.ts'],
     dangerouslyIgnoreUnhandledErrors: false,
     testTimeout: 20_000,
     hookTimeout: 30_000,

@@ -1,7 +1,7 @@
 /** Faults of members and of the network before them, one after the other, as a seed says. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Prng } from '../simulation/prng.ts';
-import type { EtcdMember, TcpProxy } from '../support/etcd.ts';
+import type { EtcdMember, TcpProxy } from '../support/etcd/etcd.ts';
 import { mend, type Scenario } from './scenario.ts';
 
 type Fault = readonly [what: string, inject: (ms: number) => Promise<void>, mostMs: number];

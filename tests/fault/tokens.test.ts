@@ -1,10 +1,10 @@
 /** Tokens of etcd's authentication that end while locks are held and waited for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd.ts';
-import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd-auth.ts';
-import { ask } from '../support/etcd-http.ts';
-import { stageOn } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd/etcd.ts';
+import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd/auth.ts';
+import { ask } from '../support/etcd/http.ts';
+import { stageOn } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, mend, Scenario } from './scenario.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd.ts';
-import { isHealthy } from '../support/etcd-http.ts';
-import { eventually, stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { isHealthy } from '../support/etcd/http.ts';
+import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const rounds = 5;
 const locksPerRound = 20;

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** Notes every moment at which more than one of the locks is certain of being held. */
 function startWitness() {

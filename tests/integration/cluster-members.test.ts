@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type EtcdMember } from '../support/etcd.ts';
-import { waitUntilHealthy } from '../support/etcd-http.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { stageOn, timed, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type EtcdMember } from '../support/etcd/etcd.ts';
+import { waitUntilHealthy } from '../support/etcd/http.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { stageOn, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const requestTimeoutMs = 3_000;
 

@@ -1,6 +1,6 @@
 /** Faults one after another, none of them longer than a second or so, at a cluster behind proxies. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EtcdCluster, TcpProxy } from '../support/etcd.ts';
+import type { EtcdCluster, TcpProxy } from '../support/etcd/etcd.ts';
 
 /** Goes on until `signal` aborts, and then mends what is broken; answers how often each fault was there. */
 export async function injectFaults(

@@ -15,7 +15,7 @@ import { Prng } from './prng.ts';
 import { Record } from './record.ts';
 import type { Scenario } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
-import { Weather } from './weather.ts';
+import { Weather } from './fault-schedule.ts';
 
 /** How long what a fault left on its way may take to arrive. */
 const aftermathMs = 4_000;
