@@ -1,4 +1,5 @@
-import { EtcdUnavailableError } from 'etcd-locker';
+import { createLocker, EtcdUnavailableError } from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
 import {
   after,
@@ -276,4 +277,24 @@ describe('an outage', () => {
     expect(await error).toBe(controller.signal.reason);
     expect(bench.clock.isHeld).toBe(false);
   });
+});
+
+test('lock() rejects all local callers of a name after one requestTimeoutMs when etcd is away', async () => {
+  const clock = new ManualClock();
+  const store = memoryStore({ clock });
+  store.grant = () =>
+    new Promise((_, reject) => {
+      clock.setTimer(1_000, () => {
+        reject(new EtcdUnavailableError(1_000, [{ host: 'a:1', reason: 'refused' }]));
+      });
+    });
+  await using locker = createLocker({ store, requestTimeoutMs: 1_000 });
+
+  const calls = Array.from({ length: 6 }, () => locker.lock('x'));
+  const settled = Promise.allSettled(calls);
+  await clock.advance(1_100);
+
+  expect((await settled).map((one) => one.status === 'rejected' && (one.reason as { code?: unknown }).code)).toEqual(
+    Array.from({ length: 6 }, () => 'ETCD_UNAVAILABLE'),
+  );
 });

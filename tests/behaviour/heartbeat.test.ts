@@ -1,4 +1,5 @@
-import type { Lock } from 'etcd-locker';
+import { createLocker, type Lock } from 'etcd-locker';
+import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
 import type { Renewal } from '../../src/store/store.ts';
 import { answeredAfter, type Bench, calls, type Fault, hangs, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
@@ -215,4 +216,17 @@ describe('the heartbeat', () => {
 
     expect(lock.held).toBe(true);
   });
+});
+
+test('Lock is kept when sessions of other TTLs are opened in quick succession', async () => {
+  const clock = new ManualClock();
+  await using locker = createLocker({ store: memoryStore({ clock }) });
+  const lock = await locker.lock('x', { ttlMs: 2_000 });
+
+  for (let ttlMs = 20_000; ttlMs < 60_000; ttlMs += 1_000) {
+    await clock.advance(240);
+    await locker.withLock('y', { ttlMs }, () => undefined);
+  }
+
+  expect(lock.held).toBe(true);
 });
