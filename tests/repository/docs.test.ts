@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const inDocs = (await readdir(join(root, 'docs'), { recursive: true })).filter((file) => file.endsWith('.md'));
-const pages = ['README.md', 'CHANGELOG.md', ...inDocs.map((file) => join('docs', file))];
+const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...inDocs.map((file) => join('docs', file))];
 
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
 const withoutCode = (markdown: string): string =>

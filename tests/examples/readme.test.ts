@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 // Within the package, so that its own name means it.
 const folder = join(root, '.cache', `readme-${String(process.pid)}`);
-const prelude = relative(folder, join(root, 'tests', 'support', 'readme-prelude.ts'));
+const prelude = relative(folder, join(root, 'tests', 'support', 'run', 'readme-prelude.ts'));
 const readme = await readFile(join(root, 'README.md'), 'utf8');
 
 const blocks = blocksOf(readme);
@@ -65,7 +65,7 @@ test('the code compiles', { timeout: 60_000 }, async () => {
   const paths = {
     'etcd-locker': source('index.ts'),
     'etcd-locker/testing': source('testing', 'index.ts'),
-    'etcd-locker/web-locks': source('web-locks.ts'),
+    'etcd-locker/web-locks': source('web-locks', 'index.ts'),
   };
   const compilerOptions = { paths, noUnusedLocals: false };
   const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: ['*.ts'], exclude: [] };
