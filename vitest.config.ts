@@ -4,6 +4,14 @@ import { defineConfig } from 'vitest/config';
 // Tests and examples write the package's name, as its users do; here it means the source.
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
+const withoutEtcd = [
+  'tests/unit/**/*.test.ts',
+  'tests/repository/**/*.test.ts',
+  'tests/behaviour/**/*.test.ts',
+  'tests/simulation/**/*.test.ts',
+  'tests/contract/memory.test.ts',
+];
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -13,25 +21,42 @@ export default defineConfig({
     ],
   },
   test: {
-    globalSetup: ['tests/support/global-setup.ts', 'tests/fault/global-setup.ts'],
-    setupFiles: ['tests/support/leak-check.ts'],
+    setupFiles: ['tests/support/run/leak-check.ts'],
     dangerouslyIgnoreUnhandledErrors: false,
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    // Real servers and processes share the machine: more at once than it has cores makes them slow, not the run fast.
+    // More servers and processes at once than the machine has cores make each of them slow, and the run no faster.
     maxWorkers: 2,
-    typecheck: { enabled: true, include: ['tests/types/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+    typecheck: { enabled: false, include: [] },
     projects: [
+      // No etcd, no network, a clock that the test moves. A failure here is never repeated.
       {
         extends: true,
         test: {
-          name: 'tests',
-          include: ['tests/**/*.test.ts'],
-          exclude: ['tests/fault/**'],
-          typecheck: { exclude: ['tests/types/dom/**'] },
+          name: 'memory',
+          include: withoutEtcd,
         },
       },
-      // A program of its own, as in any other the DOM library would be known to all of src.
+      // Servers, sockets and processes take their own time, so a failed test runs once more. CI lists the tests that needed it.
+      {
+        extends: true,
+        test: {
+          name: 'etcd',
+          include: ['tests/**/*.test.ts'],
+          exclude: [...withoutEtcd, 'tests/fault/**'],
+          globalSetup: ['tests/support/run/global-setup.ts'],
+          retry: 1,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'types',
+          include: [],
+          typecheck: { enabled: true, only: true, include: ['tests/types/*.test-d.ts'], tsconfig: './tsconfig.json' },
+        },
+      },
+      // A program of its own: in any other, the DOM library would be visible to all of src.
       {
         test: {
           name: 'types beside the DOM library',
@@ -42,20 +67,21 @@ export default defineConfig({
             include: ['tests/types/dom/*.test-d.ts'],
             exclude: ['tests/types/*.test-d.ts'],
             tsconfig: './tests/types/dom/tsconfig.json',
-            // Of src itself: it is written for Node's library, and is checked with that.
+            // src is written for the library of Node, and the project above checks it with that.
             ignoreSourceErrors: true,
           },
         },
       },
-      // After all others and one file after the other: each has a cluster and many processes.
+      // After all others, one file after the other: each starts a cluster and many processes.
       {
         extends: true,
         test: {
           name: 'fault',
           include: ['tests/fault/*.test.ts'],
+          globalSetup: ['tests/support/run/global-setup.ts', 'tests/fault/global-setup.ts'],
+          retry: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
-          typecheck: { enabled: false },
         },
       },
     ],

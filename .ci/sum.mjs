@@ -1,14 +1,15 @@
-// sum.mjs FOLDER [FAILED-STEP...]: adds up the vitest reports (STEP.json) in a folder. A step that failed without a failed test
-// (lint, a test file that does not load, no report at all, not one test in it) counts as one failure. Each failed test is named
-// here once more, with the reason, as a long run may be kept by its end alone.
+// sum.mjs FOLDER [FAILED-STEP...]: adds up the vitest reports (STEP.json) in a folder, each test once. A step that failed without a
+// failed test (lint, a test file that does not load, no report, no test in it) counts as one failure. The end of the output may be
+// all that is kept of a long run, so each failed and each flaky test is named here, with the reason.
 import console from 'node:console';
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import process from 'node:process';
 
 const [folder, ...failedSteps] = process.argv.slice(2);
 const failures = new Map(failedSteps.map((step) => [step, 0]));
 const reasons = [];
+const flaky = [];
 let passed = 0;
 for (const file of readdirSync(folder)) {
   const step = basename(file, '.json');
@@ -16,9 +17,13 @@ for (const file of readdirSync(folder)) {
   console.log(`${step}: ${report.numPassedTests} passed, ${report.numFailedTests} failed, ${report.numPendingTests} skipped`);
   passed += report.numPassedTests;
   for (const { name, message, assertionResults } of report.testResults) {
-    if (assertionResults.length === 0 && message) reasons.push(reasonOf(step, name, [message]));
+    const path = relative(process.cwd(), name);
+    if (assertionResults.length === 0 && message) reasons.push(entryOf(`FAILED: ${step}: ${path}`, [message]));
     for (const { status, fullName, failureMessages } of assertionResults) {
-      if (status === 'failed') reasons.push(reasonOf(step, `${name}: ${fullName}`, failureMessages));
+      const test = `${step}: ${path}: ${fullName}`;
+      if (status === 'failed') reasons.push(entryOf(`FAILED: ${test}`, failureMessages));
+      // vitest keeps the failure of the first try beside the success of the second.
+      if (status === 'passed' && failureMessages.length > 0) flaky.push(entryOf(`  ${test}`, failureMessages));
     }
   }
   const isFaulty = !report.success || report.numFailedTests > 0 || report.numPassedTests === 0;
@@ -27,11 +32,16 @@ for (const file of readdirSync(folder)) {
 if (passed === 0) failures.set('no test ran', 0);
 for (const step of failures.keys()) console.log(`FAILED: ${step}`);
 for (const reason of reasons) console.log(reason);
+if (flaky.length > 0) console.log(['Flaky (failed once, passed when repeated):', ...flaky].join('\n'));
 const failed = [...failures.values()].reduce((sum, tests) => sum + Math.max(tests, 1), 0);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
-function reasonOf(step, what, messages) {
-  const lines = messages.join('\n').split('\n').slice(0, 12);
-  return [`FAILED: ${step}: ${what}`, ...lines.map((line) => `    ${line.slice(0, 300)}`)].join('\n');
+function entryOf(title, messages) {
+  const lines = messages
+    .join('\n')
+    .split('\n')
+    .filter((line) => !line.includes('/node_modules/vitest/'))
+    .slice(0, 12);
+  return [title, ...lines.map((line) => `    ${line.slice(0, 300)}`)].join('\n');
 }

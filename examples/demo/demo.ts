@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockState } from '../../src/index.ts';
-import { startEtcd } from '../../tests/support/etcd.ts';
+import { startEtcd } from '../../tests/support/etcd/etcd.ts';
 import { report, type Hold } from './report.ts';
 import { showProgress, type Progress } from './view.ts';
 import type { Message, Task } from './worker.ts';

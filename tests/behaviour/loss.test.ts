@@ -1,7 +1,7 @@
 /** A loss has two phases: the state changes at once, and listeners run in a microtask, or when the user reads a handle. */
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { openBench } from '../support/fixtures-faults.ts';
+import { openBench } from '../support/fixtures/faults.ts';
 
 function countAborts({ signal }: Pick<Lock, 'signal'>): { readonly count: number } {
   const aborts = { count: 0 };

@@ -1,7 +1,7 @@
 /** The log lines of an outage: one per interval for a whole locker. */
 import { expect, test } from 'vitest';
-import { away, calls, openBench } from '../support/fixtures-faults.ts';
-import { follow } from '../support/fixtures-holding.ts';
+import { away, calls, openBench } from '../support/fixtures/faults.ts';
+import { follow } from '../support/fixtures/holding.ts';
 
 test('an outage logs one warning per requestTimeoutMs, for all waiters and watches together', async () => {
   await using bench = await openBench();

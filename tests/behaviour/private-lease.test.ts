@@ -1,6 +1,6 @@
 /** What a lock with a private lease (`renew: false`) costs when many are held. */
 import { expect, test } from 'vitest';
-import { openBench } from '../support/fixtures-faults.ts';
+import { openBench } from '../support/fixtures/faults.ts';
 
 test('renew: false reads the clocks as often with a thousand locks held as with none', async () => {
   await using bench = await openBench();

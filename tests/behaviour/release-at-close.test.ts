@@ -1,7 +1,7 @@
 /** A release that is under way when its session ends resolves once etcd certainly no longer has the entry. */
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, calls, hangs, openBench } from '../support/fixtures-faults.ts';
-import { follow } from '../support/fixtures-holding.ts';
+import { answeredAfter, calls, hangs, openBench } from '../support/fixtures/faults.ts';
+import { follow } from '../support/fixtures/holding.ts';
 
 describe('release() under way at close()', () => {
   test('resolves once etcd has confirmed the end of the lease', async () => {

@@ -1,7 +1,7 @@
 /** A short TTL and slow looks: renewals and looks must not alternate for ever. */
 import { describe, expect, test } from 'vitest';
-import { after, answeredAfter, calls, openBench } from '../support/fixtures-faults.ts';
-import { follow } from '../support/fixtures-holding.ts';
+import { after, answeredAfter, calls, openBench } from '../support/fixtures/faults.ts';
+import { follow } from '../support/fixtures/holding.ts';
 
 // The deadline is 1 500 ms after the sending of a beat, and a lock needs 667 ms of it. With these delays each look ends when less is left.
 const ttlMs = 2_000;

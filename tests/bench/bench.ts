@@ -1,6 +1,6 @@
 /** `npm run bench`: the library and its rivals on the same etcd, taking turns. Prints the result; that of a whole run is kept in docs/. */
 import { writeFile } from 'node:fs/promises';
-import { canControlServers, describeEtcd, findEtcd, shareEtcd } from '../support/etcd.ts';
+import { canControlServers, describeEtcd, findEtcd, shareEtcd } from '../support/etcd/etcd.ts';
 import { help, readArguments, type Arguments } from './arguments.ts';
 import { describeMachine } from './machine.ts';
 import { document } from './markdown.ts';

@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from '
 import { readFile, statfs } from 'node:fs/promises';
 import { cpus, release, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
-import { findEtcd } from '../support/etcd.ts';
+import { findEtcd } from '../support/etcd/etcd.ts';
 import { root } from './paths.ts';
 import type { Go } from './rivals/go.ts';
 import { number } from './tables.ts';

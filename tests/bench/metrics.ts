@@ -1,5 +1,5 @@
 /** How many calls etcd has answered, and what processor time it has used, from its own /metrics. */
-import { ask } from '../support/etcd-http.ts';
+import { ask } from '../support/etcd/http.ts';
 
 export interface ServerCounts {
   /** By method: calls of a unary one, messages from the client on a stream. */

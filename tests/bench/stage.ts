@@ -1,7 +1,7 @@
 /** The etcd that all rivals of a workload share, waiting for the disk as in earnest; nothing may be left in it between two turns. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
-import { startCluster, startEtcd, type EtcdServer } from '../support/etcd.ts';
+import { startCluster, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { callsAndMessages, serverCounts, since, type ServerCounts } from './metrics.ts';
 import { prefix } from './rivals/client.ts';
 

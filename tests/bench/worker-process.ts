@@ -1,7 +1,7 @@
 /** The bench's end of a worker process. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { forgetPid, rememberPid } from '../support/leftovers.ts';
+import { forgetPid, rememberPid } from '../support/run/leftovers.ts';
 import type { Answers, Order } from './protocol.ts';
 
 interface Pending {

@@ -1,9 +1,9 @@
 /** Runs the built command as a child process. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { EtcdServer } from '../support/etcd.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
-import { TestProcess, type Ending } from '../support/processes.ts';
+import type { EtcdServer } from '../support/etcd/etcd.ts';
+import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { TestProcess, type Ending } from '../support/run/processes.ts';
 
 export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 

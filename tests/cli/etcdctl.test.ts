@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findEtcd } from '../support/etcd.ts';
-import { TestProcess } from '../support/processes.ts';
+import { findEtcd } from '../support/etcd/etcd.ts';
+import { TestProcess } from '../support/run/processes.ts';
 import { type CommandStage, listener, openCommandStage } from './command.ts';
 
 const source = await findEtcd();

@@ -1,6 +1,6 @@
 import { expect, test, describe } from 'vitest';
-import { canControlServers, type EtcdMember } from '../support/etcd.ts';
-import { memberOf } from '../support/integration-stage.ts';
+import { canControlServers, type EtcdMember } from '../support/etcd/etcd.ts';
+import { memberOf } from '../support/fixtures/etcd-stage.ts';
 import { listener, openCommandStage } from './command.ts';
 
 // The lock is lost at the latest one TTL after the last successful renewal.

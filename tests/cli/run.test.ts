@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers } from '../support/etcd.ts';
-import { memberOf } from '../support/integration-stage.ts';
+import { canControlServers } from '../support/etcd/etcd.ts';
+import { memberOf } from '../support/fixtures/etcd-stage.ts';
 import { atOnceMs, type CommandStage, listener, main, openCommandStage, outcome, script, start } from './command.ts';
 
 /** A shell command that starts another process of the same group. */

@@ -2,9 +2,9 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, memberOf } from '../support/integration-stage.ts';
+import { canControlServers } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, memberOf } from '../support/fixtures/etcd-stage.ts';
 import { atOnceMs, clean, type CommandStage, main, openCommandStage, outcome } from './command.ts';
 
 const canFreeze = await canControlServers();

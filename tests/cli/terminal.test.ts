@@ -1,7 +1,7 @@
 /** Runs the command in a terminal that `script` of util-linux creates. Every Debian has it. */
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { TestProcess } from '../support/processes.ts';
+import { TestProcess } from '../support/run/processes.ts';
 import { clean, type CommandStage, listener, main, openCommandStage } from './command.ts';
 
 const hasScript = /util-linux/.test(String(spawnSync('script', ['--version']).stdout));

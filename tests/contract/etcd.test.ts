@@ -1,5 +1,5 @@
 import { inject } from 'vitest';
-import { openEtcd } from '../support/fixtures.ts';
+import { openEtcd } from '../support/fixtures/lockers.ts';
 import { lockerContract } from './locker-contract.ts';
 import { storeContract } from './store-contract.ts';
 

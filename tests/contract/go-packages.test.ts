@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { Etcd3 } from 'etcd3';
 import { createLocker, EtcdUnavailableError, type Lock } from 'etcd-locker';
 import { describe, expect, inject, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, follow } from '../support/fixtures-holding.ts';
-import { openEtcd } from '../support/fixtures.ts';
-import { hungHost } from '../support/etcd.ts';
+import { errorOf, expectFree, expectHolder, follow } from '../support/fixtures/holding.ts';
+import { openEtcd } from '../support/fixtures/lockers.ts';
+import { hungHost } from '../support/etcd/etcd.ts';
 
 const open = () => openEtcd(inject('etcdEndpoints'));
 
@@ -75,7 +75,7 @@ describe('What the two Go packages do', () => {
     await using fixture = await open();
     const locker = fixture.createLocker({ ttlMs: 2_000 });
     const living = await locker.lock('kept');
-    const child = fork(fileURLToPath(new URL('../support/fixtures-holder.ts', import.meta.url)), {
+    const child = fork(fileURLToPath(new URL('../support/fixtures/holder-process.ts', import.meta.url)), {
       env: { ...process.env, HOSTS: inject('etcdEndpoints').join(','), PREFIX: fixture.prefix, NAME: 'master', TTL_MS: '2000' },
       execArgv: ['--no-warnings'],
     });

@@ -1,13 +1,13 @@
 /** What every locker promises, whatever store it stands on: one suite, a function of how to open one. */
 import { describe } from 'vitest';
-import type { OpenFixture } from '../support/fixtures.ts';
+import type { OpenFixture } from '../support/fixtures/lockers.ts';
 import { closeContract } from './suites/close.ts';
 import { giveUpContract } from './suites/give-up.ts';
 import { handleContract } from './suites/handle.ts';
 import { inspectContract } from './suites/inspect.ts';
 import { lockContract } from './suites/lock.ts';
 import { lossContract } from './suites/loss.ts';
-import { manyContract } from './suites/many.ts';
+import { concurrentCallsContract } from './suites/concurrent-calls.ts';
 import { nameContract } from './suites/names.ts';
 import { orderContract } from './suites/order.ts';
 import { tryLockContract } from './suites/try-lock.ts';
@@ -30,7 +30,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     closeContract(open);
     lossContract(open);
     nameContract(open);
-    manyContract(open);
+    concurrentCallsContract(open);
     tryKindContract(open);
     lockAllContract(open);
     listContract(open);

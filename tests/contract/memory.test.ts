@@ -1,4 +1,4 @@
-import { openMemory } from '../support/fixtures.ts';
+import { openMemory } from '../support/fixtures/lockers.ts';
 import { lockerContract } from './locker-contract.ts';
 import { storeContract } from './store-contract.ts';
 

@@ -4,8 +4,8 @@
  * in the turn of the request.
  */
 import { describe, inject } from 'vitest';
-import { nodeLocks, openOn, openReference } from '../support/fixtures-web-locks.ts';
-import { openEtcd, openMemory } from '../support/fixtures.ts';
+import { nodeLocks, openOn, openReference } from '../support/fixtures/web-locks.ts';
+import { openEtcd, openMemory } from '../support/fixtures/lockers.ts';
 import { webLocksArguments } from './suites/web-locks-arguments.ts';
 import { webLocksMachines } from './suites/web-locks-machines.ts';
 import { webLocksNames } from './suites/web-locks-names.ts';

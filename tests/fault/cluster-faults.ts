@@ -1,7 +1,7 @@
 /** Faults of members and of their network, one after the other, in an order that a seed decides. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Prng } from '../simulation/prng.ts';
-import type { EtcdMember, TcpProxy } from '../support/etcd.ts';
+import type { EtcdMember, TcpProxy } from '../support/etcd/etcd.ts';
 import { restoreCluster, type Scenario } from './scenario.ts';
 
 type Fault = readonly [what: string, inject: (ms: number) => Promise<void>, mostMs: number];

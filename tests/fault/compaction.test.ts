@@ -1,8 +1,8 @@
 /** Compaction and defragmentation of etcd under holders, waiters and watches. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster } from '../support/etcd.ts';
-import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, Scenario } from './scenario.ts';

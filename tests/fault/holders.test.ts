@@ -1,8 +1,8 @@
 /** Holders whose process is frozen or killed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd.ts';
-import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { Scenario } from './scenario.ts';

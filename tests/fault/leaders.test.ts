@@ -1,8 +1,8 @@
 /** Leaders that are killed, and leaders that are frozen and no longer lead when they wake. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd.ts';
-import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, restoreCluster, Scenario } from './scenario.ts';

@@ -1,8 +1,8 @@
 /** Requests that etcd applies, but whose responses are lost. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd.ts';
-import { eventually, stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd/etcd.ts';
+import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { Scenario } from './scenario.ts';

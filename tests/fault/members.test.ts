@@ -1,9 +1,9 @@
 /** Members that are killed, frozen, cut off from the quorum, or restarted in turn. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd.ts';
-import { waitUntilHealthy } from '../support/etcd-http.ts';
-import { eventually, stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd/etcd.ts';
+import { waitUntilHealthy } from '../support/etcd/http.ts';
+import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, restoreCluster, Scenario } from './scenario.ts';

@@ -1,8 +1,8 @@
 /** Outages: all members are killed or frozen at once. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd.ts';
-import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, restoreCluster, Scenario, type Client } from './scenario.ts';

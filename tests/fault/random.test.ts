@@ -6,8 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Prng } from '../simulation/prng.ts';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd.ts';
-import { stageOn, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd/etcd.ts';
+import { stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import { ClusterFaults } from './cluster-faults.ts';
 import type { Choice, Work } from './plan.ts';

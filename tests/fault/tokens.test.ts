@@ -1,10 +1,10 @@
 /** Authentication tokens that become invalid under holders and waiters. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd.ts';
-import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd-auth.ts';
-import { ask } from '../support/etcd-http.ts';
-import { stageOn } from '../support/integration-stage.ts';
+import { canControlServers, startCluster, type EtcdCluster, type EtcdMember } from '../support/etcd/etcd.ts';
+import { administer, enableAuth, jwtTokens, simpleTokens } from '../support/etcd/auth.ts';
+import { ask } from '../support/etcd/http.ts';
+import { stageOn } from '../support/fixtures/etcd-stage.ts';
 import { timing } from './bounds.ts';
 import type { Work } from './plan.ts';
 import { hostsFrom, restoreCluster, Scenario } from './scenario.ts';

@@ -1,9 +1,9 @@
 import { Etcd3 } from 'etcd3';
 import { createLocker, EtcdAuthError, type Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { enableAuth, expectEmpty, root as asRoot, simpleTokens } from '../support/etcd-auth.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { enableAuth, expectEmpty, root as asRoot, simpleTokens } from '../support/etcd/auth.ts';
+import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${String(index)}`);
 

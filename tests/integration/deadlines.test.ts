@@ -7,9 +7,9 @@ import { decodeRange, decodeWatch } from '../../src/store/etcd/wire/decode.ts';
 import { methods, type Stream } from '../../src/store/etcd/raw-client.ts';
 import { Host } from '../../src/store/etcd/host.ts';
 import { encodeRange, encodeWatch } from '../../src/store/etcd/wire/encode.ts';
-import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd.ts';
-import { follow, type Fate } from '../support/fixtures-holding.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
+import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/etcd.ts';
+import { follow, type Fate } from '../support/fixtures/holding.ts';
+import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** How long etcd3 lets a channel that connects go on, when it is to be closed. */
 const etcd3WaitMs = 1_000;

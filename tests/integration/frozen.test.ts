@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, type EtcdMember, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, lossOf, memberOf, openStage, timed, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, type EtcdMember, type EtcdServer } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, lossOf, memberOf, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const ttlMs = 2_000;
 /** A deadline is before the end of the TTL by so much. */

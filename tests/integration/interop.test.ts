@@ -1,9 +1,9 @@
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findEtcd, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
-import { TestProcess } from '../support/processes.ts';
+import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { TestProcess } from '../support/run/processes.ts';
 
 const source = await findEtcd();
 const etcdctl = source.kind === 'binary' ? source.etcdctl : null;

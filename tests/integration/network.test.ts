@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, openStage, timed, type Stage } from '../support/integration-stage.ts';
+import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 let stage: Stage<EtcdServer>;
 let proxy: TcpProxy;

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { canControlServers, startTcpProxy, type EtcdMember } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, memberOf, openStage } from '../support/integration-stage.ts';
+import { canControlServers, startTcpProxy, type EtcdMember } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, memberOf, openStage } from '../support/fixtures/etcd-stage.ts';
 
 const outageMs = 3_000;
 

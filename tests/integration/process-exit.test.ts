@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Locker } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, type EtcdServer } from '../support/etcd.ts';
-import { memberOf, openStage, type Stage } from '../support/integration-stage.ts';
-import { startWorker } from '../support/processes.ts';
+import { canControlServers, type EtcdServer } from '../support/etcd/etcd.ts';
+import { memberOf, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { startWorker } from '../support/run/processes.ts';
 
 const canControl = await canControlServers();
 let stage: Stage<EtcdServer>;

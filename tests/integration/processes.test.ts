@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { EtcdServer } from '../support/etcd.ts';
-import { eventually, openStage, type Stage } from '../support/integration-stage.ts';
-import { startWorker } from '../support/processes.ts';
+import type { EtcdServer } from '../support/etcd/etcd.ts';
+import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { startWorker } from '../support/run/processes.ts';
 
 let stage: Stage<EtcdServer>;
 beforeAll(async () => {

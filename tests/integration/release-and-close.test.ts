@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually, expectNothingLeft, memberOf, openStage, timed, type Stage } from '../support/integration-stage.ts';
+import { canControlServers, type EtcdServer } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually, expectNothingLeft, memberOf, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const canControl = await canControlServers();
 let stage: Stage<EtcdServer>;

@@ -3,8 +3,8 @@ import { Server, ServerCredentials, type sendUnaryData, type ServerDuplexStream,
 import { expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { etcdStore } from '../../src/store/etcd/etcd-store.ts';
-import { messagesOf } from '../support/etcd-messages.ts';
-import { freePorts } from '../support/ports.ts';
+import { messagesOf } from '../support/etcd/messages.ts';
+import { freePorts } from '../support/network/ports.ts';
 
 const [kv, leases] = [await messagesOf('KV'), await messagesOf('Lease')];
 const identity = (bytes: Buffer): Buffer => bytes;

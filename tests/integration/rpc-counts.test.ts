@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Lock } from '../../src/index.ts';
-import { findEtcd, type EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
+import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** How many calls of each method the server has answered; a stream counts when it ends. */
 async function callsTo(server: EtcdServer): Promise<Map<string, number>> {

@@ -1,7 +1,7 @@
 import { EtcdUnavailableError, createLocker, type Locker } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { freePorts, hungHost, startTcpProxy, type EtcdServer, type HungHost } from '../support/etcd.ts';
-import { openStage, timed, type Stage } from '../support/integration-stage.ts';
+import { freePorts, hungHost, startTcpProxy, type EtcdServer, type HungHost } from '../support/etcd/etcd.ts';
+import { openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const requestTimeoutMs = 1_000;
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EtcdServer } from '../support/etcd.ts';
-import { follow } from '../support/fixtures-holding.ts';
-import { openStage, type Stage } from '../support/integration-stage.ts';
+import type { EtcdServer } from '../support/etcd/etcd.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 let stage: Stage<EtcdServer>;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 /** Faults of a cluster behind proxies, one after the other. Each one lasts about a second at most. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EtcdCluster, TcpProxy } from '../support/etcd.ts';
+import type { EtcdCluster, TcpProxy } from '../support/etcd/etcd.ts';
 
 /** Injects faults until `signal` aborts. Each fault is ended before the next. Returns the count of each kind of fault. */
 export async function injectFaults(

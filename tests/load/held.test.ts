@@ -4,9 +4,9 @@ import { Etcd3 } from 'etcd3';
 import { createLocker, type Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { serverCounts, since } from '../bench/metrics.ts';
-import { canControlServers, startEtcd } from '../support/etcd.ts';
-import { enableAuth, expectEmpty, root, simpleTokens } from '../support/etcd-auth.ts';
-import { timed } from '../support/integration-stage.ts';
+import { canControlServers, startEtcd } from '../support/etcd/etcd.ts';
+import { enableAuth, expectEmpty, root, simpleTokens } from '../support/etcd/auth.ts';
+import { timed } from '../support/fixtures/etcd-stage.ts';
 import { report } from './report.ts';
 
 const locks = 10_000;

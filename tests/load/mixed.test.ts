@@ -1,9 +1,9 @@
 /** All kinds of calls under faults: the judges find no overlap, no failed call and no growing heap. */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd.ts';
-import { expectNothingLeft, stageOn, type Stage } from '../support/integration-stage.ts';
-import { TestProcess } from '../support/processes.ts';
+import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type TcpProxy } from '../support/etcd/etcd.ts';
+import { expectNothingLeft, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { TestProcess } from '../support/run/processes.ts';
 import { injectFaults } from './faults.ts';
 import type { Hold } from './hold.ts';
 import { judgeHolds, judgeMemory } from './judge.ts';

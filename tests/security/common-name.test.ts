@@ -1,9 +1,9 @@
 /** Users whose certificate says who they are: no password, no token. */
 import { createLocker, type LockerOptions } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeAuthority } from '../support/certificates.ts';
-import { canRunRecipe, openRecipe, passwords } from '../support/security-recipe.ts';
-import { allUses, clientOf, expectAllDenied, expectOutlivesTtl, outcomeOf, readingUses } from '../support/security-stage.ts';
+import { makeAuthority } from '../support/fixtures/certificates.ts';
+import { canRunRecipe, openRecipe, passwords } from '../support/fixtures/security-recipe.ts';
+import { allUses, clientOf, expectAllDenied, expectOutlivesTtl, outcomeOf, readingUses } from '../support/fixtures/security-stage.ts';
 
 const authority = makeAuthority('test CA');
 const rootCertificate = authority.certificate;

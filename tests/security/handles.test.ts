@@ -2,8 +2,8 @@
 import { Etcd3 } from 'etcd3';
 import type { Lock, Locker, MultiLock } from 'etcd-locker';
 import { describe, expect, inject, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, follow } from '../support/fixtures-holding.ts';
-import { type LockerFixture, openEtcd, openMemory } from '../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder, follow } from '../support/fixtures/holding.ts';
+import { type LockerFixture, openEtcd, openMemory } from '../support/fixtures/lockers.ts';
 
 /** A handle of one locker after its loss, while another locker holds the name. */
 async function lostAndHeld(fixture: LockerFixture): Promise<{ lost: Lock; held: Lock; observer: Locker }> {

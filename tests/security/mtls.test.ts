@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeAuthority } from '../support/certificates.ts';
-import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { clientOf, expectOutlivesTtl, outcomeOf, uses } from '../support/security-stage.ts';
+import { makeAuthority } from '../support/fixtures/certificates.ts';
+import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { clientOf, expectOutlivesTtl, outcomeOf, uses } from '../support/fixtures/security-stage.ts';
 
 const authority = makeAuthority('test CA');
 const rootCertificate = authority.certificate;

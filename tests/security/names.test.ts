@@ -6,9 +6,9 @@ import fc from 'fast-check';
 import { describe, expect, inject, test } from 'vitest';
 import { deferred } from '../../src/deferred.ts';
 import { entryKey, namesRange, queueRange } from '../../src/keys.ts';
-import { errorOf, expectFree, follow } from '../support/fixtures-holding.ts';
-import { type LockerFixture, openEtcd, openMemory } from '../support/fixtures.ts';
-import { listener } from '../support/security-stage.ts';
+import { errorOf, expectFree, follow } from '../support/fixtures/holding.ts';
+import { type LockerFixture, openEtcd, openMemory } from '../support/fixtures/lockers.ts';
+import { listener } from '../support/fixtures/security-stage.ts';
 
 const tricks = [
   '/',

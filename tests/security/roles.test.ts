@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { follow } from '../support/fixtures-holding.ts';
-import { eventually } from '../support/integration-stage.ts';
-import { canRunRecipe, nobody, openRecipe, passwords } from '../support/security-recipe.ts';
-import { allUses, expectAllDenied, outcomeOf, readingUses } from '../support/security-stage.ts';
+import { follow } from '../support/fixtures/holding.ts';
+import { eventually } from '../support/fixtures/etcd-stage.ts';
+import { canRunRecipe, nobody, openRecipe, passwords } from '../support/fixtures/security-recipe.ts';
+import { allUses, expectAllDenied, outcomeOf, readingUses } from '../support/fixtures/security-stage.ts';
 
 const methods = Object.keys(allUses);
 

@@ -1,9 +1,9 @@
 import { createLocker, type EtcdUnavailableError } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeAuthority } from '../support/certificates.ts';
-import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd.ts';
-import { enableAuth } from '../support/etcd-auth.ts';
-import { outcomeOf, uses } from '../support/security-stage.ts';
+import { makeAuthority } from '../support/fixtures/certificates.ts';
+import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { enableAuth } from '../support/etcd/auth.ts';
+import { outcomeOf, uses } from '../support/fixtures/security-stage.ts';
 
 /** Far below requestTimeoutMs, and enough for a busy machine. */
 const atOnceMs = 2_000;

@@ -15,7 +15,7 @@ import { Prng } from './prng.ts';
 import { EtcdRecord } from './record.ts';
 import type { Scenario } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
-import { FaultSchedule } from './weather.ts';
+import { FaultSchedule } from './fault-schedule.ts';
 
 /** The time after the last fault within which late requests arrive. */
 const lateEffectsMs = 4_000;

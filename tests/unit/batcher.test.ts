@@ -7,7 +7,7 @@ import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
 import { encodeTransaction } from '../../src/store/etcd/wire/encode.ts';
 import { OutcomeUnknownError } from '../../src/store/store.ts';
-import { messagesOf } from '../support/etcd-messages.ts';
+import { messagesOf } from '../support/etcd/messages.ts';
 
 const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 

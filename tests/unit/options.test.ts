@@ -4,9 +4,9 @@ import { createPrivateKey } from 'node:crypto';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
-import { makeAuthority } from '../support/certificates.ts';
-import { openBench } from '../support/fixtures-faults.ts';
-import { errorOf } from '../support/fixtures-holding.ts';
+import { makeAuthority } from '../support/fixtures/certificates.ts';
+import { openBench } from '../support/fixtures/faults.ts';
+import { errorOf } from '../support/fixtures/holding.ts';
 
 const store = memoryStore({ clock: new ManualClock() });
 const authority = makeAuthority('test CA');

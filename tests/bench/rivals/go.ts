@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { firstLine, onPath } from '../../support/etcd-binary.ts';
+import { firstLine, onPath } from '../../support/etcd/binary.ts';
 import { cacheDir } from '../paths.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 import { LockerClosedError, LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function closeContract(open: OpenFixture): void {
   describe('close()', () => {

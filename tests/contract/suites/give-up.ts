@@ -1,7 +1,7 @@
 import { LockTimeoutError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 

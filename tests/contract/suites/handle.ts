@@ -1,7 +1,7 @@
 import { LockReleasedError, type Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectFree, expectHolder } from '../../support/fixtures-holding.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder } from '../../support/fixtures/holding.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 async function guardedPut({ store, prefix }: LockerFixture, { guard: [key, , , revision] }: Lock): Promise<boolean> {
   const total = `${prefix}total`;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function inspectContract(open: OpenFixture): void {
   describe('inspect()', () => {

@@ -1,7 +1,7 @@
 import type { Lock, Locker, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { expectHolder, expectHolders, type Fate, follow } from '../../support/fixtures-holding.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import { expectHolder, expectHolders, type Fate, follow } from '../../support/fixtures/holding.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const shared: LockOptions = { mode: 'shared' };
 

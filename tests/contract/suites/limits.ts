@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function limitContract(open: OpenFixture): void {
   describe('maxHoldMs and renew: false', () => {

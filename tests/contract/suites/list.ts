@@ -1,7 +1,7 @@
 import type { LockState } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, follow } from '../../support/fixtures-holding.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, follow } from '../../support/fixtures/holding.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 async function collect(states: AsyncIterable<LockState>): Promise<LockState[]> {
   const all: LockState[] = [];

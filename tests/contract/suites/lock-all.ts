@@ -1,8 +1,8 @@
 import { LockLostError, LockReleasedError, type MultiLock } from 'etcd-locker';
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, expectHolders, follow } from '../../support/fixtures-holding.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder, expectHolders, follow } from '../../support/fixtures/holding.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const namesOf = ({ locks }: MultiLock): string[] => locks.map(({ name }) => name);
 

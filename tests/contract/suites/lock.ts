@@ -1,7 +1,7 @@
 import { LockerClosedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function lockContract(open: OpenFixture): void {
   describe('lock()', () => {

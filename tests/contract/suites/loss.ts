@@ -1,7 +1,7 @@
 import { LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 // A beat comes within a third of it.
 const shortTtl = { ttlMs: 2_000 };

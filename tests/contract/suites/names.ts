@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectHolder } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectHolder } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const names = ['a', 'a/b', 'a/', '/a', 'a0', 'ä/😀', '..', '%2F', '/', '@sessions', 'x'.repeat(1024), 'x'.repeat(1023), '\0', ' '];
 

@@ -1,8 +1,8 @@
 import type { Lock, Locker } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { expectHolder, follow, type Fate } from '../../support/fixtures-holding.ts';
+import { expectHolder, follow, type Fate } from '../../support/fixtures/holding.ts';
 import { queueRange } from '../../../src/keys.ts';
-import type { LockerFixture, OpenFixture } from '../../support/fixtures.ts';
+import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 /** Makes `locker` line up, and waits until its entry is in the queue. */
 async function lineUp(fixture: LockerFixture, locker: Locker, value: string): Promise<Fate<Lock>> {

@@ -2,8 +2,8 @@ import { EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError, type Operation, type Range } from '../../../src/store/store.ts';
 import { buildClearing } from '../../../src/entry/transactions.ts';
-import { errorOf } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 import { grantLease, put, read, remove, watching, write } from './store-words.ts';
 
 export function storeCommitContract(open: OpenFixture): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 import { grantLease, put, read, remove, watching, write } from './store-words.ts';
 
 export function storeLeaseContract(open: OpenFixture): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 import { grantLease, put, remove, watching, write } from './store-words.ts';
 
 export function storeWatchContract(open: OpenFixture): void {

@@ -1,6 +1,6 @@
 /** Short words for what the store contract does all the time. */
 import { expect } from 'vitest';
-import type { LockerFixture } from '../../support/fixtures.ts';
+import type { LockerFixture } from '../../support/fixtures/lockers.ts';
 import type { Operation, Range, Store, WatchEvent, WatchRequest } from '../../../src/store/store.ts';
 
 let lastLease = BigInt(Date.now()) << 20n;

@@ -1,7 +1,7 @@
 import type { LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { expectHolder, expectHolders, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { expectHolder, expectHolders, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const shared: LockOptions = { mode: 'shared' };
 

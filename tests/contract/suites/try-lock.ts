@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectHolder, follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function tryLockContract(open: OpenFixture): void {
   describe('tryLock()', () => {

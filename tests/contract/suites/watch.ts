@@ -1,8 +1,8 @@
 import type { LockState } from 'etcd-locker';
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { follow } from '../../support/fixtures-holding.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { follow } from '../../support/fixtures/holding.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 async function nextState(states: AsyncIterator<LockState>): Promise<LockState> {
   const next = await states.next();

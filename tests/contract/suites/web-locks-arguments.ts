@@ -1,6 +1,6 @@
 import type { LockManager } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
-import { kindOf, type OpenLocks } from '../../support/fixtures-web-locks.ts';
+import { kindOf, type OpenLocks } from '../../support/fixtures/web-locks.ts';
 
 const callback = (): string => 'called';
 const signal = new AbortController().signal;

@@ -2,9 +2,9 @@ import { isLockerError } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import { deferred } from '../../../src/deferred.ts';
-import { follow } from '../../support/fixtures-holding.ts';
-import { hold, kindOf } from '../../support/fixtures-web-locks.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { follow } from '../../support/fixtures/holding.ts';
+import { hold, kindOf } from '../../support/fixtures/web-locks.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const kinds = (list: readonly { name: string; mode: string }[]): string[] => list.map(({ name, mode }) => `${name} ${mode}`);
 

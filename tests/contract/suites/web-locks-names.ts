@@ -1,8 +1,8 @@
 import { type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Held, hold, kindOf } from '../../support/fixtures-web-locks.ts';
-import type { OpenFixture } from '../../support/fixtures.ts';
+import { type Held, hold, kindOf } from '../../support/fixtures/web-locks.ts';
+import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 /** Texts with a meaning in keys, encodings or entries, and surrogates. */
 const tricks = [

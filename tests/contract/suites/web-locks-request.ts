@@ -1,7 +1,7 @@
 import type { Lock, LockManager } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
-import { follow } from '../../support/fixtures-holding.ts';
-import { hold, kindOf, type OpenLocks } from '../../support/fixtures-web-locks.ts';
+import { follow } from '../../support/fixtures/holding.ts';
+import { hold, kindOf, type OpenLocks } from '../../support/fixtures/web-locks.ts';
 
 const never = (): never => {
   throw new Error('must not be called');

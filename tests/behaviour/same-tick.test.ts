@@ -1,0 +1,205 @@
+/** What a listener of a signal sees and does in the middle of the library's own step, and clocks that jump between two readings. */
+import type { Lock } from 'etcd-locker';
+import { describe, expect, test } from 'vitest';
+import { EtcdAuthError } from '../../src/errors.ts';
+import { internalsOf } from '../../src/locker/internals.ts';
+import { after, type Bench, calls, type Fault, hangs, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import { errorOf, follow } from '../support/fixtures/holding.ts';
+
+/** Freezes the process for `ms` at a reading of the clocks, `readings` from now; the answer ends the waiting for it. */
+function freezeAt({ clock }: Bench, readings: number, ms: number): () => void {
+  const now = clock.now.bind(clock);
+  let left = readings;
+  clock.now = () => {
+    left -= 1;
+    if (left === 0) clock.freeze(ms);
+    return now();
+  };
+  return () => {
+    clock.now = now;
+  };
+}
+
+describe('in the listener of a loss', () => {
+  test('the other locks of the session are lost already, and their signals abort once', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const [a, b] = await Promise.all([locker.lock('a'), locker.lock('b')]);
+    const told: unknown[] = [];
+    b.signal.addEventListener('abort', () => told.push(b.signal.reason));
+    let seen: { readonly held: boolean; readonly remainingMs: number; readonly error: unknown } | undefined;
+    a.signal.addEventListener('abort', () => {
+      seen = {
+        held: b.held,
+        remainingMs: b.remainingMs,
+        error: errorIn(() => {
+          b.throwIfLost();
+        }),
+      };
+    });
+
+    bench.clock.freeze(60_000);
+    expect(a.held).toBe(false);
+
+    expect(seen).toMatchObject({ held: false, remainingMs: 0, error: { code: 'LOCK_LOST', lockName: 'b', reason: 'expired' } });
+    expect(told).toHaveLength(1);
+  });
+
+  test('the name is nobody’s in this process: a try is made', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const a = await locker.lock('a');
+    const tries: Promise<Lock | null>[] = [];
+    a.signal.addEventListener('abort', () => tries.push(locker.tryLock('a')));
+    bench.etcd.commit({ compare: [], then: [{ delete: { key: a.key } }], otherwise: [] });
+
+    await bench.clock.advance(6_000);
+
+    expect((await Promise.all(tries)).map((lock) => lock?.held)).toEqual([true]);
+  });
+
+  test('close() in the listener of a loss that a try finds leaves no session', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const lock = await locker.lock('a');
+    const closings: Promise<void>[] = [];
+    lock.signal.addEventListener('abort', () => closings.push(locker.close()));
+    bench.clock.freeze(14_000);
+
+    const error = await errorOf(locker.tryLock('b'));
+    await Promise.all(closings);
+
+    expect(error).toMatchObject({ code: 'LOCKER_CLOSED' });
+    expect(closings).toHaveLength(1);
+    expect(bench.etcd.leaseIds).toEqual([]);
+    expect(bench.clock.timerCount).toBe(0);
+  });
+
+  test('close() has begun: nothing can be asked for any more', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const [a, b] = [await locker.lock('a'), await locker.lock('b', { ttlMs: 30_000 })];
+    const attempts: Promise<unknown>[] = [];
+    a.signal.addEventListener('abort', () => {
+      attempts.push(
+        errorOf(locker.lock('b', { ttlMs: 30_000 })),
+        errorOf(locker.tryLock('c')),
+        Promise.resolve(errorIn(() => locker.watch('a'))),
+        errorOf(locker.close()),
+      );
+    });
+
+    await locker.close();
+
+    const closed = { code: 'LOCKER_CLOSED' };
+    expect(await Promise.all(attempts)).toMatchObject([closed, closed, closed, undefined]);
+    expect(b.held).toBe(false);
+  });
+});
+
+describe('a thief', () => {
+  test('has nothing where its lease ended in the listener of whom it robbed', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker();
+    const [other, robbed] = [await locker.lock('other'), await locker.lock('a')];
+    robbed.signal.addEventListener('abort', () => {
+      bench.clock.freeze(20_000);
+      expect(other.held).toBe(false);
+    });
+    const internals = internalsOf(locker);
+    if (internals === undefined) throw new Error('It is no locker of this package');
+
+    const stolen = await internals.queues.steal('a', internals.resolve());
+
+    expect(stolen.held).toBe(false);
+    expect(stolen.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'expired' });
+  });
+});
+
+describe('a process frozen between two readings of the clocks', () => {
+  test('a try whose session ended in the turn of the call goes to a new one', async () => {
+    await using bench = await openBench();
+    const locker = bench.createLocker({ ttlMs: 2_000 });
+    const other = await locker.lock('other');
+    let creations = 0;
+    bench.store.every(calls.creation, (send, call) => ((creations += 1) > 3 ? hangs(send, call) : send()));
+
+    const trying = follow(locker.tryLock('a'));
+    bench.clock.freeze(2_000);
+    expect(other.held).toBe(false);
+    await bench.clock.settle();
+
+    expect(trying.value?.held).toBe(true);
+    expect(creations).toBe(1);
+  });
+
+  test('a try for several whose time is up as it begins to settle leaves no rejection that nobody awaits', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): number => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    try {
+      for (let readings = 1; readings <= 8; readings += 1) {
+        await using bench = await openBench();
+        const locker = bench.createLocker();
+        await locker.lock('open');
+        const lostLate: Fault = (send, call) => {
+          const stop = freezeAt(bench, readings, 20);
+          return lostAnswer(send, call).finally(() => setImmediate(stop));
+        };
+        bench.store.next(calls.creation, after(bench.clock, 4_990, lostLate));
+        bench.store.next(calls.gateMove, lostRequest, lostRequest);
+
+        const trying = follow(locker.tryLockAll(['a', 'b']));
+        await bench.clock.advance(6_000);
+
+        expect(trying.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+      }
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+    expect(unhandled).toEqual([]);
+  });
+
+  test.each([1, 2, 3, 4, 5])(
+    'a release serves everybody who waits, whichever of the sessions ends in it (reading %i)',
+    async (readings) => {
+      await using bench = await openBench();
+      const locker = bench.createLocker();
+      const [a, refusedLock] = await Promise.all([locker.lock('a'), locker.lock('b')]);
+      // The session of both takes no new entry from now on.
+      bench.store.next(calls.deletion, refused(new EtcdAuthError('locks/', 'denied')));
+      await errorOf(refusedLock.release());
+      bench.store.every(
+        (call) => call.method === 'renew' && call.leaseId === a.leaseId,
+        () => Promise.reject(new Error('lost')),
+      );
+      await bench.clock.advance(10_000);
+      await locker.lock('c');
+      const waiting = [follow(locker.lock('a')), follow(locker.lock('a'))];
+      await bench.clock.advance(a.remainingMs - 50);
+      expect(a.held).toBe(true);
+      const { signal } = a;
+
+      const stop = freezeAt(bench, readings, 100);
+      void a.release();
+      await bench.clock.advance(1_000);
+      stop();
+      void waiting[0]?.value?.release();
+      await bench.clock.advance(1_000);
+
+      expect(waiting.map(({ isSettled }) => isSettled)).toEqual([true, true]);
+      expect(waiting[1]?.value?.held).toBe(true);
+      // The release reads the clocks once; what has been given back is not lost.
+      expect(signal.aborted).toBe(readings === 1);
+    },
+  );
+});
+
+function errorIn(step: () => unknown): unknown {
+  try {
+    step();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}

@@ -1,0 +1,51 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { canControlServers, startCluster, type EtcdCluster } from '../support/etcd/etcd.ts';
+import { isHealthy } from '../support/etcd/http.ts';
+import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
+
+const rounds = 5;
+const locksPerRound = 20;
+
+describe.skipIf(!(await canControlServers()))('an enqueue that a follower applies late', () => {
+  let stage: Stage<EtcdCluster>;
+  beforeAll(async () => {
+    stage = stageOn(await startCluster(3, { heartbeatMs: 100, electionMs: 1_000 }));
+  });
+  afterEach(() => stage.clear());
+  afterAll(() => stage[Symbol.asyncDispose]());
+
+  test.each(['lock', 'tryLock'] as const)('leaves no ghost when %s() was answered by another member and released', async (method) => {
+    const leader = await stage.server.leader();
+    const names: string[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const follower = stage.server.members.filter((member) => member !== leader)[round % 2];
+      if (follower === undefined) throw new RangeError('there is no follower');
+      // Each stays open, so that its session would keep a ghost alive.
+      const locker = stage.createLockerAt([follower.endpoint, leader.endpoint], { requestTimeoutMs: 1_500 });
+      await locker.withLock('warm', () => undefined);
+      const mine = Array.from({ length: locksPerRound }, (_, index) => `${method}/${String(round)}/${String(index)}`);
+      names.push(...mine);
+
+      await follower.freeze();
+      await Promise.all(
+        mine.map(async (name) => {
+          const lock = await locker[method](name);
+          expect(lock?.held).toBe(true);
+          await lock?.release();
+        }),
+      );
+      follower.thaw();
+      await eventually(async () => {
+        expect(await isHealthy(follower.endpoint)).toBe(true);
+      });
+    }
+
+    await sleep(500);
+    expect(names).toHaveLength(rounds * locksPerRound);
+    expect(await stage.etcd.entries()).toEqual([]);
+    const locker = stage.createLocker();
+    const again = await Promise.all(names.map((name) => locker.tryLock(name)));
+    expect(again.filter((lock) => lock === null)).toEqual([]);
+  });
+});

@@ -1,0 +1,97 @@
+/** Each example, run as a reader of the repository would run it, prints what it says and ends. */
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { startEtcd } from '../support/etcd/etcd.ts';
+import { findOtherNode } from '../support/run/other-nodes.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const folder = join(root, 'examples');
+const files = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
+const other = await findOtherNode();
+
+const commonjsLines = ['held: true', 'busy: held by a CommonJS program'];
+
+const lines: Readonly<Record<string, readonly string[]>> = {
+  'await-using.ts': [
+    'turn 1: held true, alone true, token rose true',
+    'turn 2: held true, alone true, token rose true',
+    'turn 3: held true, alone true, token rose true',
+    'held afterwards: false',
+  ],
+  'try-lock.ts': ['other: skipped, another process writes it', 'one: written', 'other, after waiting: held'],
+  'watch.ts': [
+    'the master is at http://10.0.0.7:8080',
+    'the master is at http://10.0.0.7:9090',
+    'there is no master',
+    'the master is at http://10.0.0.8:8080',
+  ],
+  'with-lock.ts': ['total: 42', 'failed: out of stock', 'free again: true', 'while it is held: LOCK_TIMEOUT'],
+  'read-write.ts': [
+    'two readers at once: true',
+    'a writer at the same time: busy',
+    'the writer holds it alone: true',
+    'the last reader holds it: true',
+  ],
+  'web-locks.ts': [
+    'held: settings, exclusive',
+    'the other machine sees: settings',
+    'a second request at the same time: busy',
+    'afterwards: shared',
+  ],
+  'semaphore.ts': ['in use: by one and other', 'a third: busy', 'after a release: true'],
+  'lock-all.ts': ['account/7: 80', 'account/9: 70', 'while one is held: none', 'afterwards: account/7 and account/9'],
+  'ending.ts': [
+    'jobs/limited: one',
+    'jobs/single: one',
+    'jobs/limited: now held by other, lost by one: max-hold',
+    'jobs/single: now held by other, lost by one: expired',
+  ],
+  'fencing.ts': [
+    'the holder writes: done',
+    'the next holder writes: done',
+    'the paused process writes: rejected',
+    'etcd stores: by the next',
+    'another store accepts the next holder: true, the paused process: false',
+  ],
+  'command.sh': [
+    'a second command exits with: 75',
+    'the holder is: the first',
+    'the first command exited with: 3',
+    'the next command holds: nightly',
+    'names held at the end: 0',
+  ],
+  'commonjs.cjs': commonjsLines,
+};
+
+test('there is an expectation for each example', () => {
+  expect(Object.keys(lines).sort()).toEqual(files.sort());
+});
+
+test.each(files)('%s prints what it says', async (file) => {
+  const { stdout } = await run(process.execPath, ['tests/support/run/run-example.ts', file], { cwd: root });
+
+  expect(stdout.trimEnd().split('\n')).toEqual(lines[file]);
+});
+
+test.each(files)('%s has less than 40 lines', async (file) => {
+  expect((await readFile(join(folder, file), 'utf8')).split('\n').length).toBeLessThan(40);
+});
+
+test.skipIf(other === null)(`commonjs.cjs runs on another Node too (${other?.version ?? 'there is none here'})`, async () => {
+  await using etcd = await startEtcd();
+  const env = { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') };
+  const { stdout } = await run(other?.file ?? '', ['examples/commonjs.cjs'], { cwd: root, env });
+
+  expect(stdout.trimEnd().split('\n')).toEqual(commonjsLines);
+});
+
+test('an unknown name is answered with those there are', async () => {
+  const failed = run(process.execPath, ['tests/support/run/run-example.ts', 'nothing'], { cwd: root });
+
+  await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('await-using, command, commonjs') as string });
+});

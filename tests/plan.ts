@@ -1,0 +1,48 @@
+/** The parts of `npm test` and of `npm run test:all`: which tests each has, and how long they take. */
+export interface Part {
+  readonly title: string;
+  /** Of one run on two quiet cores. Two files run side by side, so a run takes about half of the sum. */
+  readonly seconds: number;
+  /** Folders and files, from the root of the repository. */
+  readonly paths: readonly string[];
+}
+
+export interface Plan {
+  readonly command: string;
+  readonly minutes: number;
+  readonly parts: readonly Part[];
+  /** How many seeds the simulation runs. */
+  readonly seeds: number;
+}
+
+const quick: readonly Part[] = [
+  { title: 'types', seconds: 12, paths: ['tests/types'] },
+  { title: 'units, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
+  { title: 'behaviour on the memory store', seconds: 5, paths: ['tests/behaviour'] },
+  { title: 'contract on the memory store and on etcd', seconds: 65, paths: ['tests/contract'] },
+  { title: 'integration with etcd', seconds: 165, paths: ['tests/integration'] },
+];
+
+const slow: readonly Part[] = [
+  { title: 'security', seconds: 60, paths: ['tests/security'] },
+  { title: 'clusters of three', seconds: 65, paths: ['tests/cluster'] },
+  { title: 'the command', seconds: 65, paths: ['tests/cli'] },
+  { title: 'README, examples and demo', seconds: 65, paths: ['tests/examples'] },
+  { title: 'the package', seconds: 10, paths: ['tests/package'] },
+  { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
+  { title: 'bugs planted into the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
+  { title: 'load', seconds: 115, paths: ['tests/load'] },
+  { title: 'faults', seconds: 180, paths: ['tests/fault'] },
+];
+
+const simulation = (seeds: number, seconds: number): Part => ({
+  title: `${String(seeds)} seeds of the simulation`,
+  seconds,
+  paths: ['tests/simulation/simulation.test.ts'],
+});
+
+export const plans = {
+  quick: { command: 'npm test', minutes: 3, parts: [...quick, simulation(500, 8)], seeds: 500 },
+  rest: { command: 'npm run test:rest', minutes: 7, parts: [...slow, simulation(2_000, 30)], seeds: 2_000 },
+  all: { command: 'npm run test:all', minutes: 9, parts: [...quick, ...slow, simulation(2_000, 30)], seeds: 2_000 },
+} as const satisfies Record<string, Plan>;

@@ -1,0 +1,185 @@
+/**
+ * etcd on Debian and Ubuntu without root and without touching the system: apt, with state of its own,
+ * fetches the packages of a suite from the mirror that the machine uses already, and they are unpacked
+ * into the project's cache. Signatures are checked as always.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, readlink, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { firstLine, inspectBinary, type EtcdBinary } from './binary.ts';
+
+const run = promisify(execFile);
+
+/** Newest first; a Debian machine can run its neighbours' etcd, as it needs nothing but libc. */
+const debianSuites = ['forky', 'trixie'];
+const debianAliases = ['stable', 'testing', 'unstable', 'sid', 'oldstable'];
+
+export interface AptOptions {
+  readonly cacheDir: string;
+  readonly path: string | undefined;
+  /** @default the newest that runs here */
+  readonly suites?: readonly string[];
+}
+
+/** Where the etcd of `suite` is, once it was fetched. */
+export function cachedEtcd(cacheDir: string, suite: string): string {
+  return join(cacheDir, suite, 'usr', 'bin', 'etcd');
+}
+
+/** @throws {Error} with the reason for each suite that was tried */
+export async function etcdThroughApt({ cacheDir, path, suites }: AptOptions): Promise<EtcdBinary> {
+  const system = await readSystem();
+  const release = await openLock(cacheDir);
+  try {
+    const reasons: string[] = [];
+    for (const suite of suites ?? system.suites) {
+      try {
+        const etcd = cachedEtcd(cacheDir, suite);
+        if (!existsSync(etcd)) await fetchSuite(suite, await findArchive(system, path), cacheDir, path);
+        return await inspectBinary(etcd, path);
+      } catch (error) {
+        reasons.push(`${suite}: ${firstLine(error)}`);
+      }
+    }
+    throw new Error(reasons.join('; '));
+  } finally {
+    await release();
+  }
+}
+
+interface System {
+  readonly id: string;
+  readonly codename: string;
+  readonly suites: readonly string[];
+}
+
+async function readSystem(): Promise<System> {
+  const text = await readFile('/etc/os-release', 'utf8').catch(() => '');
+  const field = (name: string): string => new RegExp(`^${name}="?([^"\n]*)`, 'm').exec(text)?.[1] ?? '';
+  const id = field('ID');
+  const codename = field('VERSION_CODENAME');
+  if (id === 'debian') {
+    return { id, codename, suites: [...new Set([...debianSuites, codename])].filter((suite) => suite !== '') };
+  }
+  if (codename !== '' && `${id} ${field('ID_LIKE')}`.split(' ').some((name) => name === 'ubuntu' || name === 'debian')) {
+    return { id, codename, suites: [codename] };
+  }
+  throw new Error('this is neither Debian nor Ubuntu');
+}
+
+interface Archive {
+  readonly uri: string;
+  readonly components: readonly string[];
+  readonly keyring: string | null;
+}
+
+/** apt itself is asked for its sources, so that their format (deb822 or one line each) does not matter. */
+async function findArchive(system: System, path: string | undefined): Promise<Archive> {
+  const releases = new Set([system.codename, ...(system.id === 'debian' ? [...debianAliases, ...debianSuites] : [])]);
+  // without --no-release-info, sources that were never updated (a bare container) are left out
+  const format = ['--no-release-info', '--format', '$(SITE)|$(RELEASE)|$(COMPONENT)', 'Created-By: Packages'];
+  const { stdout } = await command('apt-get', ['indextargets', ...format], path);
+  const sources = stdout
+    .split('\n')
+    .map((line) => line.split('|'))
+    .filter(([, suite = '', component = '']) => releases.has(suite) && ['main', 'universe'].includes(component));
+  const uri = sources[0]?.[0];
+  if (uri === undefined) throw new Error('apt has no source for the main packages of this system');
+  const components = new Set(sources.filter(([site]) => site === uri).map(([, , component = 'main']) => component));
+  const keyring = ['gpg', 'pgp']
+    .map((ending) => `/usr/share/keyrings/${system.id}-archive-keyring.${ending}`)
+    .find((file) => existsSync(file));
+  return { uri, components: [...components], keyring: keyring ?? null };
+}
+
+async function fetchSuite(suite: string, archive: Archive, cacheDir: string, path: string | undefined): Promise<void> {
+  console.error(`etcd: fetching that of ${suite} through apt, once`);
+  // In the system's folder for temporary files, as apt's own user cannot read every home folder.
+  const work = await mkdtemp(join(tmpdir(), 'etcd-apt-'));
+  await chmod(work, 0o755);
+  const unpacked = await mkdtemp(join(cacheDir, `.${suite}-`)); // beside its place, for an atomic rename
+  try {
+    await Promise.all(['lists/partial', 'cache/archives/partial'].map((dir) => mkdir(join(work, dir), { recursive: true })));
+    // Only the package lists: a desktop's sources would also fetch translations and icons.
+    const marks = ['target=Packages', ...(archive.keyring === null ? [] : [`signed-by=${archive.keyring}`])];
+    const source = `deb [${marks.join(' ')}] ${archive.uri} ${suite} ${archive.components.join(' ')}\n`;
+    await writeFile(join(work, 'sources.list'), source);
+    const settings = {
+      'Dir::Etc::sourcelist': join(work, 'sources.list'),
+      'Dir::Etc::sourceparts': '-',
+      'Dir::Etc::preferences': '/dev/null',
+      'Dir::Etc::preferencesparts': '-',
+      'Dir::State::Lists': join(work, 'lists'),
+      'Dir::Cache': join(work, 'cache'),
+      'APT::Default-Release': '',
+      'APT::Update::Error-Mode': 'any', // otherwise a suite that could not be fetched counts as success
+      'Acquire::Languages': 'none',
+      'Acquire::Retries': '2',
+    };
+    const options = ['-qq', ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])];
+    await command('apt-get', [...options, 'update'], path);
+    await command('apt-get', [...options, 'download', 'etcd-server', 'etcd-client'], path, work);
+    for (const file of await readdir(work)) {
+      if (file.endsWith('.deb')) await command('dpkg-deb', ['-x', join(work, file), unpacked], path);
+    }
+    await inspectBinary(join(unpacked, 'usr', 'bin', 'etcd'), path); // what does not run is not kept
+    await rename(unpacked, join(cacheDir, suite)).catch((error: unknown) => {
+      if (!existsSync(cachedEtcd(cacheDir, suite))) throw error; // else another process was first
+    });
+  } finally {
+    await Promise.all([work, unpacked].map((folder) => rm(folder, { recursive: true, force: true })));
+  }
+}
+
+async function command(name: string, args: string[], path: string | undefined, cwd?: string): Promise<{ stdout: string }> {
+  const env = { ...process.env, PATH: path ?? '', LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
+  try {
+    return await run(name, args, { env, cwd, timeout: 180_000, maxBuffer: 16 * 1024 * 1024 });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+      throw new Error(`${name} is not on PATH`, { cause: error });
+    }
+    const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
+    const complaint = /^E: (.*)$/m.exec(stderr)?.[1] ?? firstLine(error);
+    throw new Error(`${name} ${args.at(-1) ?? ''}: ${complaint}`, { cause: error });
+  }
+}
+
+/**
+ * One download at a time, for thrift: were two ever in at once, the rename above still decides. A
+ * symbolic link, as it comes into being together with the pid in it; that of a dead process is taken
+ * over, and after five minutes nobody waits any longer.
+ */
+async function openLock(cacheDir: string): Promise<() => Promise<void>> {
+  await mkdir(cacheDir, { recursive: true });
+  const lock = join(cacheDir, '.lock');
+  const giveUpAt = performance.now() + 300_000;
+  for (;;) {
+    try {
+      await symlink(String(process.pid), lock);
+      return () => rm(lock, { force: true });
+    } catch (error) {
+      const pid = Number(await readlink(lock).catch(() => Number.NaN));
+      if (Number.isNaN(pid)) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      } else if (!isRunning(pid) || performance.now() > giveUpAt) {
+        await rm(lock, { force: true });
+        continue;
+      }
+      await sleep(200);
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

@@ -1,0 +1,166 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { ask, isHealthy } from './http.ts';
+import { searchEtcd, ways, type SearchEnv, type Ways } from './source.ts';
+import { canControlServers, describeEtcd, findEtcd, hungHost, startCluster, startEtcd, type EtcdCluster } from './etcd.ts';
+import { freePorts } from '../network/ports.ts';
+
+const canControl = await canControlServers();
+const timeout = 30_000; // for machines with much else to do: none of these waits longer than it must
+
+describe('searchEtcd()', () => {
+  const empty = mkdtempSync(join(tmpdir(), 'etcd-none-'));
+  afterAll(() => {
+    rmSync(empty, { recursive: true });
+  });
+  const withoutEngine: Ways = { ...ways, docker: () => Promise.reject(new Error('no container engine')) };
+  const search = (env: SearchEnv) => searchEtcd({ env: { PATH: empty, ...env }, cacheDir: empty }, withoutEngine);
+
+  test('names each way and its reason when none leads to an etcd', async () => {
+    const message = await search({}).then(describeEtcd, String);
+
+    expect(message).toContain('endpoints: ETCD_ENDPOINTS is not set');
+    expect(message).toContain('binary: ETCD_BINARY is not set');
+    expect(message).toContain('path: there is no etcd on PATH');
+    expect(message).toContain(`cache: there is none that runs in ${empty}`);
+    expect(message).toContain('docker: no container engine');
+    expect(message).toMatch(/apt: .*(apt-get is not on PATH|neither Debian nor Ubuntu)/);
+  });
+
+  test.each(['endpoints', 'binary', 'path', 'cache', 'docker', 'apt'])('tries %s alone when ETCD_SOURCE names it', async (name) => {
+    const message = await search({ ETCD_SOURCE: name }).then(describeEtcd, String);
+
+    expect(message.match(/^ {2}- \w+/gm)).toEqual([`  - ${name}`]);
+  });
+
+  test('refuses an ETCD_SOURCE that it does not know', async () => {
+    await expect(search({ ETCD_SOURCE: 'podman' })).rejects.toThrow(/must be one of .*: it is 'podman'/);
+  });
+
+  test('does not replace an ETCD_ENDPOINTS or ETCD_BINARY that does not work', async () => {
+    const [port = 0] = await freePorts(1);
+
+    await expect(search({ ETCD_ENDPOINTS: `127.0.0.1:${String(port)}` })).rejects.toThrow(/Tried:\n {2}- endpoints: .*\nSet/);
+    await expect(search({ ETCD_BINARY: join(empty, 'etcd') })).rejects.toThrow(/Tried:\n {2}- binary: .*does not run.*\nSet/);
+  });
+
+  test('takes ETCD_ENDPOINTS when a server answers there', async () => {
+    const endpoints = inject('etcdEndpoints');
+
+    const source = await search({ ETCD_ENDPOINTS: endpoints.map((endpoint) => `http://${endpoint}/`).join(' , ') });
+
+    expect(source).toEqual({ kind: 'endpoints', endpoints, version: inject('etcdVersion') });
+  });
+});
+
+describe('startEtcd()', { timeout }, () => {
+  test('gives a healthy server of the version that was found', async () => {
+    await using server = await startEtcd();
+
+    expect(await isHealthy(server.endpoint)).toBe(true);
+    expect(server.version).toBe((await findEtcd()).version);
+    expect(server.source).toContain(server.version);
+    expect(await server.metrics()).toContain('etcd_debugging_mvcc_keys_total');
+  });
+
+  test.runIf(canControl)('stop() leaves no process behind, frozen or not', async () => {
+    const server = await startEtcd();
+    const pid = server.members[0]?.pid ?? Number.NaN;
+    await server.members[0]?.freeze();
+
+    await server.stop();
+    await server.stop();
+
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+    expect(server.members[0]?.pid).toBeUndefined();
+  });
+
+  test.runIf(canControl)('leaves no server behind when its process ends without stop()', async () => {
+    const script = `
+      import { startEtcd } from ${JSON.stringify(new URL('etcd.ts', import.meta.url).href)};
+      console.log((await startEtcd()).endpoint);
+      process.exit();`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+
+    expect(stdout).toMatch(/^127\.0\.0\.1:\d+\n$/);
+    expect(await isHealthy(stdout.trim())).toBe(false);
+  });
+});
+
+describe.runIf(canControl)('startCluster()', { timeout }, () => {
+  let cluster: EtcdCluster;
+  beforeAll(async () => {
+    cluster = await startCluster(3, { heartbeatMs: 50, electionMs: 500 });
+  }, timeout);
+  afterAll(() => cluster.stop());
+
+  test('gives three members, one of which leads', async () => {
+    expect(new Set(cluster.endpoints).size).toBe(3);
+    expect(cluster.members).toContain(await cluster.leader());
+  });
+
+  test('freeze() makes a member silent, and thaw() wakes it with its data', async () => {
+    const leader = await cluster.leader();
+
+    await leader.freeze();
+    await expect(ask(leader.endpoint, '/version', { timeoutMs: 200 })).rejects.toThrow();
+    expect(await cluster.leader()).not.toBe(leader);
+    leader.thaw();
+
+    await expect.poll(() => isHealthy(leader.endpoint), { timeout: 15_000 }).toBe(true);
+  });
+
+  test.each(['kill', 'terminate'] as const)('start() brings a member back after %s()', async (end) => {
+    const leader = await cluster.leader();
+    const { pid } = leader;
+
+    await leader[end]();
+    expect(leader.pid).toBeUndefined();
+    expect(await cluster.leader()).not.toBe(leader);
+    await leader.start();
+
+    expect(leader.pid).not.toBe(pid);
+    expect(await isHealthy(leader.endpoint)).toBe(true);
+  });
+});
+
+test.runIf(canControl)('isolate() keeps a member from the others, and rejoin() brings it back', { timeout }, async () => {
+  await using cluster = await startCluster(3, { heartbeatMs: 50, electionMs: 500, isolable: true });
+  const leader = await cluster.leader();
+
+  await cluster.isolate(leader);
+  await expect.poll(async () => (await cluster.leader()) === leader, { timeout: 10_000 }).toBe(false);
+  await expect.poll(() => isHealthy(leader.endpoint), { timeout: 10_000 }).toBe(false);
+  const others = cluster.members.filter((member) => member !== leader);
+  expect(await Promise.all(others.map(({ endpoint }) => isHealthy(endpoint)))).toEqual([true, true]);
+
+  cluster.rejoin();
+  await expect.poll(() => isHealthy(leader.endpoint), { timeout: 15_000 }).toBe(true);
+});
+
+test.runIf(canControl)('startEtcd() is not taken in by another server on its port', { timeout }, async () => {
+  await using server = await startEtcd();
+
+  await expect(startEtcd({ port: Number(server.endpoint.split(':')[1]) })).rejects.toThrow('address already in use');
+});
+
+test.runIf(canControl)('startEtcd() says what etcd said when it does not come up', async () => {
+  await expect(startEtcd({ args: ['--no-such-flag'] })).rejects.toThrow(/ended with \d+: .*no-such-flag/s);
+});
+
+test('hungHost() takes a connection and does not answer', async () => {
+  await using host = await hungHost();
+
+  const answer = ask(host.endpoint, '/version', { timeoutMs: 100 }).then(
+    () => 'answered',
+    () => 'silent',
+  );
+
+  expect(await Promise.race([answer, sleep(50, 'waiting')])).toBe('waiting');
+  expect(await answer).toBe('silent');
+});

@@ -1,0 +1,42 @@
+/**
+ * `npm run example -- NAME`: starts an etcd, runs the example against it, and stops the etcd.
+ *
+ * Examples write the package's name, as its users do, so the package must have been built.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { parse } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startEtcd } from '../etcd/etcd.ts';
+
+const folder = new URL('../../../examples/', import.meta.url);
+const files = readdirSync(folder).filter((file) => /\.(ts|cjs|sh)$/.test(file));
+
+async function runExample(file: string): Promise<number> {
+  await using etcd = await startEtcd();
+  console.error(`${file} on ${etcd.source}`);
+  const child = spawn(file.endsWith('.sh') ? 'sh' : process.execPath, [fileURLToPath(new URL(file, folder))], {
+    stdio: 'inherit',
+    env: { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') },
+  });
+  // With a listener of ours a ^C does not end this process before the etcd is stopped; the example gets it from the terminal.
+  const stop = (): void => {
+    child.kill('SIGTERM');
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code ?? 1;
+}
+
+const [name] = process.argv.slice(2);
+const file = files.find((one) => parse(one).name === name || one === name);
+if (file === undefined) {
+  console.error(`Usage: npm run example -- NAME, with one of ${files.map((one) => parse(one).name).join(', ')}`);
+  process.exitCode = 2;
+} else if (!existsSync(new URL('../dist/index.js', folder))) {
+  console.error('The package is not built yet: run `npm run build` first.');
+  process.exitCode = 2;
+} else {
+  process.exitCode = await runExample(file);
+}

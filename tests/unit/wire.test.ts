@@ -1,0 +1,316 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  decodeBatch,
+  decodeCommitted,
+  decodeGrant,
+  decodeKeepAlive,
+  decodeLeaseKeys,
+  decodeRange,
+  decodeWatch,
+} from '../../src/store/etcd/wire/decode.ts';
+import {
+  encodeBatch,
+  encodeCancel,
+  encodeGrant,
+  encodeLeaseKeys,
+  encodeLease,
+  encodeRange,
+  encodeTransaction,
+  encodeWatch,
+} from '../../src/store/etcd/wire/encode.ts';
+import { MalformedMessageError } from '../../src/store/etcd/wire/protobuf.ts';
+import type { Compare, KeyValue, Operation, Range, Transaction, WatchRequest } from '../../src/store/store.ts';
+import { messagesOf } from '../support/etcd/messages.ts';
+
+const kv = await messagesOf('KV');
+const leases = await messagesOf('Lease');
+const watches = await messagesOf('Watch');
+
+const text = fc.string({ unit: 'grapheme', maxLength: 40 });
+const maybe = <T>(of: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(of, { nil: undefined });
+const revision = fc.oneof(fc.bigInt({ min: 0n, max: 300n }), fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }));
+const written = revision.map((number) => number || 1n);
+const leaseId = fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }).map(String);
+
+const range: fc.Arbitrary<Range> = fc.record({
+  key: text,
+  rangeEnd: maybe(text),
+  order: maybe(fc.constantFrom('oldest', 'newest')),
+  limit: maybe(fc.nat()),
+  maxCreateRevision: maybe(revision),
+  keysOnly: maybe(fc.boolean()),
+});
+const compare: fc.Arbitrary<Compare> = fc.record({
+  key: text,
+  rangeEnd: maybe(text),
+  target: fc.constantFrom('create', 'mod'),
+  op: fc.constantFrom('=', '<'),
+  revision,
+});
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  fc.record({ range }),
+  fc.record({ put: fc.record({ key: text, value: fc.oneof(text, fc.string({ minLength: 3_000, maxLength: 9_000 })), leaseId }) }),
+  fc.record({ delete: fc.record({ key: text, rangeEnd: maybe(text) }) }),
+);
+const transaction: fc.Arbitrary<Transaction> = fc.record({
+  compare: fc.array(compare, { maxLength: 4 }),
+  then: fc.array(operation, { maxLength: 4 }),
+  otherwise: fc.array(operation, { maxLength: 4 }),
+});
+
+// The same in etcd3's words.
+const bytes = (value: string | undefined): Buffer => Buffer.from(value ?? '');
+const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly }: Range) => ({
+  key: bytes(key),
+  range_end: bytes(rangeEnd),
+  limit: String(limit ?? 0),
+  sort_order: order === undefined ? 'None' : { oldest: 'Ascend', newest: 'Descend' }[order],
+  sort_target: order === undefined ? 'Key' : 'Create',
+  max_create_revision: String(maxCreateRevision ?? 0),
+  keys_only: keysOnly === true,
+});
+const compareMessage = ({ key, rangeEnd, target, op, revision: number }: Compare) => ({
+  key: bytes(key),
+  range_end: bytes(rangeEnd),
+  result: op === '=' ? 'Equal' : 'Less',
+  ...(target === 'create' ? { target: 'Create', create_revision: String(number) } : { target: 'Mod', mod_revision: String(number) }),
+});
+const operationMessage = (one: Operation) => {
+  if ('range' in one) return { request_range: rangeMessage(one.range) };
+  if ('delete' in one) return { request_delete_range: { key: bytes(one.delete.key), range_end: bytes(one.delete.rangeEnd) } };
+  return { request_put: { key: bytes(one.put.key), value: bytes(one.put.value), lease: one.put.leaseId } };
+};
+const transactionMessage = (one: Transaction) => ({
+  compare: one.compare.map(compareMessage),
+  success: one.then.map(operationMessage),
+  failure: one.otherwise.map(operationMessage),
+});
+
+describe('requests, read by the protobuf definitions of etcd3', () => {
+  test('transactionRequest() says what the transaction says', () => {
+    fc.assert(
+      fc.property(transaction, (one) => {
+        expect(kv('Txn').readRequest(encodeTransaction(one))).toMatchObject(transactionMessage(one));
+      }),
+    );
+  });
+
+  test('transactionRequest() says no more than etcd3 would', () => {
+    fc.assert(
+      fc.property(transaction, (one) => {
+        const { readRequest, writeRequest } = kv('Txn');
+
+        expect(readRequest(encodeTransaction(one))).toEqual(readRequest(writeRequest(transactionMessage(one))));
+      }),
+    );
+  });
+
+  test('batchRequest() holds each transaction in its place', () => {
+    fc.assert(
+      fc.property(fc.array(transaction, { maxLength: 10 }), (all) => {
+        expect(kv('Txn').readRequest(encodeBatch(all.map(encodeTransaction)))).toMatchObject({
+          compare: [],
+          success: all.map((one) => ({ request: 'request_txn', request_txn: transactionMessage(one) })),
+          failure: [],
+        });
+      }),
+    );
+  });
+
+  test('rangeRequest() says what the range says', () => {
+    fc.assert(
+      fc.property(range, (one) => {
+        expect(kv('Range').readRequest(encodeRange(one))).toMatchObject(rangeMessage(one));
+      }),
+    );
+  });
+
+  test('those of leases bear the whole id', () => {
+    fc.assert(
+      fc.property(leaseId, fc.nat(), (id, ttlSeconds) => {
+        expect(leases('LeaseGrant').readRequest(encodeGrant(id, ttlSeconds))).toEqual({ ID: id, TTL: String(ttlSeconds) });
+        expect(leases('LeaseRevoke').readRequest(encodeLease(id))).toEqual({ ID: id });
+        expect(leases('LeaseKeepAlive').readRequest(encodeLease(id))).toEqual({ ID: id });
+        expect(leases('LeaseTimeToLive').readRequest(encodeLeaseKeys(id))).toEqual({ ID: id, keys: true });
+      }),
+    );
+  });
+
+  test('watchRequest() and cancelRequest() say what is watched, from now on', () => {
+    const watch: fc.Arbitrary<WatchRequest> = fc.record(
+      { key: text, rangeEnd: text, deletesOnly: fc.boolean() },
+      { requiredKeys: ['key'] },
+    );
+    fc.assert(
+      fc.property(watch, fc.integer({ min: 1 }), (one, id) => {
+        expect(watches('Watch').readRequest(encodeWatch(one, id))).toMatchObject({
+          create_request: {
+            key: bytes(one.key),
+            range_end: bytes(one.rangeEnd),
+            start_revision: '0',
+            filters: one.deletesOnly === true ? ['Noput'] : [],
+            watch_id: String(id),
+          },
+        });
+        expect(watches('Watch').readRequest(encodeCancel(id))).toMatchObject({ cancel_request: { watch_id: String(id) } });
+      }),
+    );
+  });
+});
+
+const keyValue: fc.Arbitrary<KeyValue> = fc.record({ key: text, value: text, createRevision: revision, modRevision: revision, leaseId });
+const keyValueMessage = ({ key, value, createRevision, modRevision, leaseId: lease }: KeyValue) => ({
+  key: bytes(key),
+  value: bytes(value),
+  create_revision: String(createRevision),
+  mod_revision: String(modRevision),
+  version: '77',
+  lease,
+});
+const headerMessage = (number: bigint) => ({
+  cluster_id: '18446744073709551615',
+  member_id: '9',
+  revision: String(number),
+  raft_term: String(number),
+});
+const responses = fc.array(fc.option(fc.array(keyValue, { maxLength: 3 }), { nil: undefined }), { maxLength: 4 });
+const responsesMessage = (all: readonly (readonly KeyValue[] | undefined)[]) =>
+  all.map((kvs) =>
+    kvs === undefined
+      ? { response_put: { header: headerMessage(5n), prev_kv: { key: bytes('before') } } }
+      : { response_range: { header: headerMessage(5n), kvs: kvs.map(keyValueMessage), more: true, count: '12' } },
+  );
+
+describe('answers, written by the protobuf definitions of etcd3', () => {
+  test('committedIn() tells what the ranges found, in their order', () => {
+    fc.assert(
+      fc.property(written, fc.boolean(), responses, (number, succeeded, all) => {
+        const answer = kv('Txn').writeAnswer({ header: headerMessage(number), succeeded, responses: responsesMessage(all) });
+
+        expect(decodeCommitted(answer)).toEqual({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) });
+      }),
+    );
+  });
+
+  test('batchIn() tells of each transaction, under the revision of the whole', () => {
+    const parts = fc.array(fc.record({ succeeded: fc.boolean(), all: responses }), { maxLength: 6 });
+    fc.assert(
+      fc.property(written, parts, (number, inner) => {
+        const answer = kv('Txn').writeAnswer({
+          header: headerMessage(number),
+          succeeded: true,
+          responses: inner.map(({ succeeded, all }) => ({ response_txn: { header: {}, succeeded, responses: responsesMessage(all) } })),
+        });
+
+        expect(decodeBatch(answer, inner.length)).toEqual(
+          inner.map(({ succeeded, all }) => ({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) })),
+        );
+        expect(() => decodeBatch(answer, inner.length + 1)).toThrow(MalformedMessageError);
+      }),
+    );
+  });
+
+  test('rangeIn(), grantedIn(), keepAliveIn() and leaseKeysIn() tell what they are read for', () => {
+    fc.assert(
+      fc.property(revision, fc.array(keyValue, { maxLength: 5 }), fc.nat(), fc.uniqueArray(text), (number, kvs, ttlSeconds, keys) => {
+        const header = headerMessage(number);
+        const read = { revision: number, raftTerm: number };
+
+        expect(decodeRange(kv('Range').writeAnswer({ header, kvs: kvs.map(keyValueMessage), count: '3' }))).toEqual({ header: read, kvs });
+        expect(decodeGrant(leases('LeaseGrant').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds), error: 'no' }))).toBe(ttlSeconds);
+        expect(decodeKeepAlive(leases('LeaseKeepAlive').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds) }))).toEqual({
+          header: read,
+          ttlSeconds,
+        });
+        expect(decodeLeaseKeys(leases('LeaseTimeToLive').writeAnswer({ header, ID: '7', TTL: '-1', keys: keys.map(bytes) }))).toEqual(
+          new Set(keys),
+        );
+      }),
+    );
+  });
+
+  test('watchIn() tells of events, of creates and of cancels', () => {
+    const event = fc.record({ type: fc.constantFrom('put' as const, 'delete' as const), kv: keyValue });
+    const about = fc.record({
+      watchId: fc.oneof(fc.constant(-1), fc.nat()),
+      created: fc.boolean(),
+      canceled: fc.boolean(),
+      cancelReason: text,
+      events: fc.array(event, { maxLength: 4 }),
+    });
+    fc.assert(
+      fc.property(revision, about, (number, answer) => {
+        const message = watches('Watch').writeAnswer({
+          header: headerMessage(number),
+          watch_id: String(answer.watchId),
+          created: answer.created,
+          canceled: answer.canceled,
+          compact_revision: '4',
+          cancel_reason: answer.cancelReason,
+          events: answer.events.map(({ type, kv: one }) => ({
+            type: type === 'put' ? 'Put' : 'Delete',
+            kv: keyValueMessage(one),
+            prev_kv: { key: bytes('before') },
+          })),
+        });
+
+        expect(decodeWatch(message)).toEqual({ header: { revision: number, raftTerm: number }, ...answer });
+      }),
+    );
+  });
+});
+
+describe('answers that are not as expected', () => {
+  const answer = kv('Txn').writeAnswer({
+    header: headerMessage(300n),
+    succeeded: true,
+    responses: [{ response_range: { kvs: [{ key: bytes('key'), value: bytes('value'), create_revision: '300', lease: '9' }] } }],
+  });
+
+  test('fields of a newer etcd are passed over, whatever their type', () => {
+    // Field 1000 as a varint, as 8 bytes, as a string, as 4 bytes.
+    const newer = Buffer.from('c03e96ffffffffffffff01' + 'c13e0102030405060708' + 'c23e03616263' + 'c53e01020304', 'hex');
+
+    expect(decodeCommitted(Buffer.concat([newer, answer, newer]))).toEqual(decodeCommitted(answer));
+  });
+
+  test('one that is cut off is refused, and never read as another', () => {
+    for (let size = 0; size < answer.length; size += 1) {
+      let read: unknown = 'refused';
+      try {
+        read = decodeCommitted(answer.subarray(0, size));
+      } catch (error) {
+        expect(error).toBeInstanceOf(MalformedMessageError);
+      }
+      // Between two fields nothing shows that more should come.
+      if (read !== 'refused') expect(read).toMatchObject({ revision: 300n, ranges: [] });
+    }
+  });
+
+  test('any bytes are read or refused with a clear error', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), (noise) => {
+        for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeGrant]) {
+          try {
+            read(Buffer.from(noise));
+          } catch (error) {
+            expect(error).toBeInstanceOf(MalformedMessageError);
+          }
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test.each([
+    ['an answer without a revision', '1001'],
+    ['a number that does not end', 'ffffffffffffffffffffffff01'],
+    ['a field with the number 0', '0001'],
+    ['a group', '0b'],
+    ['a text where a number should be', '1201ff'],
+    ['a message that is longer than what is there', '0a7f08'],
+  ])('%s is refused', (_what, hex) => {
+    expect(() => decodeCommitted(Buffer.from(hex, 'hex'))).toThrow(MalformedMessageError);
+  });
+});
