@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { openBench } from '../support/fixtures/faults.ts';
+import { openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf } from '../support/fixtures/holding.ts';
 
 test('an abort ends all waiting calls and watches, even if another listener of the signal stops the event', async () => {
-  await using bench = await openBench();
-  const locker = bench.createLocker();
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
   await locker.lock('a');
   const controller = new AbortController();
   const { signal } = controller;
@@ -16,7 +16,7 @@ test('an abort ends all waiting calls and watches, even if another listener of t
   const states = locker.watch('a', { signal });
   await states.next();
   const end = states.next();
-  await bench.clock.settle();
+  await memory.clock.settle();
 
   controller.abort(reason);
 

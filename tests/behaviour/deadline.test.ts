@@ -1,28 +1,28 @@
 import { LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, after, calls, hangs, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import { answeredAfter, after, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 
 // With the default TTL of 15 s the margin is 1.5 s.
 const fullMs = 13_500;
 
 describe('the deadline', () => {
   test('remainingMs counts from the sending of the grant when its answer takes three seconds', async () => {
-    await using bench = await openBench();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, 3_000));
-    const pending = bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.grant, answeredAfter(memory.clock, 3_000));
+    const pending = memory.createLocker().lock('a');
 
-    await bench.clock.advance(3_000);
+    await memory.clock.advance(3_000);
 
     expect((await pending).remainingMs).toBe(fullMs - 3_000);
   });
 
   test('remainingMs counts from the sending of a renewal when its answer takes a second', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(calls.renew, answeredAfter(bench.clock, 1_000));
-    while (bench.store.count(calls.renew) === 0) await bench.clock.advance(10);
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(calls.renew, answeredAfter(memory.clock, 1_000));
+    while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(lock.remainingMs).toBeGreaterThan(fullMs - 1_020);
     expect(lock.remainingMs).toBeLessThanOrEqual(fullMs - 1_000);
@@ -34,24 +34,24 @@ describe('the deadline', () => {
     { ttlMs: 5_000, deadlineMs: 4_500 },
     { ttlMs: 60_000, deadlineMs: 54_000 },
   ])('the margin is half a second or a tenth: $ttlMs ms of TTL are $deadlineMs', async ({ ttlMs, deadlineMs }) => {
-    await using bench = await openBench();
+    await using memory = await openFaultyMemory();
 
-    const lock = await bench.createLocker({ ttlMs }).lock('a');
+    const lock = await memory.createLocker({ ttlMs }).lock('a');
 
     expect(lock.remainingMs).toBe(deadlineMs);
   });
 
   test('Lock is lost exactly at the deadline when every renewal hangs', async () => {
-    await using bench = await openBench();
-    bench.store.every(calls.renew, hangs);
-    const lock = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    memory.store.every(calls.renew, hangs);
+    const lock = await memory.createLocker().lock('a');
     let aborts = 0;
     lock.signal.addEventListener('abort', () => (aborts += 1));
 
-    await bench.clock.advance(fullMs - 1);
+    await memory.clock.advance(fullMs - 1);
     expect(lock).toMatchObject({ held: true, remainingMs: 1 });
     expect(aborts).toBe(0);
-    await bench.clock.advance(1);
+    await memory.clock.advance(1);
 
     expect(lock.held).toBe(false);
     expect(lock.remainingMs).toBe(0);
@@ -60,19 +60,19 @@ describe('the deadline', () => {
       lock.throwIfLost();
     }).toThrow(LockLostError);
     expect(lock.signal.reason).toMatchObject({ reason: 'expired', lockName: 'a', fencingToken: lock.fencingToken });
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
     expect(aborts).toBe(1);
   });
 
   test('signal aborts within half a margin of the deadline, and before etcd frees the lock, when nobody reads it', async () => {
-    await using bench = await openBench();
-    bench.store.every(calls.renew, hangs);
-    const { signal } = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    memory.store.every(calls.renew, hangs);
+    const { signal } = await memory.createLocker().lock('a');
     let abortedAtMs = 0;
-    const startedAtMs = bench.clock.now().monotonicMs;
-    signal.addEventListener('abort', () => (abortedAtMs = bench.clock.now().monotonicMs - startedAtMs));
+    const startedAtMs = memory.clock.now().monotonicMs;
+    signal.addEventListener('abort', () => (abortedAtMs = memory.clock.now().monotonicMs - startedAtMs));
 
-    await bench.clock.advance(14_999);
+    await memory.clock.advance(14_999);
 
     expect(abortedAtMs).toBeGreaterThanOrEqual(fullMs);
     expect(abortedAtMs).toBeLessThanOrEqual(fullMs + 750);
@@ -81,8 +81,8 @@ describe('the deadline', () => {
   test.each(['held', 'remainingMs', 'throwIfLost()', 'signal'])(
     '%s says so first when the process was frozen past the deadline',
     async (first) => {
-      await using bench = await openBench();
-      const lock = await bench.createLocker().lock('a');
+      await using memory = await openFaultyMemory();
+      const lock = await memory.createLocker().lock('a');
       const reads = {
         held: () => lock.held,
         remainingMs: () => lock.remainingMs > 0,
@@ -97,7 +97,7 @@ describe('the deadline', () => {
         signal: () => !lock.signal.aborted,
       };
 
-      bench.clock.freeze(fullMs);
+      memory.clock.freeze(fullMs);
       const isHeld = reads[first as keyof typeof reads]();
 
       expect(isHeld).toBe(false);
@@ -106,63 +106,63 @@ describe('the deadline', () => {
   );
 
   test('a signal that was taken before aborts at the read of held when the process was frozen past the deadline', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
     const { signal } = lock;
 
-    bench.clock.freeze(fullMs);
+    memory.clock.freeze(fullMs);
 
     expect(lock.held).toBe(false);
     expect(signal.aborted).toBe(true);
   });
 
   test('Lock is lost when the wall clock jumps past the deadline', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
 
-    bench.clock.jumpWall(fullMs - 1);
+    memory.clock.jumpWall(fullMs - 1);
     expect(lock.held).toBe(true);
-    bench.clock.jumpWall(1);
+    memory.clock.jumpWall(1);
 
     expect(lock.held).toBe(false);
   });
 
   test('Lock is not prolonged when the wall clock is set back', async () => {
-    await using bench = await openBench();
-    bench.store.every(calls.renew, hangs);
-    const lock = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    memory.store.every(calls.renew, hangs);
+    const lock = await memory.createLocker().lock('a');
 
-    bench.clock.jumpWall(-3_600_000);
-    await bench.clock.advance(fullMs - 1);
+    memory.clock.jumpWall(-3_600_000);
+    await memory.clock.advance(fullMs - 1);
     expect(lock.held).toBe(true);
-    await bench.clock.advance(1);
+    await memory.clock.advance(1);
 
     expect(lock.held).toBe(false);
   });
 
   test('Lock stays held for an hour when the wall clock was set back and renewals are answered', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
 
-    bench.clock.jumpWall(-3_600_000);
-    await bench.clock.advance(3_600_000);
+    memory.clock.jumpWall(-3_600_000);
+    await memory.clock.advance(3_600_000);
 
     expect(lock.held).toBe(true);
   });
 
   test('Lock stays lost, and its session over, when a renewal is answered after the deadline', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    bench.store.every(calls.renew, answeredAfter(bench.clock, 12_000));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.every(calls.renew, answeredAfter(memory.clock, 12_000));
     const lock = await locker.lock('a');
     const { signal } = lock;
 
-    await bench.clock.advance(30_000);
+    await memory.clock.advance(30_000);
 
     expect(lock.held).toBe(false);
     expect(signal.reason).toMatchObject({ reason: 'expired' });
-    expect(bench.etcd.leaseIds).not.toContain(lock.leaseId);
-    bench.store.mend();
+    expect(memory.etcd.leaseIds).not.toContain(lock.leaseId);
+    memory.store.mend();
     const next = await locker.lock('a');
     expect(next.leaseId).not.toBe(lock.leaseId);
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
@@ -170,60 +170,60 @@ describe('the deadline', () => {
   });
 
   test('Lock stays lost when a renewal is the first thing that is heard after a freeze past the deadline', async () => {
-    await using bench = await openBench();
+    await using memory = await openFaultyMemory();
     let answer: () => void = () => undefined;
-    const lock = await bench.createLocker().lock('a');
-    bench.store.next(calls.renew, async (send) => {
+    const lock = await memory.createLocker().lock('a');
+    memory.store.next(calls.renew, async (send) => {
       await new Promise<void>((resolve) => (answer = resolve));
       return send();
     });
-    while (bench.store.count(calls.renew) === 0) await bench.clock.advance(10);
+    while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
     // By its sending the renewal would reach beyond now.
-    bench.clock.freeze(lock.remainingMs);
+    memory.clock.freeze(lock.remainingMs);
     answer();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(lock.held).toBe(false);
     expect(lock.signal.reason).toMatchObject({ reason: 'expired' });
   });
 
   test('a session that is over is never renewed again', async () => {
-    await using bench = await openBench();
-    const stop = bench.store.every(calls.renew, after(bench.clock, 1_000, lostRequest));
-    const lock = await bench.createLocker().lock('a');
-    await bench.clock.advance(fullMs);
+    await using memory = await openFaultyMemory();
+    const stop = memory.store.every(calls.renew, after(memory.clock, 1_000, lostRequest));
+    const lock = await memory.createLocker().lock('a');
+    await memory.clock.advance(fullMs);
     expect(lock.held).toBe(false);
     stop();
-    const before = bench.store.count(calls.renew);
+    const before = memory.store.count(calls.renew);
 
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
-    expect(bench.store.count(calls.renew)).toBe(before);
+    expect(memory.store.count(calls.renew)).toBe(before);
   });
 
   test('lock() opens another session when the lease was over before its grant was answered', async () => {
-    await using bench = await openBench();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, 16_000));
-    const pending = bench.createLocker({ requestTimeoutMs: 60_000 }).lock('a');
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.grant, answeredAfter(memory.clock, 16_000));
+    const pending = memory.createLocker({ requestTimeoutMs: 60_000 }).lock('a');
 
-    await bench.clock.advance(16_000);
+    await memory.clock.advance(16_000);
     const lock = await pending;
 
     expect(lock.remainingMs).toBeGreaterThan(5_000);
-    expect(bench.store.count(calls.grant)).toBe(2);
+    expect(memory.store.count(calls.grant)).toBe(2);
   });
 
   test('a failed grant rejects the caller, and is not kept', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const failure = new Error('refused by the test');
-    bench.store.next(calls.grant, refused(failure));
+    memory.store.next(calls.grant, refused(failure));
 
     await expect(Promise.all([locker.lock('a'), locker.lock('b')])).rejects.toBe(failure);
     const lock = await locker.lock('a');
 
     expect(lock.held).toBe(true);
-    expect(bench.store.count(calls.grant)).toBe(2);
+    expect(memory.store.count(calls.grant)).toBe(2);
   });
 });

@@ -1,64 +1,64 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
-import { answeredAfter, away, calls, late, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import { answeredAfter, away, calls, late, lostAnswer, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 describe('the hand-over', () => {
   test('release() takes one commit for itself and the next caller', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = locker.lock('a');
-    const before = bench.store.calls.length;
+    const before = memory.store.calls.length;
 
     await first.release();
     const lock = await second;
 
-    expect(bench.store.calls.slice(before).map(calls.handOver)).toEqual([true]);
-    expect(bench.entries('a')).toMatchObject([{ key: lock.key, createRevision: lock.fencingToken }]);
+    expect(memory.store.calls.slice(before).map(calls.handOver)).toEqual([true]);
+    expect(memory.entries('a')).toMatchObject([{ key: lock.key, createRevision: lock.fencingToken }]);
   });
 
   test('a chain of a hundred callers takes a commit each', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const locks = Array.from({ length: 100 }, () => locker.lock('a'));
     await locks[0];
-    const before = bench.store.calls.length;
+    const before = memory.store.calls.length;
 
     for (const pending of locks) await (await pending).release();
 
-    expect(bench.store.count(calls.handOver)).toBe(99);
-    expect(bench.store.calls.length - before).toBe(100);
+    expect(memory.store.count(calls.handOver)).toBe(99);
+    expect(memory.store.calls.length - before).toBe(100);
   });
 
   test.each([new EtcdRefusedError('no space'), new EtcdAuthError('locks/', 'denied'), new LeaseNotFoundError('requested lease not found')])(
     'release() resolves, and the next caller has its lock by a plain enqueue, when it was refused with $name',
     async (refusal) => {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
       const first = await locker.lock('a');
       const second = follow(locker.lock('a'));
-      bench.store.next(calls.handOver, refused(refusal));
+      memory.store.next(calls.handOver, refused(refusal));
 
       expect(await errorOf(first.release())).toBeUndefined();
-      await bench.clock.advance(1_000);
+      await memory.clock.advance(1_000);
 
       expect(second.value?.held).toBe(true);
-      expect(bench.entries('a')).toMatchObject([{ key: second.value?.key, createRevision: second.value?.fencingToken }]);
+      expect(memory.entries('a')).toMatchObject([{ key: second.value?.key, createRevision: second.value?.fencingToken }]);
     },
   );
 
   test('release() resolves, and the next caller alone is told, when its own enqueue is refused too', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const [second, third] = [follow(locker.lock('a', { value: 'too much' })), follow(locker.lock('a'))];
     const refusal = new EtcdRefusedError('request is too large');
-    bench.store.next(calls.creation, refused(refusal), refused(refusal));
+    memory.store.next(calls.creation, refused(refusal), refused(refusal));
 
     expect(await errorOf(first.release())).toBeUndefined();
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(second.error).toBe(refusal);
     expect(third.value?.held).toBe(true);
@@ -68,150 +68,150 @@ describe('the hand-over', () => {
     ['its request was lost', lostRequest],
     ['its answer was lost', lostAnswer],
   ])('release() resolves, and the next caller has its lock, when %s', async (_, fault) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = follow(locker.lock('a'));
-    bench.store.next(calls.handOver, fault);
+    memory.store.next(calls.handOver, fault);
 
     expect(await errorOf(first.release())).toBeUndefined();
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(second.value?.held).toBe(true);
-    expect(bench.entries('a')).toMatchObject([{ key: second.value?.key, createRevision: second.value?.fencingToken }]);
+    expect(memory.entries('a')).toMatchObject([{ key: second.value?.key, createRevision: second.value?.fencingToken }]);
   });
 
   test('a hand-over that is applied late makes no ghost', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = locker.lock('a');
     const duplicate = late();
-    bench.store.next(calls.handOver, duplicate.fault);
+    memory.store.next(calls.handOver, duplicate.fault);
     await first.release();
     await (await second).release();
 
     await duplicate.apply();
 
-    expect(bench.entries('a')).toEqual([]);
+    expect(memory.entries('a')).toEqual([]);
   });
 
   test('release() resolves, and nothing is left, when the next caller gave up meanwhile', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { signal: controller.signal }));
-    bench.store.next(calls.handOver, answeredAfter(bench.clock, 1_000));
+    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
     const released = follow(first.release());
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
 
     controller.abort();
     expect(await second).toBe(controller.signal.reason);
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
 
     expect(released).toMatchObject({ isSettled: true, error: undefined });
-    expect(bench.entries('a')).toEqual([]);
+    expect(memory.entries('a')).toEqual([]);
   });
 
   test('release() does not wait for the delete of an entry that the next caller gave up', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { signal: controller.signal }));
-    bench.store.next(calls.handOver, answeredAfter(bench.clock, 1_000));
-    bench.store.every(calls.deletion, away(bench.clock));
+    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
+    memory.store.every(calls.deletion, away(memory.clock));
     const released = follow(first.release());
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
 
     controller.abort();
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
 
     expect(released.isSettled).toBe(true);
-    expect(bench.entries('a')).toHaveLength(1);
+    expect(memory.entries('a')).toHaveLength(1);
     expect(await second).toBe(controller.signal.reason);
   });
 
   test('the third caller has the place when the second gave up during the hand-over', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { value: 'second', signal: controller.signal }));
     const third = follow(locker.lock('a', { value: 'third' }));
-    bench.store.next(calls.handOver, answeredAfter(bench.clock, 1_000));
+    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
     const released = first.release();
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
 
     controller.abort();
-    await bench.clock.advance(600);
+    await memory.clock.advance(600);
     await released;
 
     expect(await second).toBe(controller.signal.reason);
     expect(third.value).toMatchObject({ held: true, value: 'third' });
-    expect(bench.entries('a')).toMatchObject([{ key: third.value?.key, value: 'third' }]);
+    expect(memory.entries('a')).toMatchObject([{ key: third.value?.key, value: 'third' }]);
   });
 
   test('release() frees the lock plainly when the next caller has a TTL without a session', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = follow(locker.lock('a', { ttlMs: 30_000 }));
 
     await first.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
-    expect(bench.store.count(calls.handOver)).toBe(0);
+    expect(memory.store.count(calls.handOver)).toBe(0);
     expect(second.value?.leaseId).not.toBe(first.leaseId);
     expect(second.value?.remainingMs).toBe(27_000);
   });
 
   test('release() hands over to the session of the next caller when that one is open', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const long = await locker.lock('long', { ttlMs: 30_000 });
     const first = await locker.lock('a');
     const second = follow(locker.lock('a', { ttlMs: 30_000 }));
 
     await first.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
-    expect(bench.store.count(calls.handOver)).toBe(1);
+    expect(memory.store.count(calls.handOver)).toBe(1);
     expect(second.value?.leaseId).toBe(long.leaseId);
   });
 
   test('release() does not hand over within a session that is near its deadline', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = follow(locker.lock('a'));
-    bench.store.every(calls.renew, lostRequest);
-    await bench.clock.advance(9_000);
+    memory.store.every(calls.renew, lostRequest);
+    await memory.clock.advance(9_000);
 
     await first.release();
 
-    expect(bench.store.count(calls.handOver)).toBe(0);
-    expect(bench.entries('a').map(({ createRevision }) => createRevision)).not.toContain(first.fencingToken);
-    bench.store.mend();
-    await bench.clock.advance(2_000);
+    expect(memory.store.count(calls.handOver)).toBe(0);
+    expect(memory.entries('a').map(({ createRevision }) => createRevision)).not.toContain(first.fencingToken);
+    memory.store.mend();
+    await memory.clock.advance(2_000);
     expect(second.value?.held).toBe(true);
   });
 
   test('release() hands nothing over when the holder was robbed, and the next caller lines up', async () => {
-    await using bench = await openBench();
-    const [locker, other] = [bench.createLocker(), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const first = await locker.lock('a');
     const second = follow(locker.lock('a'));
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: first.key } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: first.key } }], otherwise: [] });
     const theirs = await other.lock('a');
 
     expect(await errorOf(first.release())).toBeUndefined();
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
 
     expect(second.isSettled).toBe(false);
     await theirs.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
     expect(second.value?.held).toBe(true);
   });
 });

@@ -2,12 +2,21 @@ import { createLocker, type Lock } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
 import type { Renewal } from '../../src/store/store.ts';
-import { answeredAfter, type Bench, calls, type Fault, hangs, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import {
+  answeredAfter,
+  type FaultyMemory,
+  calls,
+  type Fault,
+  hangs,
+  lostRequest,
+  openFaultyMemory,
+  refused,
+} from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
-async function untilBeats(bench: Bench, count: number): Promise<void> {
-  for (let tries = 0; bench.store.count(calls.renew) < count && tries < 2_000; tries += 1) await bench.clock.advance(10);
-  expect(bench.store.count(calls.renew)).toBeGreaterThanOrEqual(count);
+async function untilBeats(memory: FaultyMemory, count: number): Promise<void> {
+  for (let tries = 0; memory.store.count(calls.renew) < count && tries < 2_000; tries += 1) await memory.clock.advance(10);
+  expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(count);
 }
 
 /** A renewal whose answer is made up from the true one. */
@@ -20,58 +29,58 @@ const atGate = (lock: Lock) => `locks/@sessions/${BigInt(lock.leaseId).toString(
 
 describe('the heartbeat', () => {
   test('the heartbeat renews within a third of the TTL, and not all the time', async () => {
-    await using bench = await openBench();
-    await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
 
-    await bench.clock.advance(150_000);
+    await memory.clock.advance(150_000);
 
     // A beat comes after 4 to 5 s, on a tick of 750 ms.
-    expect(bench.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
-    expect(bench.store.count(calls.renew)).toBeLessThanOrEqual(150 / 4 + 1);
+    expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
+    expect(memory.store.count(calls.renew)).toBeLessThanOrEqual(150 / 4 + 1);
   });
 
   test.each([600, 700, 800, 900])('renews in time a lease of 2 s that etcd took %i ms to grant', async (ms) => {
-    await using bench = await openBench();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, ms));
-    const locking = follow(bench.createLocker({ ttlMs: 2_000 }).lock('a'));
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.grant, answeredAfter(memory.clock, ms));
+    const locking = follow(memory.createLocker({ ttlMs: 2_000 }).lock('a'));
 
-    await bench.clock.advance(10_000);
+    await memory.clock.advance(10_000);
 
     expect(locking.value?.held).toBe(true);
   });
 
   test('the heartbeat is not put off by answers that are slow', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(calls.renew, answeredAfter(bench.clock, 2_400));
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(calls.renew, answeredAfter(memory.clock, 2_400));
 
-    await bench.clock.advance(150_000);
+    await memory.clock.advance(150_000);
 
     // Each is sent 4 to 5 s after the one before, or on the next tick of 750 ms; 2.4 s more between them would be 20 of them.
-    expect(bench.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
+    expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
     expect(lock.held).toBe(true);
   });
 
   test('the heartbeat goes again at once when a beat failed', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.next(calls.renew, lostRequest);
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.next(calls.renew, lostRequest);
 
-    while (bench.store.count(calls.renew) === 0) await bench.clock.advance(10);
+    while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
-    expect(bench.store.count(calls.renew)).toBe(2);
+    expect(memory.store.count(calls.renew)).toBe(2);
     expect(lock.remainingMs).toBe(13_500);
   });
 
   test('the heartbeat goes on, more and more slowly, as long as the deadline has not passed', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    const mend = bench.store.every(calls.renew, lostRequest);
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    const mend = memory.store.every(calls.renew, lostRequest);
 
-    await bench.clock.advance(12_000);
-    const tries = bench.store.count(calls.renew);
+    await memory.clock.advance(12_000);
+    const tries = memory.store.count(calls.renew);
     mend();
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(tries).toBeGreaterThan(5);
     expect(tries).toBeLessThan(30);
@@ -80,139 +89,139 @@ describe('the heartbeat', () => {
   });
 
   test.each(['its deadline', 'close()'])('the heartbeat leaves a lease alone once its session was ended by %s', async (what) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const lock = await locker.lock('a');
-    bench.store.every(calls.renew, refused(new Error('no leader')));
-    await bench.clock.advance(7_000);
+    memory.store.every(calls.renew, refused(new Error('no leader')));
+    await memory.clock.advance(7_000);
     let atTheEnd: number | undefined;
-    lock.signal.addEventListener('abort', () => (atTheEnd = bench.store.count(calls.renew)));
+    lock.signal.addEventListener('abort', () => (atTheEnd = memory.store.count(calls.renew)));
 
     if (what === 'close()') await locker.close();
-    await bench.clock.advance(20_000);
+    await memory.clock.advance(20_000);
 
     expect(atTheEnd).toBeGreaterThan(2);
-    expect(bench.store.count(calls.renew)).toBe(atTheEnd);
+    expect(memory.store.count(calls.renew)).toBe(atTheEnd);
   });
 
   test('Lock is not lost when a renewal is answered with no although the gate is there', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.next(
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.next(
       calls.renew,
       answers(({ gate }) => ({ renewed: false, gate })),
     );
 
-    while (bench.store.count(calls.renew) === 0) await bench.clock.advance(10);
+    while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
     expect(lock.held).toBe(true);
-    expect(bench.store.count(calls.renew)).toBe(2);
+    expect(memory.store.count(calls.renew)).toBe(2);
     expect(lock.remainingMs).toBe(13_500);
   });
 
   test('the deadline does not move when a renewal is answered with no', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(
       calls.renew,
       answers(({ gate }) => ({ renewed: false, gate })),
     );
 
-    await bench.clock.advance(13_499);
+    await memory.clock.advance(13_499);
     expect(lock.remainingMs).toBe(1);
-    await bench.clock.advance(1);
+    await memory.clock.advance(1);
 
     expect(lock.held).toBe(false);
   });
 
   test('Lock is lost at the answer when the gate is gone', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
 
-    await untilBeats(bench, 1);
+    await untilBeats(memory, 1);
 
     expect(lock.held).toBe(false);
     expect(lock.signal.reason).toMatchObject({ reason: 'expired' });
   });
 
   test('Lock is lost at the answer when the gate was made anew by somebody', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
     const put = { key: atGate(lock), value: '', leaseId: lock.leaseId };
-    bench.etcd.commit({ compare: [], then: [{ put }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ put }], otherwise: [] });
 
-    await untilBeats(bench, 1);
+    await untilBeats(memory, 1);
 
     expect(lock.held).toBe(false);
   });
 
   test('Lock is not lost when the gate was put again', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.etcd.commit({ compare: [], then: [{ put: { key: atGate(lock), value: 'again', leaseId: lock.leaseId } }], otherwise: [] });
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.etcd.commit({ compare: [], then: [{ put: { key: atGate(lock), value: 'again', leaseId: lock.leaseId } }], otherwise: [] });
 
-    await bench.clock.advance(30_000);
+    await memory.clock.advance(30_000);
 
     expect(lock.held).toBe(true);
   });
 
   test('the heartbeat asks for no keys when nothing is held', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.withLock('a', () => undefined);
 
-    await untilBeats(bench, 2);
+    await untilBeats(memory, 2);
 
-    expect(bench.store.count(calls.leaseKeys)).toBe(0);
+    expect(memory.store.count(calls.leaseKeys)).toBe(0);
   });
 
   test('Lock is not lost when a list of keys lacks it but a linearizable read finds it', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(calls.leaseKeys, () => Promise.resolve(new Set()));
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(calls.leaseKeys, () => Promise.resolve(new Set()));
 
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
-    expect(bench.store.count(calls.leaseKeys)).toBeGreaterThan(5);
+    expect(memory.store.count(calls.leaseKeys)).toBeGreaterThan(5);
     expect(lock.held).toBe(true);
   });
 
   test('Lock is not lost when a list of keys from before its release and new lock lacks it', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     const { signal } = first;
     let answer: (keys: ReadonlySet<string>) => void = () => undefined;
-    bench.store.next(calls.leaseKeys, () => new Promise((resolve) => (answer = resolve)));
-    while (bench.store.count(calls.leaseKeys) === 0) await bench.clock.advance(10);
+    memory.store.next(calls.leaseKeys, () => new Promise((resolve) => (answer = resolve)));
+    while (memory.store.count(calls.leaseKeys) === 0) await memory.clock.advance(10);
     await first.release();
     const second = await locker.lock('a');
 
     answer(new Set());
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(signal.aborted).toBe(false);
     expect(second.held).toBe(true);
   });
 
   test('the heartbeat does not wait for a list of keys that never comes', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(calls.leaseKeys, hangs);
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(calls.leaseKeys, hangs);
 
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
     expect(lock.held).toBe(true);
   });
 
   test('Lock outlives lists of keys that fail', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.every(calls.leaseKeys, refused(new Error('denied')));
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.every(calls.leaseKeys, refused(new Error('denied')));
 
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
     expect(lock.held).toBe(true);
   });

@@ -1,59 +1,59 @@
 import type { LockOptions, MultiLock } from 'etcd-locker';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { after, calls, hangs, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import { after, calls, hangs, lostAnswer, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 import { EtcdAuthError } from '../../src/errors.ts';
 
 describe('lockAll()', () => {
   test('takes a commit a name, and its release one each in the same turn', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
-    const before = bench.store.calls.length;
+    const before = memory.store.calls.length;
 
     const all = await locker.lockAll(['c', 'a', 'b']);
-    expect(bench.store.calls.length - before).toBe(3);
+    expect(memory.store.calls.length - before).toBe(3);
     void all.release();
 
-    expect(bench.store.calls.length - before).toBe(6);
-    expect(bench.store.calls.slice(-3).every(calls.deletion)).toBe(true);
+    expect(memory.store.calls.length - before).toBe(6);
+    expect(memory.store.calls.slice(-3).every(calls.deletion)).toBe(true);
   });
 
   test('rejects at once, and frees what it had in the background, when its time is up in an outage', async () => {
-    await using bench = await openBench();
-    const [locker, other] = [bench.createLocker(), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await other.lock('b');
     const all = follow(locker.lockAll(['a', 'b'], { timeoutMs: 3_000 }));
-    await bench.clock.advance(100);
-    bench.store.every(calls.any, hangs);
+    await memory.clock.advance(100);
+    memory.store.every(calls.any, hangs);
 
-    await bench.clock.advance(3_500);
+    await memory.clock.advance(3_500);
 
     // Half a second for the value of the holder, of which nothing can be heard.
     expect(all.error).toMatchObject({ code: 'LOCK_TIMEOUT', holder: undefined });
   });
 
   test('has all its time though the wall clock is set forward before the second name (seed 422111095 of the simulation)', async () => {
-    await using bench = await openBench();
-    const others = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const others = memory.createLocker();
     const [a, b] = [await others.lock('a'), await others.lock('b')];
-    const all = follow(bench.createLocker().lockAll(['a', 'b'], { timeoutMs: 3_000 }));
-    await bench.clock.advance(100);
+    const all = follow(memory.createLocker().lockAll(['a', 'b'], { timeoutMs: 3_000 }));
+    await memory.clock.advance(100);
 
-    bench.clock.jumpWall(5_000);
+    memory.clock.jumpWall(5_000);
     await a.release();
-    await bench.clock.advance(2_000);
+    await memory.clock.advance(2_000);
 
     expect(all.isSettled).toBe(false);
     await b.release();
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
     expect((await all.promise).held).toBe(true);
   });
 
   test('aborted in the very turn in which a name was got: none is kept', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
     for (let turns = 0; turns < 40; turns += 1) {
       const controller = new AbortController();
@@ -61,42 +61,42 @@ describe('lockAll()', () => {
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
 
       controller.abort();
-      await bench.clock.settle();
+      await memory.clock.settle();
 
       expect(all.isSettled).toBe(true);
-      if (all.value === undefined) expect(['a', 'b', 'c'].flatMap((name) => bench.entries(name))).toEqual([]);
+      if (all.value === undefined) expect(['a', 'b', 'c'].flatMap((name) => memory.entries(name))).toEqual([]);
       else await all.value.release();
     }
   });
 
   test('closed in the very turn in which a name was got: nothing is left', async () => {
     for (let turns = 0; turns < 40; turns += 4) {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
       await locker.lock('open');
       const all = follow(locker.lockAll(['a', 'b', 'c']));
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
 
       await locker.close();
-      await bench.clock.settle();
+      await memory.clock.settle();
 
       if (all.value === undefined) expect(all.error).toMatchObject({ code: 'LOCKER_CLOSED' });
       else expect(all.value.held).toBe(false);
-      expect(['a', 'b', 'c'].flatMap((name) => bench.entries(name))).toEqual([]);
+      expect(['a', 'b', 'c'].flatMap((name) => memory.entries(name))).toEqual([]);
     }
   });
 
   test('does not give out what expired while the process was frozen before the last name', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    const other = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const other = memory.createLocker();
     const b = await other.lock('b');
     const all = follow(locker.lockAll(['a', 'b']));
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
 
-    bench.clock.freeze(60_000);
+    memory.clock.freeze(60_000);
     void b.release().catch(() => undefined);
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(all.value).toBeUndefined();
     expect(all.error).toMatchObject({ code: 'LOCK_LOST', lockName: 'a', reason: 'expired' });
@@ -106,28 +106,28 @@ describe('lockAll()', () => {
     ['request', lostRequest],
     ['answer', lostAnswer],
   ])('holds each name once where every %s is lost the first time', async (_, fault) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
-    bench.store.next(calls.creation, fault, fault, fault);
+    memory.store.next(calls.creation, fault, fault, fault);
 
     const all = await locker.lockAll(['a', 'b', 'c']);
 
     expect(all.held).toBe(true);
-    expect(['a', 'b', 'c'].map((name) => bench.entries(name).length)).toEqual([1, 1, 1]);
-    expect(all.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => bench.entries(name)[0]?.key));
+    expect(['a', 'b', 'c'].map((name) => memory.entries(name).length)).toEqual([1, 1, 1]);
+    expect(all.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => memory.entries(name)[0]?.key));
   });
 
   test('the loss of the session is one loss: the first of the locks tells it, and what is given back is not handed over twice', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b']);
     const reasons: unknown[] = [];
     all.signal.addEventListener('abort', () => reasons.push(all.signal.reason));
     const next = ['a', 'b'].map((name) => follow(locker.lock(name, { ttlMs: 30_000 })));
-    bench.etcd.revoke(all.locks[0]?.leaseId ?? '');
+    memory.etcd.revoke(all.locks[0]?.leaseId ?? '');
 
-    await bench.clock.advance(6_000);
+    await memory.clock.advance(6_000);
 
     expect(reasons).toHaveLength(1);
     expect(reasons[0]).toMatchObject({ code: 'LOCK_LOST', reason: 'expired' });
@@ -135,38 +135,38 @@ describe('lockAll()', () => {
   });
 
   test('release() tells the refusal of one, and has given back the others', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b', 'c']);
     const refusal = new EtcdAuthError('locks/', 'denied');
-    bench.store.next(calls.deletion, refused(refusal));
+    memory.store.next(calls.deletion, refused(refusal));
 
     expect(await errorOf(all.release())).toBe(refusal);
 
-    expect(['a', 'b', 'c'].map((name) => bench.entries(name).length)).toEqual([1, 0, 0]);
+    expect(['a', 'b', 'c'].map((name) => memory.entries(name).length)).toEqual([1, 0, 0]);
   });
 
   test('the loss of one in the middle of a release loses nothing more', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b']);
     const { signal } = all;
-    bench.store.every(calls.deletion, after(bench.clock, 1_000));
+    memory.store.every(calls.deletion, after(memory.clock, 1_000));
     const released = follow(all.release());
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: all.locks[0]?.key ?? '' } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: all.locks[0]?.key ?? '' } }], otherwise: [] });
 
-    await bench.clock.advance(1_100);
+    await memory.clock.advance(1_100);
 
     expect(released).toMatchObject({ isSettled: true, error: undefined });
     expect(signal.aborted).toBe(false);
   });
 
   test('reading any of them past the deadline loses all there and then', async () => {
-    await using bench = await openBench();
-    const all = await bench.createLocker().lockAll(['a', 'b'], { renew: false });
+    await using memory = await openFaultyMemory();
+    const all = await memory.createLocker().lockAll(['a', 'b'], { renew: false });
     const [a, b] = all.locks;
 
-    bench.clock.freeze(14_000);
+    memory.clock.freeze(14_000);
 
     expect(b?.held).toBe(false);
     expect(a?.signal.aborted).toBe(true);
@@ -181,8 +181,8 @@ describe('lockAll()', () => {
 
     await fc.assert(
       fc.asyncProperty(calls20, async (all) => {
-        await using bench = await openBench();
-        const lockers = Array.from({ length: 4 }, () => bench.createLocker());
+        await using memory = await openFaultyMemory();
+        const lockers = Array.from({ length: 4 }, () => memory.createLocker());
         const inside = new Map<string, { readonly slots: number; readonly multi: MultiLock }[]>();
         const served = all.map(async ({ names: asked, options: how, locker, holdMs }) => {
           const multi = await lockers[locker]?.lockAll(asked, how).catch((error: unknown) => {
@@ -196,11 +196,11 @@ describe('lockAll()', () => {
             expect(there.length).toBeLessThan(slots);
             inside.set(name, [...there, { slots, multi }]);
           }
-          await new Promise<void>((resolve) => bench.clock.setTimer(holdMs, resolve));
+          await new Promise<void>((resolve) => memory.clock.setTimer(holdMs, resolve));
           await multi.release();
         });
         const everybody = follow(Promise.all(served));
-        for (let tries = 0; tries < 100 && !everybody.isSettled; tries += 1) await bench.clock.advance(20);
+        for (let tries = 0; tries < 100 && !everybody.isSettled; tries += 1) await memory.clock.advance(20);
         expect(everybody.error).toBeUndefined();
         expect(everybody.isSettled).toBe(true);
       }),
@@ -211,52 +211,52 @@ describe('lockAll()', () => {
 
 describe('tryLockAll()', () => {
   test('takes one commit, and none where one of the names is taken in this process', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
-    const before = bench.store.calls.length;
+    const before = memory.store.calls.length;
 
     await locker.tryLockAll(['a', 'b', 'c']);
-    expect(bench.store.calls.length - before).toBe(1);
+    expect(memory.store.calls.length - before).toBe(1);
     expect(await locker.tryLockAll(['d', 'b'])).toBeNull();
 
-    expect(bench.store.calls.length - before).toBe(1);
+    expect(memory.store.calls.length - before).toBe(1);
   });
 
   test.each([
     ['request', lostRequest],
     ['answer', lostAnswer],
   ])('holds all, once, where the %s was lost', async (_, fault) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
-    bench.store.next(calls.creation, fault);
+    memory.store.next(calls.creation, fault);
 
     const all = await locker.tryLockAll(['a', 'b', 'c']);
 
     expect(all?.held).toBe(true);
-    expect(all?.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => bench.entries(name)[0]?.key));
+    expect(all?.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => memory.entries(name)[0]?.key));
   });
 
   test('answers null, and leaves nothing, where its answer was lost and one of its entries was deleted by then', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    const other = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const other = memory.createLocker();
     await locker.lock('open');
     await other.lock('open too');
     const robbed = async (send: () => Promise<unknown>, call: Parameters<typeof calls.creation>[0]): Promise<unknown> => {
       const answer = lostAnswer(send, call);
       await answer.catch(() => undefined);
-      const key = bench.entries('b')[0]?.key ?? '';
-      bench.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
+      const key = memory.entries('b')[0]?.key ?? '';
+      memory.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
       await other.lock('b');
       return answer;
     };
-    bench.store.next(calls.creation, robbed);
+    memory.store.next(calls.creation, robbed);
 
     expect(await locker.tryLockAll(['a', 'b', 'c'])).toBeNull();
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
 
-    expect(['a', 'b', 'c'].map((name) => bench.entries(name).length)).toEqual([0, 1, 0]);
+    expect(['a', 'b', 'c'].map((name) => memory.entries(name).length)).toEqual([0, 1, 0]);
   });
 });

@@ -1,7 +1,7 @@
 /** A loss has two phases: the state changes at once, and listeners run in a microtask, or when the user reads a handle. */
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { openBench } from '../support/fixtures/faults.ts';
+import { openFaultyMemory } from '../support/fixtures/faults.ts';
 
 function countAborts({ signal }: Pick<Lock, 'signal'>): { readonly count: number } {
   const aborts = { count: 0 };
@@ -11,10 +11,10 @@ function countAborts({ signal }: Pick<Lock, 'signal'>): { readonly count: number
 
 describe('a loss that the library finds', () => {
   test('runs no listener in the middle of its own step', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const aborts = countAborts(await locker.lock('a'));
-    bench.clock.freeze(14_000);
+    memory.clock.freeze(14_000);
 
     const tried = locker.tryLock('b');
     expect(aborts.count).toBe(0);
@@ -25,11 +25,11 @@ describe('a loss that the library finds', () => {
   });
 
   test('is seen by a read of the handle before the listeners run', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const [read, watched] = await Promise.all([locker.lock('a'), locker.lock('b')]);
     const aborts = [countAborts(read), countAborts(watched)];
-    bench.clock.freeze(14_000);
+    memory.clock.freeze(14_000);
 
     const tried = locker.tryLock('c');
     expect(read.held).toBe(false);
@@ -40,15 +40,15 @@ describe('a loss that the library finds', () => {
   });
 
   test('reads as lost in each lock of the lease before the first listener runs', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const locks = await Promise.all(['a', 'b', 'c'].map((name) => locker.lock(name)));
     const seen: boolean[][] = [];
     for (const lock of locks) lock.signal.addEventListener('abort', () => seen.push(locks.map(({ held }) => held)));
 
-    await bench.clock.advance(1_000);
-    bench.clock.freeze(60_000);
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
+    memory.clock.freeze(60_000);
+    await memory.clock.advance(1_000);
 
     expect(seen).toEqual([
       [false, false, false],
@@ -58,13 +58,13 @@ describe('a loss that the library finds', () => {
   });
 
   test('leaves the queue of callers as it was: each caller gets its lock', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const other = await locker.lock('other', { ttlMs: 2_000 });
     const first = await locker.lock('a');
     const callers = [locker.lock('a', { ttlMs: 2_000 }), locker.lock('a'), locker.lock('a', { ttlMs: 2_000 })];
     // The release looks for a session of 2 s, and finds that its deadline has passed.
-    bench.clock.freeze(2_000);
+    memory.clock.freeze(2_000);
 
     await first.release();
     for (const caller of callers) await (await caller).release();
@@ -75,23 +75,23 @@ describe('a loss that the library finds', () => {
 
 describe('a loss of several locks', () => {
   test('gives all back at once, and aborts their signals in a microtask', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const locks = await locker.lockAll(['a', 'b'], { maxHoldMs: 1_000 });
     const aborts = [countAborts(locks), ...locks.locks.map(countAborts)];
 
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(aborts.map(({ count }) => count)).toEqual([1, 1, 1]);
-    expect(['a', 'b'].flatMap((name) => bench.entries(name))).toEqual([]);
+    expect(['a', 'b'].flatMap((name) => memory.entries(name))).toEqual([]);
   });
 
   test('a read of any handle of them counts all as lost', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const locks = await locker.lockAll(['a', 'b', 'c'], { maxHoldMs: 1_000 });
     const [, second] = locks.locks;
-    bench.clock.freeze(1_000);
+    memory.clock.freeze(1_000);
 
     expect(second?.held).toBe(false);
 

@@ -1,26 +1,26 @@
 /** The log lines of an outage: one per interval for a whole locker. */
 import { expect, test } from 'vitest';
-import { away, calls, openBench } from '../support/fixtures/faults.ts';
+import { away, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 test('an outage logs one warning per requestTimeoutMs, for all waiters and watches together', async () => {
-  await using bench = await openBench();
+  await using memory = await openFaultyMemory();
   const warnings: unknown[] = [];
   const nothing = (): void => undefined;
   const logger = { debug: nothing, info: nothing, error: nothing, warn: (line: unknown) => warnings.push(line) };
-  const holder = bench.createLocker();
+  const holder = memory.createLocker();
   const names = Array.from({ length: 20 }, (_, index) => `n${String(index)}`);
   for (const name of names) await holder.lock(name, { ttlMs: 600_000 });
-  const locker = bench.createLocker({ logger, ttlMs: 600_000 });
+  const locker = memory.createLocker({ logger, ttlMs: 600_000 });
   for (const name of names) follow(locker.lock(name).catch(nothing));
   const watches = names.map((name) => locker.watch(name));
   for (const watch of watches) await watch.next();
-  await bench.clock.advance(1_000);
-  bench.store.every(calls.read, away(bench.clock));
-  bench.store.breakWatches();
-  bench.store.mendWatches();
+  await memory.clock.advance(1_000);
+  memory.store.every(calls.read, away(memory.clock));
+  memory.store.breakWatches();
+  memory.store.mendWatches();
 
-  await bench.clock.advance(600_000);
+  await memory.clock.advance(600_000);
 
   expect(warnings.length).toBeGreaterThan(10);
   expect(warnings.length).toBeLessThanOrEqual(600_000 / 5_000);

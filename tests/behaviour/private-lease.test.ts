@@ -1,13 +1,13 @@
 /** What a lock with a private lease (`renew: false`) costs when many are held. */
 import { expect, test } from 'vitest';
-import { openBench } from '../support/fixtures/faults.ts';
+import { openFaultyMemory } from '../support/fixtures/faults.ts';
 
 test('renew: false reads the clocks as often with a thousand locks held as with none', async () => {
-  await using bench = await openBench();
-  const locker = bench.createLocker();
-  const now = bench.clock.now.bind(bench.clock);
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
+  const now = memory.clock.now.bind(memory.clock);
   let readings = 0;
-  bench.clock.now = () => {
+  memory.clock.now = () => {
     readings += 1;
     return now();
   };

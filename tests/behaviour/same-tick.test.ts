@@ -3,11 +3,21 @@ import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { EtcdAuthError } from '../../src/errors.ts';
 import { internalsOf } from '../../src/locker/internals.ts';
-import { after, type Bench, calls, type Fault, hangs, lostAnswer, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import {
+  after,
+  type FaultyMemory,
+  calls,
+  type Fault,
+  hangs,
+  lostAnswer,
+  lostRequest,
+  openFaultyMemory,
+  refused,
+} from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 /** Freezes the process for `ms` at a reading of the clocks, `readings` from now; the answer ends the waiting for it. */
-function freezeAt({ clock }: Bench, readings: number, ms: number): () => void {
+function freezeAt({ clock }: FaultyMemory, readings: number, ms: number): () => void {
   const now = clock.now.bind(clock);
   let left = readings;
   clock.now = () => {
@@ -22,8 +32,8 @@ function freezeAt({ clock }: Bench, readings: number, ms: number): () => void {
 
 describe('in the listener of a loss', () => {
   test('the other locks of the session are lost already, and their signals abort once', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const [a, b] = await Promise.all([locker.lock('a'), locker.lock('b')]);
     const told: unknown[] = [];
     b.signal.addEventListener('abort', () => told.push(b.signal.reason));
@@ -38,7 +48,7 @@ describe('in the listener of a loss', () => {
       };
     });
 
-    bench.clock.freeze(60_000);
+    memory.clock.freeze(60_000);
     expect(a.held).toBe(false);
 
     expect(seen).toMatchObject({ held: false, remainingMs: 0, error: { code: 'LOCK_LOST', lockName: 'b', reason: 'expired' } });
@@ -46,38 +56,38 @@ describe('in the listener of a loss', () => {
   });
 
   test('the name is nobody’s in this process: a try is made', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const a = await locker.lock('a');
     const tries: Promise<Lock | null>[] = [];
     a.signal.addEventListener('abort', () => tries.push(locker.tryLock('a')));
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: a.key } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: a.key } }], otherwise: [] });
 
-    await bench.clock.advance(6_000);
+    await memory.clock.advance(6_000);
 
     expect((await Promise.all(tries)).map((lock) => lock?.held)).toEqual([true]);
   });
 
   test('close() in the listener of a loss that a try finds leaves no session', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const lock = await locker.lock('a');
     const closings: Promise<void>[] = [];
     lock.signal.addEventListener('abort', () => closings.push(locker.close()));
-    bench.clock.freeze(14_000);
+    memory.clock.freeze(14_000);
 
     const error = await errorOf(locker.tryLock('b'));
     await Promise.all(closings);
 
     expect(error).toMatchObject({ code: 'LOCKER_CLOSED' });
     expect(closings).toHaveLength(1);
-    expect(bench.etcd.leaseIds).toEqual([]);
-    expect(bench.clock.timerCount).toBe(0);
+    expect(memory.etcd.leaseIds).toEqual([]);
+    expect(memory.clock.timerCount).toBe(0);
   });
 
   test('close() has begun: nothing can be asked for any more', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const [a, b] = [await locker.lock('a'), await locker.lock('b', { ttlMs: 30_000 })];
     const attempts: Promise<unknown>[] = [];
     a.signal.addEventListener('abort', () => {
@@ -99,11 +109,11 @@ describe('in the listener of a loss', () => {
 
 describe('a thief', () => {
   test('has nothing where its lease ended in the listener of whom it robbed', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const [other, robbed] = [await locker.lock('other'), await locker.lock('a')];
     robbed.signal.addEventListener('abort', () => {
-      bench.clock.freeze(20_000);
+      memory.clock.freeze(20_000);
       expect(other.held).toBe(false);
     });
     const internals = internalsOf(locker);
@@ -118,16 +128,16 @@ describe('a thief', () => {
 
 describe('a process frozen between two readings of the clocks', () => {
   test('a try whose session ended in the turn of the call goes to a new one', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ ttlMs: 2_000 });
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ ttlMs: 2_000 });
     const other = await locker.lock('other');
     let creations = 0;
-    bench.store.every(calls.creation, (send, call) => ((creations += 1) > 3 ? hangs(send, call) : send()));
+    memory.store.every(calls.creation, (send, call) => ((creations += 1) > 3 ? hangs(send, call) : send()));
 
     const trying = follow(locker.tryLock('a'));
-    bench.clock.freeze(2_000);
+    memory.clock.freeze(2_000);
     expect(other.held).toBe(false);
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(trying.value?.held).toBe(true);
     expect(creations).toBe(1);
@@ -139,18 +149,18 @@ describe('a process frozen between two readings of the clocks', () => {
     process.on('unhandledRejection', note);
     try {
       for (let readings = 1; readings <= 8; readings += 1) {
-        await using bench = await openBench();
-        const locker = bench.createLocker();
+        await using memory = await openFaultyMemory();
+        const locker = memory.createLocker();
         await locker.lock('open');
         const lostLate: Fault = (send, call) => {
-          const stop = freezeAt(bench, readings, 20);
+          const stop = freezeAt(memory, readings, 20);
           return lostAnswer(send, call).finally(() => setImmediate(stop));
         };
-        bench.store.next(calls.creation, after(bench.clock, 4_990, lostLate));
-        bench.store.next(calls.gateMove, lostRequest, lostRequest);
+        memory.store.next(calls.creation, after(memory.clock, 4_990, lostLate));
+        memory.store.next(calls.gateMove, lostRequest, lostRequest);
 
         const trying = follow(locker.tryLockAll(['a', 'b']));
-        await bench.clock.advance(6_000);
+        await memory.clock.advance(6_000);
 
         expect(trying.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
       }
@@ -163,29 +173,29 @@ describe('a process frozen between two readings of the clocks', () => {
   test.each([1, 2, 3, 4, 5])(
     'a release serves everybody who waits, whichever of the sessions ends in it (reading %i)',
     async (readings) => {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
       const [a, refusedLock] = await Promise.all([locker.lock('a'), locker.lock('b')]);
       // The session of both takes no new entry from now on.
-      bench.store.next(calls.deletion, refused(new EtcdAuthError('locks/', 'denied')));
+      memory.store.next(calls.deletion, refused(new EtcdAuthError('locks/', 'denied')));
       await errorOf(refusedLock.release());
-      bench.store.every(
+      memory.store.every(
         (call) => call.method === 'renew' && call.leaseId === a.leaseId,
         () => Promise.reject(new Error('lost')),
       );
-      await bench.clock.advance(10_000);
+      await memory.clock.advance(10_000);
       await locker.lock('c');
       const waiting = [follow(locker.lock('a')), follow(locker.lock('a'))];
-      await bench.clock.advance(a.remainingMs - 50);
+      await memory.clock.advance(a.remainingMs - 50);
       expect(a.held).toBe(true);
       const { signal } = a;
 
-      const stop = freezeAt(bench, readings, 100);
+      const stop = freezeAt(memory, readings, 100);
       void a.release();
-      await bench.clock.advance(1_000);
+      await memory.clock.advance(1_000);
       stop();
       void waiting[0]?.value?.release();
-      await bench.clock.advance(1_000);
+      await memory.clock.advance(1_000);
 
       expect(waiting.map(({ isSettled }) => isSettled)).toEqual([true, true]);
       expect(waiting[1]?.value?.held).toBe(true);

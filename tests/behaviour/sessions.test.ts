@@ -1,107 +1,107 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { after, answeredAfter, away, calls, hangs, lostRequest, openBench, refused } from '../support/fixtures/faults.ts';
+import { after, answeredAfter, away, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 const denied = () => new EtcdAuthError('locks/', 'permission denied');
 
 describe('the idle session', () => {
   test('a session is revoked when it was idle for a TTL, and not before', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    await bench.clock.advance(1_000);
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await memory.clock.advance(1_000);
     const lock = await locker.lock('a');
-    await bench.clock.advance(20_000);
+    await memory.clock.advance(20_000);
     await lock.release();
 
-    await bench.clock.advance(14_999);
-    expect(bench.etcd.leaseIds).toEqual([lock.leaseId]);
-    await bench.clock.advance(751);
+    await memory.clock.advance(14_999);
+    expect(memory.etcd.leaseIds).toEqual([lock.leaseId]);
+    await memory.clock.advance(751);
 
-    expect(bench.etcd.leaseIds).toEqual([]);
-    expect(bench.clock.timerCount).toBe(0);
+    expect(memory.etcd.leaseIds).toEqual([]);
+    expect(memory.clock.timerCount).toBe(0);
   });
 
   test('a session is used again when a lock comes before it was idle for a TTL', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     await first.release();
 
-    await bench.clock.advance(14_000);
+    await memory.clock.advance(14_000);
     const second = await locker.lock('b');
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
     expect(second.leaseId).toBe(first.leaseId);
     expect(second.held).toBe(true);
   });
 
   test('a session takes no new entry once it is decided that it is revoked', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
     await first.release();
-    bench.store.next(calls.revoke, answeredAfter(bench.clock, 3_000));
-    while (bench.store.count(calls.revoke) === 0) await bench.clock.advance(10);
+    memory.store.next(calls.revoke, answeredAfter(memory.clock, 3_000));
+    while (memory.store.count(calls.revoke) === 0) await memory.clock.advance(10);
 
     const second = await locker.lock('a');
 
     expect(second.leaseId).not.toBe(first.leaseId);
-    await bench.clock.advance(5_000);
+    await memory.clock.advance(5_000);
     expect(second.held).toBe(true);
   });
 
   test('a session is not idle as long as a delete is not confirmed', async () => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    const mend = bench.store.every(calls.deletion, away(bench.clock));
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    const mend = memory.store.every(calls.deletion, away(memory.clock));
     const released = follow(lock.release());
 
-    await bench.clock.advance(40_000);
-    expect(bench.store.count(calls.revoke)).toBe(0);
+    await memory.clock.advance(40_000);
+    expect(memory.store.count(calls.revoke)).toBe(0);
     expect(released.isSettled).toBe(false);
     mend();
-    await bench.clock.advance(6_000);
+    await memory.clock.advance(6_000);
 
     expect(released.isSettled).toBe(true);
-    expect(bench.entries('a')).toEqual([]);
+    expect(memory.entries('a')).toEqual([]);
   });
 });
 
 describe('opening a session', () => {
   test('first locks make one lease however many race for it', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, 1_000));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
     const locks = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? locker.lock(String(index)) : locker.tryLock(String(index))));
 
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(new Set((await Promise.all(locks)).map((lock) => lock?.leaseId)).size).toBe(1);
-    expect(bench.store.count(calls.grant)).toBe(1);
+    expect(memory.store.count(calls.grant)).toBe(1);
   });
 
   test('an aborted first lock does not take the session from the others', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const controller = new AbortController();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, 1_000));
+    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
     const aborted = errorOf(locker.lock('a', { signal: controller.signal }));
     const other = locker.lock('b');
 
     controller.abort();
     expect(await aborted).toBe(controller.signal.reason);
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect((await other).held).toBe(true);
-    expect(bench.store.count(calls.grant)).toBe(1);
-    expect(bench.entries('a')).toEqual([]);
+    expect(memory.store.count(calls.grant)).toBe(1);
+    expect(memory.entries('a')).toEqual([]);
   });
 
   test('an open that failed is not kept', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    bench.store.next(calls.grant, lostRequest, refused(denied()));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.next(calls.grant, lostRequest, refused(denied()));
 
     const errors = [await errorOf(locker.lock('a')), await errorOf(locker.lock('a'))];
 
@@ -110,91 +110,91 @@ describe('opening a session', () => {
   });
 
   test('a lease is revoked when its gate was refused', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    bench.store.next(calls.commit, refused(denied()));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.next(calls.commit, refused(denied()));
 
     expect(await errorOf(locker.lock('a'))).toMatchObject({ code: 'ETCD_AUTH' });
-    await bench.clock.settle();
+    await memory.clock.settle();
 
-    expect(bench.etcd.leaseIds).toEqual([]);
+    expect(memory.etcd.leaseIds).toEqual([]);
   });
 
   test('close() during an open leaves no lease', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
-    bench.store.next(calls.grant, answeredAfter(bench.clock, 1_000));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
     const waiting = errorOf(locker.lock('a'));
 
     const closed = follow(locker.close());
     expect(await waiting).toMatchObject({ code: 'LOCKER_CLOSED' });
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(closed.isSettled).toBe(true);
-    expect(bench.etcd.leaseIds).toEqual([]);
+    expect(memory.etcd.leaseIds).toEqual([]);
   });
 
   test('close() resolves after requestTimeoutMs when a revoke hangs', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ requestTimeoutMs: 700 });
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ requestTimeoutMs: 700 });
     await locker.lock('a');
-    bench.store.next(calls.revoke, hangs);
+    memory.store.next(calls.revoke, hangs);
 
     const closed = follow(locker.close());
-    await bench.clock.advance(699);
+    await memory.clock.advance(699);
     expect(closed.isSettled).toBe(false);
-    await bench.clock.advance(1);
+    await memory.clock.advance(1);
 
     expect(closed.isSettled).toBe(true);
-    expect(bench.clock.isHeld).toBe(false);
+    expect(memory.clock.isHeld).toBe(false);
   });
 });
 
 describe('a gate that never stands before its lease is over', () => {
   test.each(['lock', 'tryLock'] as const)('%s() rejects with ETCD_UNAVAILABLE after its time', async (method) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ ttlMs: 2_000, requestTimeoutMs: 5_000 });
-    const mend = bench.store.every(calls.gatePut, after(bench.clock, 2_100));
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ ttlMs: 2_000, requestTimeoutMs: 5_000 });
+    const mend = memory.store.every(calls.gatePut, after(memory.clock, 2_100));
 
     const asked = follow<unknown>(locker[method]('a'));
-    await bench.clock.advance(10_000);
+    await memory.clock.advance(10_000);
 
     expect(asked.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
-    const grants = bench.store.count(calls.grant);
-    await bench.clock.advance(10_000);
-    expect(bench.store.count(calls.grant)).toBe(grants);
+    const grants = memory.store.count(calls.grant);
+    await memory.clock.advance(10_000);
+    expect(memory.store.count(calls.grant)).toBe(grants);
     mend();
     const next = follow(locker.lock('a'));
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
     expect(next.value?.held).toBe(true);
   });
 });
 
 describe('a session that was refused a delete', () => {
   test.each([new EtcdRefusedError('no space'), denied()])('release() rejects with $name', async (refusal) => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a');
-    bench.store.next(calls.deletion, refused(refusal));
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    memory.store.next(calls.deletion, refused(refusal));
 
     expect(await errorOf(lock.release())).toBe(refusal);
   });
 
   test('it takes no new entry, its waiters go to a new one, and what it holds goes on', async () => {
-    await using bench = await openBench();
-    const [locker, other] = [bench.createLocker(), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const theirs = await other.lock('b', { value: 'theirs' });
     const [refusedOne, kept] = [await locker.lock('a'), await locker.lock('kept')];
     const waiting = follow(locker.lock('b', { value: 'waits' }));
-    await bench.clock.settle();
-    const [, before] = bench.entries('b');
-    bench.store.next(calls.deletion, refused(denied()));
+    await memory.clock.settle();
+    const [, before] = memory.entries('b');
+    memory.store.next(calls.deletion, refused(denied()));
 
     expect(await errorOf(refusedOne.release())).toMatchObject({ code: 'ETCD_AUTH' });
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
     expect(kept.held).toBe(true);
     expect((await locker.lock('new')).leaseId).not.toBe(kept.leaseId);
-    const [, moved] = bench.entries('b');
+    const [, moved] = memory.entries('b');
     expect(moved).toMatchObject({ value: 'waits' });
     expect(moved?.key).not.toBe(before?.key);
     await theirs.release();
@@ -202,29 +202,29 @@ describe('a session that was refused a delete', () => {
   });
 
   test('it is no longer renewed once nothing is held in it, so that its entry ends with its lease', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const [refusedOne, kept] = [await locker.lock('a'), await locker.lock('kept')];
-    bench.store.next(calls.deletion, refused(denied()));
+    memory.store.next(calls.deletion, refused(denied()));
     await errorOf(refusedOne.release());
-    await bench.clock.advance(30_000);
-    expect(bench.entries('a')).toHaveLength(1);
+    await memory.clock.advance(30_000);
+    expect(memory.entries('a')).toHaveLength(1);
 
     await kept.release();
-    const renewals = bench.store.count(calls.renew);
-    await bench.clock.advance(15_000);
+    const renewals = memory.store.count(calls.renew);
+    await memory.clock.advance(15_000);
 
-    expect(bench.store.count(calls.renew)).toBe(renewals);
-    expect(bench.entries('a')).toEqual([]);
-    expect(bench.etcd.leaseIds).toEqual([]);
+    expect(memory.store.count(calls.renew)).toBe(renewals);
+    expect(memory.entries('a')).toEqual([]);
+    expect(memory.etcd.leaseIds).toEqual([]);
   });
 
   test('withLock() rejects with the error of its function when the release is refused too', async () => {
-    await using bench = await openBench();
+    await using memory = await openFaultyMemory();
     const warnings: unknown[] = [];
     const logger = { ...console, warn: (message: unknown) => warnings.push(message) };
-    const locker = bench.createLocker({ logger });
-    bench.store.next(calls.deletion, refused(denied()));
+    const locker = memory.createLocker({ logger });
+    memory.store.next(calls.deletion, refused(denied()));
     const failure = new Error('mine');
 
     expect(await errorOf(locker.withLock('a', () => Promise.reject(failure)))).toBe(failure);
@@ -233,9 +233,9 @@ describe('a session that was refused a delete', () => {
   });
 
   test('withLock() rejects when its function succeeded and the release is refused', async () => {
-    await using bench = await openBench();
-    bench.store.next(calls.deletion, refused(denied()));
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.deletion, refused(denied()));
 
-    expect(await errorOf(bench.createLocker().withLock('a', () => 1))).toMatchObject({ code: 'ETCD_AUTH' });
+    expect(await errorOf(memory.createLocker().withLock('a', () => 1))).toMatchObject({ code: 'ETCD_AUTH' });
   });
 });

@@ -1,6 +1,6 @@
 /** A short TTL and slow looks: renewals and looks must not alternate for ever. */
 import { describe, expect, test } from 'vitest';
-import { after, answeredAfter, calls, openBench } from '../support/fixtures/faults.ts';
+import { after, answeredAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 // The deadline is 1 500 ms after the sending of a beat, and a lock needs 667 ms of it. With these delays each look ends when less is left.
@@ -10,29 +10,29 @@ const lookMs = 1_300;
 
 describe('a TTL of 2 s and looks that take longer than the deadline leaves', () => {
   test('lock() gets its lock once the holder releases', async () => {
-    await using bench = await openBench();
-    const holder = await bench.createLocker().lock('a');
-    const locker = bench.createLocker({ ttlMs });
-    bench.store.every(calls.read, answeredAfter(bench.clock, lookMs));
-    bench.store.every(calls.renew, after(bench.clock, renewMs));
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a');
+    const locker = memory.createLocker({ ttlMs });
+    memory.store.every(calls.read, answeredAfter(memory.clock, lookMs));
+    memory.store.every(calls.renew, after(memory.clock, renewMs));
     const waiting = follow(locker.lock('a'));
-    await bench.clock.advance(3_000);
+    await memory.clock.advance(3_000);
 
     await holder.release();
-    await bench.clock.advance(5 * lookMs);
+    await memory.clock.advance(5 * lookMs);
 
     expect(waiting.value?.held).toBe(true);
   });
 
   test('tryLock() of a kind that reads first gets its lock', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ ttlMs });
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ ttlMs });
     await (await locker.lock('warm')).release();
-    bench.store.every(calls.read, answeredAfter(bench.clock, lookMs));
-    bench.store.every(calls.creation, after(bench.clock, 100));
+    memory.store.every(calls.read, answeredAfter(memory.clock, lookMs));
+    memory.store.every(calls.creation, after(memory.clock, 100));
 
     const tried = follow(locker.tryLock('a', { mode: 'shared' }));
-    await bench.clock.advance(4 * lookMs);
+    await memory.clock.advance(4 * lookMs);
 
     expect(tried.value?.held).toBe(true);
   });

@@ -4,13 +4,22 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { splitQueue } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
-import { after, answeredAfter, type Bench, calls, type Fault, lostAnswer, lostRequest, openBench } from '../support/fixtures/faults.ts';
+import {
+  after,
+  answeredAfter,
+  type FaultyMemory,
+  calls,
+  type Fault,
+  lostAnswer,
+  lostRequest,
+  openFaultyMemory,
+} from '../support/fixtures/faults.ts';
 import { type Asked, ask } from '../support/fixtures/web-locks.ts';
 
 interface Step {
   readonly client: number;
   readonly options: { readonly steal?: boolean; readonly ifAvailable?: boolean; readonly mode?: 'exclusive' | 'shared' };
-  readonly fault: ((bench: Bench, ms: number) => Fault) | undefined;
+  readonly fault: ((memory: FaultyMemory, ms: number) => Fault) | undefined;
   readonly faultMs: number;
   /** Until the next step. */
   readonly pauseMs: number;
@@ -21,12 +30,12 @@ interface Step {
 const faults: readonly Step['fault'][] = [
   () => lostAnswer,
   () => lostRequest,
-  (bench, ms) => answeredAfter(bench.clock, ms),
-  (bench, ms) => answeredAfter(bench.clock, ms, false),
-  (bench, ms) => after(bench.clock, ms),
+  (memory, ms) => answeredAfter(memory.clock, ms),
+  (memory, ms) => answeredAfter(memory.clock, ms, false),
+  (memory, ms) => after(memory.clock, ms),
   // Given up, and applied in spite of it.
-  (bench, ms) => (send, call) => {
-    bench.clock.setTimer(ms, () => void send().catch(() => undefined));
+  (memory, ms) => (send, call) => {
+    memory.clock.setTimer(ms, () => void send().catch(() => undefined));
     return lostRequest(send, call);
   },
 ];
@@ -46,16 +55,16 @@ const steps = fc.array(
   { minLength: 2, maxLength: 10 },
 );
 
-function holders(bench: Bench): bigint[] {
+function holders(memory: FaultyMemory): bigint[] {
   const range = queueRange('locks/', 'a');
-  const { ranges } = bench.etcd.commit({ compare: [], then: [{ range }], otherwise: [] });
+  const { ranges } = memory.etcd.commit({ compare: [], then: [{ range }], otherwise: [] });
   return splitQueue(range, ranges[0] ?? []).holders.map(({ createRevision }) => createRevision);
 }
 
 const believes = ({ lock, aborts, fate }: Asked): boolean => lock !== null && lock !== undefined && aborts === 0 && !fate.isSettled;
 
-function check(bench: Bench, all: readonly Asked[], ended: ReadonlySet<Asked>): void {
-  const admitted = holders(bench);
+function check(memory: FaultyMemory, all: readonly Asked[], ended: ReadonlySet<Asked>): void {
+  const admitted = holders(memory);
   for (const asked of all) {
     const { granted, aborts, fate, lock } = asked;
     expect(granted).toBeLessThanOrEqual(1);
@@ -71,8 +80,8 @@ function check(bench: Bench, all: readonly Asked[], ended: ReadonlySet<Asked>): 
 test('at any moment whoever has not been told of a theft holds in etcd, and everybody is served or robbed once', async () => {
   await fc.assert(
     fc.asyncProperty(steps, async (given) => {
-      await using bench = await openBench();
-      const clients = [1, 2, 3].map(() => webLocks(bench.createLocker()));
+      await using memory = await openFaultyMemory();
+      const clients = [1, 2, 3].map(() => webLocks(memory.createLocker()));
       await Promise.all(clients.map((locks) => locks.request('other', () => undefined)));
       const all: Asked[] = [];
       const ended = new Set<Asked>();
@@ -82,25 +91,25 @@ test('at any moment whoever has not been told of a theft holds in etcd, and ever
         asked.end('done');
       };
       for (const { client, options, fault, faultMs, pauseMs, ends } of given) {
-        if (fault !== undefined) bench.store.next(calls.creation, fault(bench, faultMs));
+        if (fault !== undefined) memory.store.next(calls.creation, fault(memory, faultMs));
         const locks = clients[client];
         if (locks !== undefined) all.push(ask(locks, 'a', options));
         if (ends !== undefined) end(all[ends]);
-        await bench.clock.advance(pauseMs);
-        await bench.clock.settle();
-        check(bench, all, ended);
+        await memory.clock.advance(pauseMs);
+        await memory.clock.settle();
+        check(memory, all, ended);
       }
 
       for (const asked of all) end(asked);
-      await bench.clock.advance(10_000);
+      await memory.clock.advance(10_000);
 
-      check(bench, all, ended);
+      check(memory, all, ended);
       for (const { fate, aborts, granted } of all) {
         expect(fate.isSettled).toBe(true);
         expect(granted).toBe(1);
         expect(fate.value).toBe(aborts === 0 ? 'done' : undefined);
       }
-      expect(bench.entries('a')).toEqual([]);
+      expect(memory.entries('a')).toEqual([]);
     }),
     { numRuns: 100 },
   );

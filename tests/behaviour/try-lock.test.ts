@@ -1,52 +1,52 @@
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, calls, gatesOf, lostRequest, openBench } from '../support/fixtures/faults.ts';
+import { answeredAfter, calls, gatesOf, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('tryLock()', () => {
   test('tryLock() never puts an entry into a queue that is not empty', async () => {
-    await using bench = await openBench();
-    await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
     const events: string[] = [];
-    const stop = bench.etcd.watch({ key: 'locks/a/', rangeEnd: 'locks/a0' }, (seen) => {
+    const stop = memory.etcd.watch({ key: 'locks/a/', rangeEnd: 'locks/a0' }, (seen) => {
       events.push(...seen.map(({ type, kv }) => `${type} ${kv.key}`));
     });
 
-    expect(await bench.createLocker().tryLock('a')).toBeNull();
-    await bench.clock.advance(1_000);
+    expect(await memory.createLocker().tryLock('a')).toBeNull();
+    await memory.clock.advance(1_000);
 
     expect(events).toEqual([]);
     stop();
   });
 
   test('tryLock() asks etcd for nothing when the same locker has the lock', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('a');
-    const before = bench.store.calls.length;
+    const before = memory.store.calls.length;
 
     expect(await locker.tryLock('a')).toBeNull();
 
-    expect(bench.store.calls.length).toBe(before);
+    expect(memory.store.calls.length).toBe(before);
   });
 
   test('tryLock() tries again, and does not answer null, when only the gate moved', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const open = await locker.lock('open');
     const key = `locks/@sessions/${BigInt(open.leaseId).toString(16)}`;
-    bench.etcd.commit({ compare: [], then: [{ put: { key, value: 'moved', leaseId: open.leaseId } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ put: { key, value: 'moved', leaseId: open.leaseId } }], otherwise: [] });
 
     const lock = await locker.tryLock('a');
 
     expect(lock?.held).toBe(true);
-    expect(gatesOf(bench.store)).toHaveLength(3);
+    expect(gatesOf(memory.store)).toHaveLength(3);
   });
 
   test('tryLock() goes to a new session, and does not answer null, when the gate is gone', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const open = await locker.lock('open');
-    bench.etcd.revoke(open.leaseId);
+    memory.etcd.revoke(open.leaseId);
 
     const lock = await locker.tryLock('a');
 
@@ -56,11 +56,11 @@ describe('tryLock()', () => {
   });
 
   test('tryLock() finds that its own lock is over when the process was frozen past the deadline', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     const first = await locker.lock('a');
-    bench.clock.freeze(20_000);
-    await bench.clock.advance(0);
+    memory.clock.freeze(20_000);
+    await memory.clock.advance(0);
 
     const second = await locker.tryLock('a');
 
@@ -68,36 +68,36 @@ describe('tryLock()', () => {
   });
 
   test('tryLock() and lock() of one locker that race for one name both get their turn', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
     await locker.lock('open');
-    bench.store.next(calls.creation, answeredAfter(bench.clock, 500));
+    memory.store.next(calls.creation, answeredAfter(memory.clock, 500));
     const tried = follow(locker.tryLock('a'));
     const waiting = follow(locker.lock('a'));
-    await bench.clock.advance(600);
+    await memory.clock.advance(600);
 
     expect(tried.value?.held).toBe(true);
     expect(waiting.isSettled).toBe(false);
     await tried.value?.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(waiting.value?.held).toBe(true);
     expect(waiting.value?.fencingToken).toBeGreaterThan(tried.value?.fencingToken ?? 0n);
   });
 
   test('tryLock() answers null, and leaves no entry, when another one came while its outcome was unknown', async () => {
-    await using bench = await openBench();
-    const [locker, other] = [bench.createLocker(), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await locker.lock('open');
-    bench.store.next(calls.creation, lostRequest);
-    bench.store.next(calls.gateMove, answeredAfter(bench.clock, 1_000));
+    memory.store.next(calls.creation, lostRequest);
+    memory.store.next(calls.gateMove, answeredAfter(memory.clock, 1_000));
     const tried = follow(locker.tryLock('a'));
-    await bench.clock.advance(500);
+    await memory.clock.advance(500);
     const theirs = await other.lock('a');
 
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(tried).toMatchObject({ isSettled: true, value: null });
-    expect(bench.entries('a').map(({ key }) => key)).toEqual([theirs.key]);
+    expect(memory.entries('a').map(({ key }) => key)).toEqual([theirs.key]);
   });
 });

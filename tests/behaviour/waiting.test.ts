@@ -1,135 +1,135 @@
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, away, calls, lostRequest, openBench } from '../support/fixtures/faults.ts';
+import { answeredAfter, away, calls, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('waiting for the turn', () => {
   test('a waiter looks once in a third of the TTL, and no more, when nothing happens', async () => {
-    await using bench = await openBench();
-    await bench.createLocker().lock('a');
-    const waiting = follow(bench.createLocker({ ttlMs: 15_000 }).lock('a'));
-    await bench.clock.settle();
-    const before = bench.store.count(calls.read);
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
+    const waiting = follow(memory.createLocker({ ttlMs: 15_000 }).lock('a'));
+    await memory.clock.settle();
+    const before = memory.store.count(calls.read);
 
-    await bench.clock.advance(60_000);
+    await memory.clock.advance(60_000);
 
-    const looks = bench.store.count(calls.read) - before;
+    const looks = memory.store.count(calls.read) - before;
     expect(looks).toBeGreaterThanOrEqual(60 / 5.75 - 1);
     expect(looks).toBeLessThanOrEqual(60 / 5);
     expect(waiting.isSettled).toBe(false);
   });
 
   test('a waiter gets its turn by a slow look when the deletion was never told', async () => {
-    await using bench = await openBench();
-    const holder = await bench.createLocker().lock('a');
-    const waiting = follow(bench.createLocker().lock('a'));
-    await bench.clock.settle();
-    bench.store.breakWatches();
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a');
+    const waiting = follow(memory.createLocker().lock('a'));
+    await memory.clock.settle();
+    memory.store.breakWatches();
     await holder.release();
 
-    await bench.clock.advance(4_000);
+    await memory.clock.advance(4_000);
     expect(waiting.isSettled).toBe(false);
-    await bench.clock.advance(2_000);
+    await memory.clock.advance(2_000);
 
     expect((await waiting.promise).held).toBe(true);
   });
 
   test('a waiter looks once more when its watch came to stand only after the deletion', async () => {
-    await using bench = await openBench();
-    bench.store.breakWatches();
-    const holder = await bench.createLocker().lock('a');
-    const waiting = follow(bench.createLocker().lock('a'));
-    await bench.clock.settle();
+    await using memory = await openFaultyMemory();
+    memory.store.breakWatches();
+    const holder = await memory.createLocker().lock('a');
+    const waiting = follow(memory.createLocker().lock('a'));
+    await memory.clock.settle();
     await holder.release();
     expect(waiting.isSettled).toBe(false);
 
-    bench.store.mendWatches();
-    await bench.clock.settle();
+    memory.store.mendWatches();
+    await memory.clock.settle();
 
     expect(waiting.value?.held).toBe(true);
   });
 
   test('a waiter does not look when its watch stands from the revision of its look', async () => {
-    await using bench = await openBench();
-    await bench.createLocker().lock('a');
-    const waiting = follow(bench.createLocker().lock('a'));
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
+    const waiting = follow(memory.createLocker().lock('a'));
 
-    await bench.clock.settle();
+    await memory.clock.settle();
 
-    expect(bench.store.count(calls.read)).toBe(0);
+    expect(memory.store.count(calls.read)).toBe(0);
     expect(waiting.isSettled).toBe(false);
   });
 
   test('a waiter watches the next one before it when its predecessor left while others are there', async () => {
-    await using bench = await openBench();
-    const [one, other, third] = [bench.createLocker(), bench.createLocker(), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [one, other, third] = [memory.createLocker(), memory.createLocker(), memory.createLocker()];
     const holder = await one.lock('a');
     const controller = new AbortController();
     const quits = follow(other.lock('a', { signal: controller.signal }));
-    await bench.clock.settle();
+    await memory.clock.settle();
     const last = follow(third.lock('a'));
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     controller.abort();
-    await bench.clock.settle();
+    await memory.clock.settle();
     expect(quits.error).toBe(controller.signal.reason);
     expect(last.isSettled).toBe(false);
     await holder.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(last.value?.held).toBe(true);
   });
 
   test('a waiter whose look fails looks again, and keeps its place', async () => {
-    await using bench = await openBench();
-    const holder = await bench.createLocker().lock('a');
-    const waiting = follow(bench.createLocker().lock('a'));
-    await bench.clock.settle();
-    const [, place] = bench.entries('a');
-    bench.store.next(calls.read, lostRequest, lostRequest);
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a');
+    const waiting = follow(memory.createLocker().lock('a'));
+    await memory.clock.settle();
+    const [, place] = memory.entries('a');
+    memory.store.next(calls.read, lostRequest, lostRequest);
 
     await holder.release();
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(1_000);
 
     expect(waiting.value?.fencingToken).toBe(place?.createRevision);
   });
 
   test('a release wakes only the one whose turn it is', async () => {
-    await using bench = await openBench();
-    const holder = await bench.createLocker().lock('a');
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a');
     const waiting = [];
     for (let count = 0; count < 10; count += 1) {
-      waiting.push(follow(bench.createLocker().lock('a')));
-      await bench.clock.settle();
+      waiting.push(follow(memory.createLocker().lock('a')));
+      await memory.clock.settle();
     }
-    const before = bench.store.count(calls.read);
+    const before = memory.store.count(calls.read);
 
     await holder.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
 
     expect(waiting.map(({ isSettled }) => isSettled).filter(Boolean)).toHaveLength(1);
-    expect(bench.store.count(calls.read) - before).toBe(1);
+    expect(memory.store.count(calls.read) - before).toBe(1);
   });
 });
 
 describe('acquired', () => {
   test('a waiter renews, and looks again, when its deadline is near as its turn comes', async () => {
-    await using bench = await openBench();
-    const [one, other] = [bench.createLocker({ ttlMs: 600_000 }), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [one, other] = [memory.createLocker({ ttlMs: 600_000 }), memory.createLocker()];
     const holder = await one.lock('a');
     const waiting = follow(other.lock('a'));
-    await bench.clock.settle();
-    const mend = bench.store.every(calls.renew, away(bench.clock));
-    await bench.clock.advance(9_000);
+    await memory.clock.settle();
+    const mend = memory.store.every(calls.renew, away(memory.clock));
+    await memory.clock.advance(9_000);
 
     const release = holder.release();
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
     await release;
     expect(waiting.isSettled).toBe(false);
     mend();
-    const before = bench.store.calls.length;
-    await bench.clock.advance(3_000);
+    const before = memory.store.calls.length;
+    await memory.clock.advance(3_000);
 
-    const order = bench.store.calls.slice(before).map((call) => (calls.renew(call) ? 'renew' : calls.read(call) ? 'look' : call.method));
+    const order = memory.store.calls.slice(before).map((call) => (calls.renew(call) ? 'renew' : calls.read(call) ? 'look' : call.method));
     expect(order.indexOf('renew')).toBeGreaterThanOrEqual(0);
     expect(order.lastIndexOf('look')).toBeGreaterThan(order.indexOf('renew'));
     expect(waiting.value?.held).toBe(true);
@@ -137,62 +137,62 @@ describe('acquired', () => {
   });
 
   test('a waiter does not get the lock by what it saw before a renewal that came after its entry was deleted', async () => {
-    await using bench = await openBench();
-    const [one, other] = [bench.createLocker({ ttlMs: 600_000 }), bench.createLocker()];
+    await using memory = await openFaultyMemory();
+    const [one, other] = [memory.createLocker({ ttlMs: 600_000 }), memory.createLocker()];
     const holder = await one.lock('a');
     const waiting = follow(other.lock('a'));
-    await bench.clock.settle();
-    const [, place] = bench.entries('a');
-    const mend = bench.store.every(calls.renew, away(bench.clock));
-    await bench.clock.advance(9_000);
+    await memory.clock.settle();
+    const [, place] = memory.entries('a');
+    const mend = memory.store.every(calls.renew, away(memory.clock));
+    await memory.clock.advance(9_000);
     const release = holder.release();
-    await bench.clock.advance(100);
+    await memory.clock.advance(100);
     await release;
 
-    bench.etcd.commit({ compare: [], then: [{ delete: { key: place?.key ?? '' } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: place?.key ?? '' } }], otherwise: [] });
     const thief = await one.lock('a');
     mend();
-    await bench.clock.advance(4_000);
+    await memory.clock.advance(4_000);
 
     expect(thief.held).toBe(true);
     expect(waiting.isSettled).toBe(false);
     await thief.release();
-    await bench.clock.settle();
+    await memory.clock.settle();
     expect(waiting.value?.fencingToken).toBeGreaterThan(thief.fencingToken);
   });
 
   test.each(['lock', 'tryLock'] as const)('%s() renews before it gives the lock when the enqueue took most of the TTL', async (member) => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ requestTimeoutMs: 60_000 });
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ requestTimeoutMs: 60_000 });
     await locker.lock('open');
-    bench.store.every(calls.renew, lostRequest);
-    bench.store.next(calls.creation, answeredAfter(bench.clock, 9_000));
+    memory.store.every(calls.renew, lostRequest);
+    memory.store.next(calls.creation, answeredAfter(memory.clock, 9_000));
     const call = follow(locker[member]('a'));
 
-    await bench.clock.advance(9_000);
+    await memory.clock.advance(9_000);
     expect(call.isSettled).toBe(false);
-    bench.store.mend();
-    await bench.clock.advance(1_500);
+    memory.store.mend();
+    await memory.clock.advance(1_500);
 
     expect(call.value?.held).toBe(true);
     expect(call.value?.remainingMs).toBeGreaterThan(5_000);
   });
 
   test('lock() goes to a new session when the deadline passed before the enqueue was answered', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker({ requestTimeoutMs: 60_000 });
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ requestTimeoutMs: 60_000 });
     const open = await locker.lock('open');
-    bench.store.every(calls.renew, lostRequest);
-    bench.store.next(calls.creation, answeredAfter(bench.clock, 14_500));
+    memory.store.every(calls.renew, lostRequest);
+    memory.store.next(calls.creation, answeredAfter(memory.clock, 14_500));
     const call = follow(locker.lock('a'));
 
-    await bench.clock.advance(14_500);
-    bench.store.mend();
-    await bench.clock.advance(1_000);
+    await memory.clock.advance(14_500);
+    memory.store.mend();
+    await memory.clock.advance(1_000);
 
     expect(open.held).toBe(false);
     expect(call.value?.held).toBe(true);
     expect(call.value?.leaseId).not.toBe(open.leaseId);
-    expect(bench.entries('a')).toHaveLength(1);
+    expect(memory.entries('a')).toHaveLength(1);
   });
 });

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
-import { openBench } from '../support/fixtures/faults.ts';
+import { openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf } from '../support/fixtures/holding.ts';
 
 const store = memoryStore({ clock: new ManualClock() });
@@ -222,8 +222,8 @@ describe('options of lock() and the other methods', () => {
   test.each(invalidCalls)(
     'lock(), tryLock(), withLock(), lockAll() and tryLockAll() reject, and send no request, when they are given %s',
     async (_, options, path) => {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
       const given = options as never;
 
       const errors = [
@@ -235,15 +235,15 @@ describe('options of lock() and the other methods', () => {
       ];
 
       for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path }] });
-      expect(bench.store.calls).toEqual([]);
+      expect(memory.store.calls).toEqual([]);
     },
   );
 
   test.each([undefined, null, 42, '', '\uDFFF', 'x'.repeat(1_025), {}])(
     'all methods reject an invalid name, and send no request: %#',
     async (name) => {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
       const given = name as string;
 
       const errors = [
@@ -255,40 +255,40 @@ describe('options of lock() and the other methods', () => {
 
       for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'name' }] });
       expect(() => locker.watch(given)).toThrow(InvalidOptionsError);
-      expect(bench.store.calls).toEqual([]);
-      expect(bench.etcd.watchCount).toBe(0);
+      expect(memory.store.calls).toEqual([]);
+      expect(memory.etcd.watchCount).toBe(0);
     },
   );
 
   test.each([{ signal: 1 }, { timeoutMs: 1 }, null])(
     'watch() throws, and creates no watch in etcd, when it is given %j',
     async (options) => {
-      await using bench = await openBench();
-      const locker = bench.createLocker();
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
 
       expect(() => locker.watch('a', options as never)).toThrow(InvalidOptionsError);
-      expect(bench.etcd.watchCount).toBe(0);
+      expect(memory.etcd.watchCount).toBe(0);
     },
   );
 
   test.each([42, undefined, '\uD800', 'ä'.repeat(32_769)])('setValue() rejects an invalid value, and writes nothing: %#', async (value) => {
-    await using bench = await openBench();
-    const lock = await bench.createLocker().lock('a', { value: 'old' });
-    const before = bench.store.calls.length;
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a', { value: 'old' });
+    const before = memory.store.calls.length;
 
     expect(await errorOf(lock.setValue(value as string))).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'value' }] });
 
-    expect(bench.store.calls.length).toBe(before);
+    expect(memory.store.calls.length).toBe(before);
     expect(lock).toMatchObject({ held: true, value: 'old' });
   });
 
   test('createLocker() sends no request before the first use', async () => {
-    await using bench = await openBench();
-    const locker = bench.createLocker();
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
 
-    await bench.clock.advance(10_000);
+    await memory.clock.advance(10_000);
     await locker.close();
 
-    expect(bench.store.calls).toEqual([]);
+    expect(memory.store.calls).toEqual([]);
   });
 });
