@@ -32,7 +32,7 @@ export class LockHandle implements Lock {
     this.#releaseEntry = releaseEntry;
     entry.hold((reason) => {
       onEntryLost();
-      this.#lose(reason);
+      this.#markLost(reason);
       this.#notify();
     });
     // All members read the entry and the clocks. No user can replace them.
@@ -93,7 +93,7 @@ export class LockHandle implements Lock {
     this.#entry.session.checkOpen();
     this.#entry.notifyLoss();
     // A timer is late after the process was stopped, and stands still while the machine sleeps.
-    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.giveUp('max-hold');
+    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.lose('max-hold');
     this.#notify();
     return this.#entry.isHeld;
   }
@@ -127,7 +127,7 @@ export class LockHandle implements Lock {
   limitHold(maxHoldMs: number): void {
     if (!this.#entry.isHeld) return;
     const cancel = this.#clock.setTimer(maxHoldMs, () => {
-      this.giveUp('max-hold');
+      this.lose('max-hold');
     });
     this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel };
   }
@@ -145,11 +145,11 @@ export class LockHandle implements Lock {
   }
 
   /** Releases the lock, and counts it as lost. */
-  giveUp(reason: LossReason): void {
+  lose(reason: LossReason): void {
     if (!this.#entry.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.#clock, this.#releaseEntry).catch(() => undefined);
-    this.#lose(reason);
+    this.#markLost(reason);
   }
 
   /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
@@ -158,7 +158,7 @@ export class LockHandle implements Lock {
     else callback(this.#lost);
   }
 
-  #lose(reason: LossReason): void {
+  #markLost(reason: LossReason): void {
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason);
     this.#onLost(this.#lost);

@@ -111,7 +111,7 @@ export class LocalQueue implements AcquisitionQueue {
     if (this.#callers.length + this.#acquisitions.length + this.#holders.length === 0) this.#onEmpty();
   }
 
-  /** Takes the first caller, `caller`, out of the line and gives it an acquisition. */
+  /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
     this.#shiftCaller();
     const acquisition = new Acquisition(this.#context, this, caller);

@@ -181,7 +181,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/lock/multi-lock.ts',
-        from: 'for (const lock of this.#locks) lock.giveUp(error.reason);',
+        from: 'for (const lock of this.#locks) lock.lose(error.reason);',
         to: '',
       },
     ],
