@@ -8,27 +8,27 @@ import { tablesOf, type Table } from './tables.ts';
 import { holdMs } from './workloads/delay.ts';
 import { ttlSeconds, type Sizes } from './workloads/workload.ts';
 
-export interface Circumstances {
+export interface RunInfo {
   readonly machine: readonly (readonly [string, string])[];
   readonly notes: readonly string[];
   readonly sizes: Sizes;
   readonly isQuick: boolean;
 }
 
-export async function document(results: Results, about: Circumstances): Promise<string> {
+export async function document(results: Results, info: RunInfo): Promise<string> {
   const remarks = await readFile(remarksFile, 'utf8').catch(() => '');
   const date = new Date().toISOString().slice(0, 10);
   const sections = [
     '# Benchmarks',
-    intro(about, date),
+    intro(info, date),
     ...section('Goals', [inMarkdown(goalsTable(results)), remarks.trim()]),
     ...section('Charts', charts(results)),
     ...section(
       'Figures',
       tablesOf(results).map((table) => `**${table.title}**\n\n${inMarkdown(table)}`),
     ),
-    ...section('What was measured', [measured(about.sizes)]),
-    ...section('The machine', [inMarkdown({ title: '', headings: ['', ''], rows: about.machine }), ...about.notes]),
+    ...section('What was measured', [measurements(info.sizes)]),
+    ...section('The machine', [inMarkdown({ title: '', headings: ['', ''], rows: info.machine }), ...info.notes]),
     ...section('How to repeat it', [repeat]),
   ];
   return `${sections.join('\n\n')}\n`;
@@ -38,13 +38,13 @@ function section(heading: string, paragraphs: readonly string[]): string[] {
   return [`## ${heading}`, ...paragraphs.filter((paragraph) => paragraph !== '')];
 }
 
-function intro({ isQuick, sizes }: Circumstances, date: string): string {
+function intro({ isQuick, sizes }: RunInfo, date: string): string {
   const run = isQuick ? 'a quick run, with small numbers' : `${sizes.rounds} rounds of each workload`;
   return `Written by \`npm run bench\` on ${date}: ${run}. All rivals share one machine and one etcd and take turns, so the
 **ratios** can be compared; the times are those of this machine.`;
 }
 
-function measured({ rounds, ms, warmUpMs, warmUps, handOvers, queueRounds }: Sizes): string {
+function measurements({ rounds, ms, warmUpMs, warmUps, handOvers, queueRounds }: Sizes): string {
   return `Each rival works in processes of its own. In a round they take their turns one after the other, each for ${ms} ms (of which the
 last operations may take a little more), then the next round begins: ${rounds} rounds, after one that is not counted, of ${warmUpMs} ms and
 ${warmUps} locks of each client before it: code is compiled then, as it is in a process that has run for a while. Every workload has a fresh etcd that waits for the disk. For each turn clients and sessions are opened before the clock starts and closed after it has
