@@ -1,4 +1,4 @@
-/** What the command line asks for. */
+/** The command-line options of `npm run bench`. */
 import { parseArgs } from 'node:util';
 import type { Sizes } from './workloads/workload.ts';
 
@@ -13,11 +13,11 @@ export interface Arguments {
 
 export const help = `npm run bench -- [options]
 
-  --quick        small numbers, to see that it works
-  --only NAME    only this workload, or all whose names begin with 'NAME-'; may be given again
-  --rounds N     how many turns each rival has in a workload
-  --no-go        leaves Go out
-  --no-write     leaves docs/benchmarks.md as it is, which else a run of all workloads in full writes`;
+  --quick        small numbers, for a check that the bench works
+  --only NAME    only this workload, or all workloads with the prefix 'NAME-'; may be repeated
+  --rounds N     the number of rounds of each workload
+  --no-go        without Go
+  --no-write     do not write docs/benchmarks.md, which a full run of all workloads writes`;
 
 const full: Sizes = {
   rounds: 5,
@@ -44,7 +44,7 @@ const quick: Sizes = {
   imports: 3,
 };
 
-/** @throws {Error} that tells what is wrong with them */
+/** @throws {Error} if an option is invalid */
 export function readArguments(args: readonly string[]): Arguments {
   const { values } = parseArgs({
     args: [...args],
@@ -60,8 +60,9 @@ export function readArguments(args: readonly string[]): Arguments {
   });
   const sizes = values.quick ? quick : full;
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
-  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds >= 1)) throw new Error('--rounds takes a whole number from 1');
-  if (values.write === true && values.only.length > 0) throw new Error('--write takes all workloads: leave --only out');
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds >= 1))
+    throw new Error('Cannot take --rounds: expected a whole number from 1');
+  if (values.write === true && values.only.length > 0) throw new Error('Cannot take --write with --only: the document needs all workloads');
   return {
     sizes: rounds === undefined ? sizes : { ...sizes, rounds, queueRounds: Math.min(rounds, sizes.queueRounds) },
     only: values.only,

@@ -1,4 +1,4 @@
-/** `npm run bench`: the library and its rivals on the same etcd, taking turns. Prints the result; that of a whole run is kept in docs/. */
+/** `npm run bench`: measures the library and its rivals on the same etcd. Prints the results. A full run also writes docs/benchmarks.md. */
 import { writeFile } from 'node:fs/promises';
 import { canControlServers, describeEtcd, findEtcd, shareEtcd } from '../support/etcd/etcd.ts';
 import { help, readArguments, type Arguments } from './arguments.ts';
@@ -11,49 +11,49 @@ import { buildGo, type Go } from './rivals/go.ts';
 import { allWorkloads } from './workloads/list.ts';
 import type { Workload } from './workloads/workload.ts';
 
-async function runBench(asked: Arguments): Promise<void> {
+async function runBench(args: Arguments): Promise<void> {
   const startedAt = performance.now();
-  const workloads = choose(allWorkloads(asked.sizes), asked.only);
+  const workloads = choose(allWorkloads(args.sizes), args.only);
   const etcd = await findEtcd();
   shareEtcd(etcd);
-  tell(`Taking ${describeEtcd(etcd)}`);
-  const go: Go = asked.wantsGo ? await buildGo() : { program: null, reason: '--no-go' };
+  log(`Using ${describeEtcd(etcd)}`);
+  const go: Go = args.wantsGo ? await buildGo() : { program: null, reason: '--no-go' };
   const notes: string[] = [];
-  if (etcd.kind === 'endpoints') notes.push('This etcd is shared: requests and leases may be those of others');
+  if (etcd.kind === 'endpoints') notes.push('This etcd is shared: requests and leases of other clients may be counted');
   const machine = await describeMachine(go);
 
   const results: Results = { rates: [], delays: [], queues: [] };
   for (const workload of workloads) {
     if (workload.nodes > 1 && !(await canControlServers())) {
-      notes.push(`${workload.name} is left out: no cluster can be started here`);
+      notes.push(`${workload.name} is left out: this machine cannot start a cluster`);
       continue;
     }
     const workloadStartedAt = performance.now();
     try {
-      await workload.run({ sizes: asked.sizes, results, goProgram: go.program });
-      tell(`${workload.name}: done in ${seconds(workloadStartedAt)}`);
+      await workload.run({ sizes: args.sizes, results, goProgram: go.program });
+      log(`${workload.name}: done in ${seconds(workloadStartedAt)}`);
     } catch (error) {
-      // What the others found out is not lost for it.
+      // Keeps the results of the other workloads.
       fail(error);
-      notes.push(`${workload.name} has failed`);
+      notes.push(`${workload.name} failed`);
     }
   }
 
   console.log(`\n${terminalReport(results, [...(go.program === null ? [`Go is left out: ${go.reason}`] : []), ...notes])}\n`);
-  tell(`All done in ${seconds(startedAt)}`);
-  if (asked.wantsDocument && process.exitCode === undefined) {
-    await writeFile(documentFile, await document(results, { machine, notes, sizes: asked.sizes, isQuick: asked.isQuick }));
+  log(`Done in ${seconds(startedAt)}`);
+  if (args.wantsDocument && process.exitCode === undefined) {
+    await writeFile(documentFile, await document(results, { machine, notes, sizes: args.sizes, isQuick: args.isQuick }));
   }
 }
 
 function choose(workloads: readonly Workload[], only: readonly string[]): readonly Workload[] {
   const chosen = workloads.filter(({ name }) => only.length === 0 || only.some((one) => name === one || name.startsWith(`${one}-`)));
   if (chosen.length > 0) return chosen;
-  throw new Error(`--only takes ${workloads.map(({ name }) => name).join(', ')}, or the beginning of some`);
+  throw new Error(`--only takes ${workloads.map(({ name }) => name).join(', ')}, or a prefix of one`);
 }
 
-/** Not on standard output: that is for the report. */
-function tell(line: string): void {
+/** Prints to standard error, because standard output has the report. */
+function log(line: string): void {
   console.error(line);
 }
 

@@ -1,4 +1,4 @@
-/** Bar charts that GitHub draws, for the workloads that matter most. */
+/** Mermaid bar charts of the main workloads, for GitHub. */
 import { rivalNames, rivalTitles, type RateResult, type Results, type RivalName } from './results.ts';
 import { median, quantile } from './statistics.ts';
 import { perSecond } from './tables.ts';
@@ -30,7 +30,7 @@ export function charts({ rates, delays, queues }: Results): string[] {
     chart(
       `${waiters} waiters on one name`,
       'turns per second',
-      barsOf((rival) => rounds[rival] && median(rounds[rival].map(({ turnsPerSecond }) => turnsPerSecond))),
+      barsOf((rival) => rounds[rival] && median(rounds[rival].map(({ holdsPerSecond }) => holdsPerSecond))),
     ),
   );
   return [...ofRates, ...ofDelays, ...ofQueues];

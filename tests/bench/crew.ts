@@ -1,4 +1,4 @@
-/** The processes that work for one rival. They live through all rounds of a workload; what they open is closed after each. */
+/** The worker processes of one rival. They live for all rounds of a workload, and close their clients after each round. */
 import { inParallel } from './parallel.ts';
 import type { Loop, LoopAnswer, Opening } from './protocol.ts';
 import { workerScript } from './paths.ts';
@@ -8,10 +8,10 @@ import { WorkerProcess } from './worker-process.ts';
 /** A kind of Node worker, or Go's program. */
 export type Runner = { readonly node: NodeRival } | { readonly program: string };
 
-export class Crew implements AsyncDisposable {
+export class WorkerGroup implements AsyncDisposable {
   readonly workers: readonly WorkerProcess[];
 
-  /** The processes start at the first opening. */
+  /** The processes start at the first order. */
   constructor(runner: Runner, processes: number, nodeFlags: readonly string[] = []) {
     const command: [string, ...string[]] =
       'node' in runner ? [process.execPath, ...nodeFlags, workerScript, runner.node] : [runner.program];
@@ -20,16 +20,16 @@ export class Crew implements AsyncDisposable {
 
   get first(): WorkerProcess {
     const [first] = this.workers;
-    if (first === undefined) throw new Error('Cannot work without a process');
+    if (first === undefined) throw new Error('Cannot measure: the group has no process');
     return first;
   }
 
-  /** A few at a time: all at once they would take the processor from each other until requests run out of time. */
+  /** Opens the clients of a few processes at a time. All at once would overload the machine, and requests would time out. */
   async open(opening: Opening): Promise<void> {
     await inParallel(this.workers.length, 4, async (index) => this.workers[index]?.ask({ do: 'open', ...opening }));
   }
 
-  /** All begin at one instant; `names` has the callers of each process. */
+  /** Runs a loop in all processes, which start at the same time. `names` has the names of the callers of each process. */
   async loop(names: readonly (readonly string[])[], loop: Omit<Loop, 'names' | 'startAt'>): Promise<LoopAnswer[]> {
     const startAt = Date.now() + 50 + 5 * this.workers.length;
     return Promise.all(this.workers.map((worker, index) => worker.ask({ do: 'loop', ...loop, names: names[index] ?? [], startAt })));

@@ -1,4 +1,4 @@
-/** What the library has set out to reach, as ratios within one run, and how far it came. */
+/** The goals of the library, as ratios within one run, and the results. */
 import { absent, callsPerOperation, number, perSecond, type Table } from './tables.ts';
 import type { Results, RivalName } from './results.ts';
 import { quantile, ratio } from './statistics.ts';
@@ -8,7 +8,7 @@ interface Goal {
   readonly work: string;
   readonly against: string;
   readonly goal: string;
-  /** null where it was not measured. */
+  /** The result, or null if it was not measured. */
   readonly found: { readonly text: string; readonly isMet: boolean; readonly missedBy?: number } | null;
 }
 
@@ -28,42 +28,42 @@ function verdict(found: Goal['found']): string {
 
 function goalsOf(results: Results): Goal[] {
   return [
-    faster(results, 'one', 'etcd3', 1.7),
-    faster(results, 'one', 'floor', 0.9, 'two raw transactions'),
-    requests(results, 'one', 'exactly 2', (calls, operations) => calls === 2 * operations),
-    faster(results, 'names-256', 'go', 5),
-    faster(results, 'names-256', 'etcd3', 25),
-    faster(results, 'hot-2', 'go', 5),
-    faster(results, 'hot-8', 'go', 5),
-    faster(results, 'hot-32', 'go', 1.5),
-    faster(results, 'clients-2', 'go', 5),
-    faster(results, 'clients-8', 'go', 5),
-    faster(results, 'clients-32', 'go', 1.5),
-    faster(results, 'hot-callers', 'floor', 0.9, 'raw transactions one at a time'),
-    // One more in each round: the last of its turns is followed by nobody.
-    requests(results, 'hot-callers', '1 a turn', (calls, operations, rounds) => calls <= operations + rounds),
-    ...handOver(results),
-    waiting(results),
-    ...light(results),
+    rateGoal(results, 'one', 'etcd3', 1.7),
+    rateGoal(results, 'one', 'floor', 0.9, 'two raw transactions'),
+    requestGoal(results, 'one', 'exactly 2', (calls, operations) => calls === 2 * operations),
+    rateGoal(results, 'names-256', 'go', 5),
+    rateGoal(results, 'names-256', 'etcd3', 25),
+    rateGoal(results, 'hot-2', 'go', 5),
+    rateGoal(results, 'hot-8', 'go', 5),
+    rateGoal(results, 'hot-32', 'go', 1.5),
+    rateGoal(results, 'clients-2', 'go', 5),
+    rateGoal(results, 'clients-8', 'go', 5),
+    rateGoal(results, 'clients-32', 'go', 1.5),
+    rateGoal(results, 'hot-callers', 'floor', 0.9, 'raw transactions one at a time'),
+    // One more request in each round, because the last hold has no successor.
+    requestGoal(results, 'hot-callers', '1 a turn', (calls, operations, rounds) => calls <= operations + rounds),
+    ...handOverGoals(results),
+    waitingGoal(results),
+    ...footprint(results),
   ].filter((goal) => goal !== null);
 }
 
-function faster(results: Results, workload: string, rival: RivalName, goal: number, against?: string): Goal | null {
+function rateGoal(results: Results, workload: string, rival: RivalName, goal: number, against?: string): Goal | null {
   const result = results.rates.find((one) => one.workload === workload);
   if (result === undefined) return null;
   const { locker, [rival]: theirs } = result.rounds;
-  const about = {
+  const base = {
     work: result.title,
     against: against ?? { etcd3: "etcd3's Lock", go: 'Go', floor: '', locker: '' }[rival],
     goal: `≥ ${goal} ×`,
   };
-  if (locker === undefined || theirs === undefined) return { ...about, found: null };
+  if (locker === undefined || theirs === undefined) return { ...base, found: null };
   const { median, min, max } = ratio(locker.map(perSecond), theirs.map(perSecond));
   const text = `${number(median)} × (${number(min)}–${number(max)})`;
-  return { ...about, found: { text, isMet: median >= goal, missedBy: 1 - median / goal } };
+  return { ...base, found: { text, isMet: median >= goal, missedBy: 1 - median / goal } };
 }
 
-function requests(
+function requestGoal(
   results: Results,
   workload: string,
   goal: string,
@@ -80,7 +80,7 @@ function requests(
   return { work: result.title, against: 'requests to etcd', goal, found: { text, isMet: isMet(calls, operations, rounds.length) } };
 }
 
-function handOver({ delays }: Results): Goal[] {
+function handOverGoals({ delays }: Results): Goal[] {
   const result = delays.find(({ workload }) => workload === 'handover');
   const ours = result?.rounds.locker;
   if (result === undefined || ours === undefined) return [];
@@ -102,7 +102,7 @@ function handOver({ delays }: Results): Goal[] {
   ];
 }
 
-function waiting({ queues }: Results): Goal | null {
+function waitingGoal({ queues }: Results): Goal | null {
   const longest = queues.at(-1);
   const rounds = longest?.rounds.locker;
   if (longest === undefined || rounds === undefined) return null;
@@ -115,7 +115,7 @@ function waiting({ queues }: Results): Goal | null {
   };
 }
 
-function light({ memory, imports }: Results): Goal[] {
+function footprint({ memory, imports }: Results): Goal[] {
   const goals: Goal[] = [];
   const held = memory?.locker;
   if (held !== undefined) {

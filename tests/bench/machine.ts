@@ -1,4 +1,4 @@
-/** What the figures depend on, for whoever reads them: without any name or path of the machine. */
+/** Describes the machine and the versions on which the figures depend, without names or paths of the machine. */
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
 import { cpus, release, tmpdir, totalmem, type } from 'node:os';
@@ -9,7 +9,7 @@ import type { Go } from './rivals/go.ts';
 import { number } from './tables.ts';
 import { median } from './statistics.ts';
 
-/** Name and value of each line. */
+/** Returns the name and the value of each line. */
 export async function describeMachine(go: Go): Promise<[string, string][]> {
   const cores = cpus();
   return [
@@ -28,7 +28,7 @@ export async function describeMachine(go: Go): Promise<[string, string][]> {
 
 const tmpfs = 0x01021994;
 
-/** Where etcd keeps its data: the temporary folder. */
+/** Measures the disk of the temporary folder, which has the data of etcd. */
 async function describeDisk(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const file = openSync(join(folder, 'probe'), 'w');

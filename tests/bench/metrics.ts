@@ -1,8 +1,8 @@
-/** How many calls etcd has answered, and what processor time it has used, from its own /metrics. */
+/** Reads from the /metrics of etcd the number of calls and the used processor time. */
 import { ask } from '../support/etcd/http.ts';
 
 export interface ServerCounts {
-  /** By method: calls of a unary one, messages from the client on a stream. */
+  /** Counts by method: calls of unary methods, and messages of the client on streams. */
   readonly calls: Readonly<Record<string, number>>;
   readonly cpuMs: number;
 }
@@ -11,7 +11,7 @@ const unary = /^grpc_server_handled_total\{.*grpc_method="(\w+)",grpc_service="e
 const streams =
   /^grpc_server_msg_received_total\{grpc_method="(\w+)",grpc_service="etcdserverpb\.(?:Watch|Lease)",grpc_type="bidi_stream"\} (\S+)$/gm;
 
-/** Summed over all members. */
+/** Returns the sums of all members. */
 export async function serverCounts(endpoints: readonly string[]): Promise<ServerCounts> {
   const texts = await Promise.all(endpoints.map(async (endpoint) => (await ask(endpoint, '/metrics', { timeoutMs: 5_000 })).body));
   const calls: Record<string, number> = {};
@@ -25,7 +25,7 @@ export async function serverCounts(endpoints: readonly string[]): Promise<Server
   return { calls, cpuMs };
 }
 
-/** What has come since `before`; methods that were not called are left out. */
+/** Returns the difference to `before`, without methods that were not called. */
 export function since(before: ServerCounts, after: ServerCounts): ServerCounts {
   const calls = Object.entries(after.calls)
     .map(([method, count]) => [method, count - (before.calls[method] ?? 0)] as const)
@@ -33,7 +33,7 @@ export function since(before: ServerCounts, after: ServerCounts): ServerCounts {
   return { calls: Object.fromEntries(calls), cpuMs: after.cpuMs - before.cpuMs };
 }
 
-/** Unary calls, and messages on streams. */
+/** Splits the counts into unary calls and messages on streams. */
 export function callsAndMessages(calls: Readonly<Record<string, number>>): readonly [calls: number, messages: number] {
   const messages = (calls['Watch'] ?? 0) + (calls['LeaseKeepAlive'] ?? 0);
   return [totalCalls(calls) - messages, messages];

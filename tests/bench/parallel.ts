@@ -1,4 +1,4 @@
-/** Calls `work` for 0 to count - 1, at most so many at once. */
+/** Calls `work` for 0 to count - 1, at most `atOnce` at a time. */
 export async function inParallel(count: number, atOnce: number, work: (index: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** What the bench builds: not in the tree, and not in node_modules, which `npm ci` empties. */
+/** The folder of the bench's builds. It is ignored by git, and outside node_modules, which `npm ci` empties. */
 export const cacheDir = join(root, '.cache', 'bench');
 
 export const workerScript = fileURLToPath(new URL('worker.ts', import.meta.url));

@@ -1,30 +1,30 @@
-/** What the bench and its worker processes say to each other: a line of JSON each, every order answered once, under its id. */
+/** The messages between the bench and its worker processes: lines of JSON. Each order gets one answer with the same id. */
 
-/** What is opened for one turn of a rival, and closed after it. */
+/** The clients that a worker opens before a round and closes after it. */
 export interface Opening {
   readonly hosts: readonly string[];
   readonly clients: number;
-  /** For each client; only Go needs more than one. */
+  /** The sessions of each client. Only Go needs more than one. */
   readonly sessions: number;
   readonly ttlSeconds: number;
-  /** How often each client locks and releases a name of its own first. */
+  /** The number of locks that each client takes before the round. */
   readonly warmUps: number;
 }
 
-export type What = 'lock' | 'try' | 'inspect';
+export type Operation = 'lock' | 'try' | 'inspect';
 
-/** Callers, one for each name, that do the same again and again. */
+/** A loop of callers, one for each name, that repeat one operation. */
 export interface Loop {
   readonly names: readonly string[];
-  readonly what: What;
-  /** By the wall clock: all processes begin together. */
+  readonly operation: Operation;
+  /** The start by the wall clock, which is the same for all processes. */
   readonly startAt: number;
   readonly ms: number;
-  /** In each process. */
+  /** The most operations of each process. */
   readonly atMost: number;
   readonly holdMs: number;
-  readonly withTurns: boolean;
-  /** The first caller of each process takes the name for itself, all others share it. */
+  readonly recordsHolds: boolean;
+  /** Whether the first caller of each process locks exclusively and all others share the name. */
   readonly isShared?: boolean;
 }
 
@@ -32,18 +32,18 @@ export type Order =
   | ({ readonly do: 'open' } & Opening)
   | ({ readonly do: 'loop' } & Loop)
   | { readonly do: 'hold'; readonly client: number; readonly name: string }
-  | { readonly do: 'letGo' }
+  | { readonly do: 'release' }
   | { readonly do: 'watch'; readonly name: string }
   | { readonly do: 'put'; readonly name: string; readonly times: number; readonly pauseMs: number }
   | { readonly do: 'memory'; readonly name: string; readonly count: number; readonly atOnce: number }
-  /** Ends a loop whose callers may wait for long; a watch too, which then tells what it saw. */
+  /** Ends a loop whose callers may wait for a long time. Also ends a watch, and returns the times that it saw. */
   | { readonly do: 'stop' }
   | { readonly do: 'close' };
 
-/** In milliseconds of a clock that all processes of one runtime share. */
-export interface Turn {
+/** The times of one hold, in milliseconds of a clock that all processes of one runtime share. */
+export interface Hold {
   readonly at: number;
-  /** Just before release() was called. */
+  /** The time just before release() was called. */
   readonly until: number;
 }
 
@@ -51,7 +51,7 @@ export interface LoopAnswer {
   readonly operations: number;
   readonly ms: number;
   readonly cpuMs: number;
-  readonly turns: readonly Turn[];
+  readonly holds: readonly Hold[];
 }
 
 export interface Memory {
@@ -63,7 +63,7 @@ export interface Answers {
   readonly open: object;
   readonly loop: LoopAnswer;
   readonly hold: object;
-  readonly letGo: { readonly at: number };
+  readonly release: { readonly at: number };
   readonly watch: object;
   readonly put: { readonly ms: readonly number[] };
   readonly memory: { readonly before: Memory; readonly after: Memory };

@@ -1,4 +1,4 @@
-/** The report in the terminal: plain text, aligned. */
+/** The report for the terminal, as aligned plain text. */
 import { goalsTable } from './goals.ts';
 import type { Results } from './results.ts';
 import { tablesOf, type Table } from './tables.ts';

@@ -1,7 +1,7 @@
-/** What the workloads find out. */
+/** The results of the workloads. */
 import type { Memory } from './protocol.ts';
 
-/** In the order of the columns. */
+/** The rivals, in the order of the columns. */
 export const rivalNames = ['locker', 'etcd3', 'go', 'floor'] as const;
 export type RivalName = (typeof rivalNames)[number];
 
@@ -12,42 +12,42 @@ export const rivalTitles: Readonly<Record<RivalName, string>> = {
   floor: 'raw floor',
 };
 
-/** One turn of one rival: a round of it. */
+/** One round of one rival. */
 export interface Round {
   readonly operations: number;
   readonly seconds: number;
-  /** Of the processes that lock. */
+  /** The processor time of the worker processes. */
   readonly cpuMs: number;
   readonly serverCpuMs: number;
   readonly calls: Readonly<Record<string, number>>;
 }
 
-/** How often something is done. */
+/** The rate of an operation. */
 export interface RateResult {
   readonly workload: string;
   readonly title: string;
   readonly rounds: Partial<Record<RivalName, readonly Round[]>>;
 }
 
-/** How long something takes, each round's samples in milliseconds; the floor is a raw put at the same pace. */
+/** A delay: the samples of each round in milliseconds. The floor is a raw put with the same pauses. */
 export interface DelayResult {
   readonly workload: string;
   readonly title: string;
   readonly rounds: Partial<Record<RivalName, readonly (readonly number[])[]>>;
-  /** Raw puts one after another. */
+  /** Raw puts without pauses. */
   readonly putsAtOnce: readonly (readonly number[])[];
 }
 
 export interface QueueRound {
-  readonly turnsPerSecond: number;
+  readonly holdsPerSecond: number;
   readonly delays: readonly number[];
-  /** In the three seconds in which all of them did nothing but wait. */
+  /** Unary calls in the three seconds in which all callers only wait. */
   readonly callsWhileWaiting: number;
-  /** On streams: pings, one now and then for each client. */
+  /** Messages on streams in that time: the liveness pings of each client. */
   readonly messagesWhileWaiting: number;
 }
 
-/** What a turn costs where so many wait. */
+/** The cost of a hold with this number of waiters. */
 export interface QueueResult {
   readonly workload: string;
   readonly waiters: number;
@@ -62,10 +62,10 @@ export interface MemoryFigures {
 
 export type MemoryResult = Partial<Record<RivalName, MemoryFigures>>;
 
-/** Milliseconds in a fresh process, one of each child. */
+/** Milliseconds in a new process, one sample for each process. */
 export interface ImportResult {
   readonly imported: readonly number[];
-  /** From the import to the answer of the first inspect(). */
+  /** From the import to the result of the first inspect(). */
   readonly firstUse: readonly number[];
   readonly etcd3: readonly number[];
 }

@@ -1,11 +1,11 @@
-/** The etcd that all rivals of a workload share, waiting for the disk as in earnest; nothing may be left in it between two turns. */
+/** The etcd of a workload, which all rivals share. It syncs to disk as in production. Nothing may be left in it between two rounds. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { startCluster, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { callsAndMessages, serverCounts, since, type ServerCounts } from './metrics.ts';
 import { prefix } from './rivals/client.ts';
 
-export class Stage implements AsyncDisposable {
+export class BenchServer implements AsyncDisposable {
   readonly server: EtcdServer;
   readonly #client: Etcd3;
   #foreignLeases = new Set<string>();
@@ -15,10 +15,10 @@ export class Stage implements AsyncDisposable {
     this.#client = new Etcd3({ hosts: [...server.endpoints] });
   }
 
-  static async open(nodes: number): Promise<Stage> {
-    const stage = new Stage(nodes === 1 ? await startEtcd({ fsync: true }) : await startCluster(nodes, { fsync: true }));
-    stage.#foreignLeases = new Set(await stage.#leases());
-    return stage;
+  static async open(nodes: number): Promise<BenchServer> {
+    const bench = new BenchServer(nodes === 1 ? await startEtcd({ fsync: true }) : await startCluster(nodes, { fsync: true }));
+    bench.#foreignLeases = new Set(await bench.#leases());
+    return bench;
   }
 
   get hosts(): readonly string[] {
@@ -29,24 +29,24 @@ export class Stage implements AsyncDisposable {
     return serverCounts(this.hosts);
   }
 
-  /** Of the bench's own. */
+  /** Returns the number of leases that the bench has made. */
   async leaseCount(): Promise<number> {
     return (await this.#leases()).filter((id) => !this.#foreignLeases.has(id)).length;
   }
 
-  /** Waits until `name` has so many entries in its queue. */
-  async queued(name: string, count: number, timeoutMs = 60_000): Promise<void> {
+  /** Waits until `name` has `count` entries in its queue. */
+  async waitForQueue(name: string, count: number, timeoutMs = 60_000): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs;
     for (;;) {
       const found = await this.#client.getAll().prefix(`${prefix}${name}/`).count();
       if (found >= count) return;
-      if (performance.now() > giveUpAt) throw new Error(`Only ${found} of ${count} are in the queue of ${name}`);
+      if (performance.now() > giveUpAt) throw new Error(`Cannot measure: only ${found} of ${count} callers are in the queue of ${name}`);
       await sleep(20);
     }
   }
 
-  /** Waits until nobody calls any more: who has an entry may still have to look who is before it. */
-  async quiet(timeoutMs = 15_000): Promise<void> {
+  /** Waits until clients send no more calls. A caller with an entry may still have to read its predecessors. */
+  async waitUntilQuiet(timeoutMs = 15_000): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs;
     let before = await this.counts();
     for (;;) {
@@ -62,7 +62,7 @@ export class Stage implements AsyncDisposable {
     for (;;) {
       const [keys, leases] = await Promise.all([this.#client.getAll().prefix(prefix).count(), this.leaseCount()]);
       if (keys + leases === 0) return;
-      if (performance.now() > giveUpAt) throw new Error(`The turn has left ${keys} keys and ${leases} leases behind`);
+      if (performance.now() > giveUpAt) throw new Error(`Cannot accept the round: it left ${keys} keys and ${leases} leases`);
       await sleep(20);
     }
   }

@@ -1,4 +1,4 @@
-/** What is said of a row of numbers. */
+/** Median, quantiles and ratios of samples. */
 
 export interface Spread {
   readonly median: number;
@@ -14,16 +14,16 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** Between two values it lies on the line from one to the other; NaN of none. */
+/** Returns a quantile, interpolated between two values. Returns NaN for no values. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  const place = share * (sorted.length - 1);
-  const [below, above] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
+  const position = share * (sorted.length - 1);
+  const [below, above] = [sorted[Math.floor(position)], sorted[Math.ceil(position)]];
   if (below === undefined || above === undefined) return Number.NaN;
-  return below + (above - below) * (place - Math.floor(place));
+  return below + (above - below) * (position - Math.floor(position));
 }
 
-/** Round by round, as what was measured side by side had the same machine to share; the median of that. */
+/** Returns the spread of the ratios of each round, because the machine's speed varies between rounds. */
 export function ratio(ours: readonly number[], theirs: readonly number[]): Spread {
   return spread(ours.slice(0, theirs.length).map((value, round) => value / (theirs[round] ?? Number.NaN)));
 }

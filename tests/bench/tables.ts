@@ -1,4 +1,4 @@
-/** The results as tables of text, for the terminal and the document alike. */
+/** The results as tables of text, for the terminal and for the document. */
 import { totalCalls } from './metrics.ts';
 import {
   rivalNames,
@@ -25,7 +25,7 @@ export function tablesOf(results: Results): Table[] {
   return [...rateTables(results), ...delayTables(results), ...queueTables(results), ...memoryTables(results), ...importTables(results)];
 }
 
-/** 1234.5 as '1 235', 12.345 as '12.3', 0.0123 as '0.012': as many digits as mean something. */
+/** Formats 1234.5 as '1 235', 12.345 as '12.3' and 0.0123 as '0.012', with the significant digits alone. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return absent;
   if (Number.isInteger(value) && Math.abs(value) < 100) return String(value);
@@ -63,7 +63,7 @@ export function perSecond({ operations, seconds }: Round): number {
   return operations / seconds;
 }
 
-/** Exactly, where that is a whole number; counted over all rounds. */
+/** Returns the calls per operation over all rounds. */
 export function callsPerOperation(rounds: readonly Round[]): number {
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   return sum(rounds.map(({ calls }) => totalCalls(calls))) / sum(rounds.map(({ operations }) => operations));
@@ -98,11 +98,11 @@ function delaysText(values: readonly number[]): string {
 
 function queueTables({ queues }: Results): Table[] {
   if (queues.length === 0) return [];
-  const inIt: readonly RivalName[] = ['locker', 'go'];
+  const measured: readonly RivalName[] = ['locker', 'go'];
   const cell = (rival: RivalName, text: (rounds: (typeof queues)[number]['rounds']) => string | undefined): string[] =>
     queues.map(({ rounds }) => (rounds[rival] === undefined ? absent : (text(rounds) ?? absent)));
-  const columns = inIt.map((rival) => ({
-    turns: cell(rival, (rounds) => rounds[rival] && range(rounds[rival].map(({ turnsPerSecond }) => turnsPerSecond))),
+  const columns = measured.map((rival) => ({
+    holds: cell(rival, (rounds) => rounds[rival] && range(rounds[rival].map(({ holdsPerSecond }) => holdsPerSecond))),
     delays: cell(rival, (rounds) => rounds[rival] && delaysText(rounds[rival].flatMap(({ delays }) => delays))),
     calls: cell(rival, (rounds) => rounds[rival] && waitingText(rounds[rival])),
   }));
@@ -110,10 +110,10 @@ function queueTables({ queues }: Results): Table[] {
     {
       title:
         'Many waiters on one name: turns per second; release → next holds in ms (median, 99th percentile, longest); calls + messages on streams in 3 s while all wait',
-      headings: ['waiters', ...inIt.flatMap((rival) => [rivalTitles[rival], 'delay', 'calls'])],
+      headings: ['waiters', ...measured.flatMap((rival) => [rivalTitles[rival], 'delay', 'calls'])],
       rows: queues.map(({ waiters }, row) => [
         number(waiters),
-        ...columns.flatMap(({ turns, delays, calls }) => [turns[row] ?? absent, delays[row] ?? absent, calls[row] ?? absent]),
+        ...columns.flatMap(({ holds, delays, calls }) => [holds[row] ?? absent, delays[row] ?? absent, calls[row] ?? absent]),
       ]),
     },
   ];

@@ -1,7 +1,7 @@
-/** What a worker process does for its rival. */
+/** The work of a worker process: carries out orders with the client of its rival. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inParallel } from './parallel.ts';
-import type { Answers, Loop, Memory, Opening, Turn } from './protocol.ts';
+import type { Answers, Loop, Memory, Opening, Hold } from './protocol.ts';
 import type { Client, Held, OpenClient } from './rivals/client.ts';
 
 export class WorkerJobs {
@@ -32,38 +32,38 @@ export class WorkerJobs {
     const [startedAt, cpu] = [performance.now(), process.cpuUsage()];
     let left = atMost;
     let operations = 0;
-    const turns: Turn[] = [];
+    const holds: Hold[] = [];
     await Promise.all(
       names.map(async (name, caller) => {
         const client = this.#client(caller % this.#clients.length);
         const isReader = order.isShared === true && caller > 0;
         while (performance.now() - startedAt < ms && left > 0 && !this.#stopping.signal.aborted) {
           left -= 1;
-          const turn = await (isReader ? this.#read(client, name) : this.#once(client, name, order));
-          if (turn === null) return;
+          const hold = await (isReader ? this.#read(client, name) : this.#runOnce(client, name, order));
+          if (hold === null) return;
           operations += 1;
-          if (order.withTurns) turns.push(turn);
+          if (order.recordsHolds) holds.push(hold);
         }
       }),
     );
     const { user, system } = process.cpuUsage(cpu);
-    return { operations, ms: performance.now() - startedAt, cpuMs: (user + system) / 1_000, turns };
+    return { operations, ms: performance.now() - startedAt, cpuMs: (user + system) / 1_000, holds };
   }
 
-  /** null where it was stopped as it waited. */
-  async #once(client: Client, name: string, { what, holdMs, withTurns }: Loop): Promise<Turn | null> {
-    if (what === 'inspect') {
+  /** Runs the operation once. Returns null if the loop was stopped while it waited. */
+  async #runOnce(client: Client, name: string, { operation, holdMs, recordsHolds }: Loop): Promise<Hold | null> {
+    if (operation === 'inspect') {
       await client.inspect?.(name);
       return { at: 0, until: 0 };
     }
-    if (what === 'try') {
-      if ((await client.tryLock?.(name)) !== null) throw new Error(`Cannot measure: ${name} should have been held`);
+    if (operation === 'try') {
+      if ((await client.tryLock?.(name)) !== null) throw new Error(`Cannot measure tryLock: ${name} is free`);
       return { at: 0, until: 0 };
     }
     const { signal } = this.#stopping;
     try {
-      // Waiters in a long queue are stopped; elsewhere a signal would only cost.
-      const held = await (withTurns ? client.lock(name, signal) : client.lock(name));
+      // Only the waiters of a long queue need a signal, which costs time.
+      const held = await (recordsHolds ? client.lock(name, signal) : client.lock(name));
       const at = now();
       if (holdMs > 0) await sleep(holdMs);
       const until = now();
@@ -75,8 +75,8 @@ export class WorkerJobs {
     }
   }
 
-  async #read(client: Client, name: string): Promise<Turn> {
-    if (client.lockShared === undefined) throw new Error('Cannot measure: there are no shared locks');
+  async #read(client: Client, name: string): Promise<Hold> {
+    if (client.lockShared === undefined) throw new Error('Cannot measure readers: this rival has no shared locks');
     await (await client.lockShared(name)).release();
     return { at: 0, until: 0 };
   }
@@ -86,7 +86,7 @@ export class WorkerJobs {
     return {};
   }
 
-  async letGo(): Promise<Answers['letGo']> {
+  async release(): Promise<Answers['release']> {
     const at = now();
     const held = this.#held;
     this.#held = [];
@@ -136,17 +136,17 @@ export class WorkerJobs {
 
   #client(index: number): Client {
     const client = this.#clients[index];
-    if (client === undefined) throw new Error(`Cannot work: client ${index} is not open`);
+    if (client === undefined) throw new Error(`Cannot measure: client ${index} is not open`);
     return client;
   }
 }
 
-/** Of the clock that all processes share. */
+/** Returns the time of a clock that all processes share. */
 function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** After what can be collected is gone; needs --expose-gc. */
+/** Returns the memory after a garbage collection. Needs --expose-gc. */
 async function memoryNow(): Promise<Memory> {
   for (let time = 0; time < 3; time += 1) {
     await sleep(100);

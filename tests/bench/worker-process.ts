@@ -1,4 +1,4 @@
-/** The bench's end of a worker process. */
+/** A worker process, as the bench uses it: sends orders and receives answers. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { forgetPid, rememberPid } from '../support/run/leftovers.ts';
@@ -17,13 +17,13 @@ export class WorkerProcess {
   #hasEnded = false;
   #lastId = 0;
 
-  /** Starts at the first order. */
+  /** The process starts at the first order. */
   constructor(command: readonly [string, ...string[]]) {
     this.#command = command;
   }
 
   async ask<Do extends Order['do']>(order: Extract<Order, { do: Do }>, timeoutMs = 120_000): Promise<Answers[Do]> {
-    if (this.#hasEnded) throw new Error(`Cannot ask to '${order.do}': the worker process has ended`);
+    if (this.#hasEnded) throw new Error(`Cannot send '${order.do}': the worker process has ended`);
     const { stdin } = (this.#child ??= this.#start());
     this.#lastId += 1;
     const id = this.#lastId;
@@ -31,7 +31,7 @@ export class WorkerProcess {
     const answer = new Promise<Answers[Do]>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
       timer = setTimeout(() => {
-        reject(new Error(`A worker process does not answer to '${order.do}'`));
+        reject(new Error(`Cannot complete '${order.do}': the worker process did not answer within ${timeoutMs} ms`));
       }, timeoutMs);
     });
     stdin.write(`${JSON.stringify({ id, ...order })}\n`);
@@ -51,7 +51,7 @@ export class WorkerProcess {
     if (child.pid !== undefined) rememberPid(child.pid);
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-    child.stdin.on('error', () => undefined); // its end is told by 'close'
+    child.stdin.on('error', () => undefined); // 'close' reports its end
     child.once('error', (error) => (stderr += error.message));
     createInterface(child.stdout).on('line', (line) => {
       this.#onLine(line);
@@ -60,7 +60,7 @@ export class WorkerProcess {
       child.once('close', () => {
         this.#hasEnded = true;
         if (child.pid !== undefined) forgetPid(child.pid);
-        for (const { reject } of this.#pending.values()) reject(new Error(`A worker process has ended: ${stderr.trim()}`));
+        for (const { reject } of this.#pending.values()) reject(new Error(`The worker process has ended: ${stderr.trim()}`));
         resolve();
       });
     });

@@ -1,4 +1,4 @@
-/** A process that works for one rival: `node worker.ts locker|etcd3|raw|raw-turns`, orders on its standard input. */
+/** A worker process for one rival: `node worker.ts locker|etcd3|raw|raw-turns`. It reads orders from its standard input. */
 import { createInterface } from 'node:readline';
 import type { Answers, Order } from './protocol.ts';
 import { openEtcd3Lock } from './rivals/etcd3-lock.ts';
@@ -19,8 +19,8 @@ function carryOut(order: Order): Promise<Answers[Order['do']]> {
       return jobs.loop(order);
     case 'hold':
       return jobs.hold(order.client, order.name);
-    case 'letGo':
-      return jobs.letGo();
+    case 'release':
+      return jobs.release();
     case 'watch':
       return jobs.watch(order.name);
     case 'put':
@@ -40,10 +40,10 @@ lines.on('line', (line) => {
   const answer = (answer: object): void => {
     process.stdout.write(`${JSON.stringify({ id, ...answer })}\n`);
   };
-  // An order to stop comes while another is being carried out.
+  // In parallel, because an order to stop arrives while a loop runs.
   carryOut(order).then(answer, (error: unknown) => {
     answer({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   });
 });
-// Also when the bench is gone.
+// Also ends when the bench has died.
 lines.once('close', () => process.exit());

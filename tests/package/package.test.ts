@@ -78,7 +78,7 @@ describe('the tarball', () => {
     expect(await defining('.cjs')).toHaveLength(1);
   });
 
-  test('does not load the command with the library', async () => {
+  test('contains the command in no file of the library', async () => {
     const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
     const texts = await Promise.all(dist.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
 

@@ -12,12 +12,12 @@ import (
 	recipe "go.etcd.io/etcd/client/v3/experimental/recipes"
 )
 
-type turn struct {
+type hold struct {
 	At    float64 `json:"at"`
 	Until float64 `json:"until"`
 }
 
-// loop has a caller for each name take its lock again and again.
+// loop runs one caller for each name. Each caller locks and releases its name again and again.
 func (w *worker) loop(o order) (answer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -31,13 +31,13 @@ func (w *worker) loop(o order) (answer, error) {
 	var left, operations atomic.Int64
 	left.Store(o.AtMost)
 	var mu sync.Mutex
-	turns := []turn{}
+	holds := []hold{}
 	err := inParallel(len(o.Names), len(o.Names), func(i int) error {
 		sessions := w.sessions[i%len(w.clients)]
 		session := sessions[(i/len(w.clients))%len(sessions)]
 		mutex := concurrency.NewMutex(session, prefix+o.Names[i])
 		for time.Now().Before(endAt) && left.Add(-1) >= 0 {
-			var one turn
+			var one hold
 			var err error
 			if o.IsShared {
 				err = readOrWrite(session, prefix+o.Names[i], i > 0)
@@ -45,15 +45,15 @@ func (w *worker) loop(o order) (answer, error) {
 				one, err = w.once(ctx, mutex, o)
 			}
 			if err != nil && ctx.Err() != nil {
-				return nil // stopped as it waited
+				return nil // stopped while it waited
 			}
 			if err != nil {
 				return err
 			}
 			operations.Add(1)
-			if o.WithTurns {
+			if o.RecordsHolds {
 				mu.Lock()
-				turns = append(turns, one)
+				holds = append(holds, one)
 				mu.Unlock()
 			}
 		}
@@ -63,33 +63,33 @@ func (w *worker) loop(o order) (answer, error) {
 		"operations": operations.Load(),
 		"ms":         float64(time.Since(startedAt)) / float64(time.Millisecond),
 		"cpuMs":      cpuMs() - cpu,
-		"turns":      turns,
+		"holds":      holds,
 	}, err
 }
 
-func (w *worker) once(ctx context.Context, mutex *concurrency.Mutex, o order) (turn, error) {
-	if o.What == "try" {
+func (w *worker) once(ctx context.Context, mutex *concurrency.Mutex, o order) (hold, error) {
+	if o.Operation == "try" {
 		err := mutex.TryLock(ctx)
 		if errors.Is(err, concurrency.ErrLocked) {
-			return turn{}, nil
+			return hold{}, nil
 		}
 		if err == nil {
-			err = errors.New("the lock should have been held")
+			err = errors.New("Cannot measure TryLock: the lock is free")
 		}
-		return turn{}, err
+		return hold{}, err
 	}
 	if err := mutex.Lock(ctx); err != nil {
-		return turn{}, err
+		return hold{}, err
 	}
 	at := now()
 	if o.HoldMs > 0 {
 		time.Sleep(time.Duration(o.HoldMs * float64(time.Millisecond)))
 	}
 	until := now()
-	return turn{At: at, Until: until}, mutex.Unlock(context.Background())
+	return hold{At: at, Until: until}, mutex.Unlock(context.Background())
 }
 
-// readOrWrite takes the name shared or alone. Each time by a mutex of its own, as one remembers what it holds.
+// readOrWrite locks and releases the name, shared or exclusive. A mutex keeps the state of its hold, so each call makes a new one.
 func readOrWrite(session *concurrency.Session, name string, isReader bool) error {
 	mutex := recipe.NewRWMutex(session, name)
 	if isReader {
@@ -104,7 +104,7 @@ func readOrWrite(session *concurrency.Session, name string, isReader bool) error
 	return mutex.Unlock()
 }
 
-// now is in milliseconds, and the same in all processes of this machine.
+// now returns milliseconds of a clock that is the same for all processes of this machine.
 func now() float64 {
 	return float64(time.Now().UnixNano()) / 1e6
 }

@@ -1,4 +1,4 @@
-// The bench's process for Go's clientv3/concurrency: takes orders as lines of JSON, as worker.ts does.
+// The worker process of the bench for Go's clientv3/concurrency. It reads orders as lines of JSON, like worker.ts.
 package main
 
 import (
@@ -23,14 +23,14 @@ type order struct {
 	Client int    `json:"client"`
 	Name   string `json:"name"`
 
-	Names     []string `json:"names"`
-	What      string   `json:"what"`
-	StartAt   float64  `json:"startAt"`
-	Ms        float64  `json:"ms"`
-	AtMost    int64    `json:"atMost"`
-	HoldMs    float64  `json:"holdMs"`
-	WithTurns bool     `json:"withTurns"`
-	IsShared  bool     `json:"isShared"`
+	Names        []string `json:"names"`
+	Operation    string   `json:"operation"`
+	StartAt      float64  `json:"startAt"`
+	Ms           float64  `json:"ms"`
+	AtMost       int64    `json:"atMost"`
+	HoldMs       float64  `json:"holdMs"`
+	RecordsHolds bool     `json:"recordsHolds"`
+	IsShared     bool     `json:"isShared"`
 
 	Count  int `json:"count"`
 	AtOnce int `json:"atOnce"`
@@ -49,7 +49,7 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		// An order to stop comes while another is being carried out.
+		// In parallel, because an order to stop arrives while a loop runs.
 		go func() {
 			a, err := w.carryOut(o)
 			if a == nil {
@@ -75,8 +75,8 @@ func (w *worker) carryOut(o order) (answer, error) {
 		return w.loop(o)
 	case "hold":
 		return nil, w.hold(o)
-	case "letGo":
-		return w.letGo()
+	case "release":
+		return w.release()
 	case "memory":
 		return w.memory(o)
 	case "stop":
@@ -85,10 +85,10 @@ func (w *worker) carryOut(o order) (answer, error) {
 	case "close":
 		return nil, w.close()
 	}
-	return nil, fmt.Errorf("no such order for Go: %s", o.Do)
+	return nil, fmt.Errorf("Cannot carry out %s: the Go worker does not know this order", o.Do)
 }
 
-// inParallel calls f for 0 to n-1, at most so many at once, and returns the first error.
+// inParallel calls f for 0 to n-1, at most atOnce at a time, and returns the first error.
 func inParallel(n, atOnce int, f func(i int) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

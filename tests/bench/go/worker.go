@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// All that the bench writes to etcd begins with it.
+// The prefix of all keys of the bench.
 const prefix = "bench/"
 
 type worker struct {
@@ -23,11 +23,11 @@ type worker struct {
 	held     []*concurrency.Mutex
 
 	mu     sync.Mutex
-	cancel context.CancelFunc // of the loop under way
+	cancel context.CancelFunc // cancels the running loop
 }
 
-// open makes the clients and, for each, its sessions. Two mutexes of one name and one session would both hold it,
-// so callers of one name need a session each.
+// open makes the clients and their sessions. Two mutexes of one name and one session would both hold it,
+// so each caller of a name needs its own session.
 func (w *worker) open(o order) error {
 	w.clients = make([]*clientv3.Client, o.Clients)
 	w.sessions = make([][]*concurrency.Session, o.Clients)
@@ -63,7 +63,7 @@ func (w *worker) hold(o order) error {
 	return mutex.Lock(context.Background())
 }
 
-func (w *worker) letGo() (answer, error) {
+func (w *worker) release() (answer, error) {
 	at := now()
 	err := inParallel(len(w.held), 256, func(i int) error { return w.held[i].Unlock(context.Background()) })
 	w.held = nil

@@ -1,6 +1,6 @@
-/** What each rival in Node is made to look like. */
+/** The common interface of the rivals in Node. */
 
-/** Everything the bench writes to etcd begins with it. */
+/** The prefix of all keys of the bench. */
 export const prefix = 'bench/';
 
 export interface Held {
@@ -8,14 +8,14 @@ export interface Held {
 }
 
 export interface Client {
-  /** Waits its turn, or until `signal` aborts. */
+  /** Waits for the lock, or until `signal` aborts. */
   lock(name: string, signal?: AbortSignal): Promise<Held>;
-  /** As `lock`, together with others who share it. */
+  /** Waits for a shared lock. */
   lockShared?(name: string): Promise<Held>;
-  /** null where somebody has it. */
+  /** Returns null if the name is taken. */
   tryLock?(name: string): Promise<Held | null>;
   inspect?(name: string): Promise<unknown>;
-  /** Calls `onFree` each time that nobody holds the name any more; resolves once it watches, to what ends it. */
+  /** Calls `onFree` each time that the name becomes free. Resolves when the watch runs, with the function that ends it. */
   watch?(name: string, onFree: () => void): Promise<() => Promise<unknown>>;
   put?(name: string): Promise<unknown>;
   close(): Promise<unknown>;

@@ -1,4 +1,4 @@
-/** This library, as its users have it. */
+/** This library, through its public API. */
 import { createLocker } from '../../../src/index.ts';
 import { prefix, type OpenClient } from './client.ts';
 

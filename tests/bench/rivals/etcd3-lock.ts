@@ -1,9 +1,9 @@
-/** The Lock that comes with etcd3. It cannot wait: where the name is taken it is tried again after a short random pause. */
+/** The Lock of etcd3. It cannot wait: if the name is taken, it is tried again after a short random pause. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3, EtcdLockFailedError, type Lock } from 'etcd3';
 import { prefix, type OpenClient } from './client.ts';
 
-/** From one to ten milliseconds, evenly. */
+/** A uniform random pause of 1 to 10 ms. */
 const pauseMs = (): number => 1 + 9 * Math.random();
 
 export const openEtcd3Lock: OpenClient = (hosts, ttlSeconds) => {

@@ -1,4 +1,4 @@
-/** Go's clientv3/concurrency: builds tests/bench/go where there is a Go that can. */
+/** Go's clientv3/concurrency: builds tests/bench/go if Go is installed. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,10 +13,10 @@ const source = fileURLToPath(new URL('../go/', import.meta.url));
 export type Go =
   { readonly program: string; readonly version: string; readonly client: string } | { readonly program: null; readonly reason: string };
 
-/** Takes a minute at the first time, when modules are fetched and compiled. */
+/** The first build takes a minute, because it downloads and compiles modules. */
 export async function buildGo(): Promise<Go> {
   const go = await onPath('go', process.env['PATH']);
-  if (go === null) return { program: null, reason: 'there is no go on PATH' };
+  if (go === null) return { program: null, reason: 'go is not on PATH' };
   const program = join(cacheDir, 'go', 'worker');
   const options = {
     cwd: source,
@@ -29,7 +29,7 @@ export async function buildGo(): Promise<Go> {
     return { program, version: stdout.trim().replace(/^go/, ''), client: await clientVersion() };
   } catch (error) {
     const { stderr = '' } = error as { stderr?: string };
-    return { program: null, reason: `it could not be built: ${stderr.trim().split('\n').at(-1) ?? firstLine(error)}` };
+    return { program: null, reason: `the build failed: ${stderr.trim().split('\n').at(-1) ?? firstLine(error)}` };
   }
 }
 

@@ -1,9 +1,9 @@
-/** The floor: what any lock must at least ask of etcd, by etcd3 and without any care. */
+/** The floor: the least requests that any lock needs, through etcd3 and without error handling. */
 import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { prefix, type Client, type OpenClient } from './client.ts';
 
-/** Put if absent, with a lease; then delete if it is still the same: two transactions. It cannot wait. */
+/** Two transactions: put the key with a lease if it is absent, then delete it if it is unchanged. It cannot wait. */
 export const openRaw: OpenClient = async (hosts, ttlSeconds) => {
   const { client, leaseId, close } = await openWithLease(hosts, ttlSeconds);
 
@@ -21,7 +21,7 @@ export const openRaw: OpenClient = async (hosts, ttlSeconds) => {
   return {
     async lock(name) {
       const held = await tryLock(name);
-      if (held === null) throw new Error(`Cannot wait for ${name}: raw transactions know no turns`);
+      if (held === null) throw new Error(`Cannot wait for ${name}: raw transactions have no queue`);
       return held;
     },
     tryLock,
@@ -36,22 +36,22 @@ export const openRaw: OpenClient = async (hosts, ttlSeconds) => {
   };
 };
 
-/** One caller that gives the name from one entry to the next: one transaction a turn, one at a time. */
+/** One caller that passes the name from one entry to the next, with one transaction for each hold. */
 export const openRawTurns: OpenClient = async (hosts, ttlSeconds) => {
   const { client, leaseId, close } = await openWithLease(hosts, ttlSeconds);
   const entries = [`${prefix}${randomUUID()}/1`, `${prefix}${randomUUID()}/2`] as const;
   let revision = '0';
-  let turn = 0;
+  let count = 0;
 
   return {
     async lock() {
-      const [before, next] = turn % 2 === 0 ? entries : [entries[1], entries[0]];
-      turn += 1;
+      const [before, next] = count % 2 === 0 ? entries : [entries[1], entries[0]];
+      count += 1;
       const { succeeded, header } = await client
         .if(before, 'Create', '==', revision)
         .then(client.delete().key(before), client.put(next).value('').lease(leaseId))
         .commit();
-      if (!succeeded) throw new Error('Cannot take a turn: somebody else wrote the entry');
+      if (!succeeded) throw new Error('Cannot pass the name on: another client wrote the entry');
       ({ revision } = header);
       return { release: () => Promise.resolve() };
     },

@@ -1,10 +1,10 @@
-/** How long a fresh process takes to load the package as it is published, and to its first answer. */
+/** The time that a new process needs to import the built package, and to get the first response of etcd. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheDir, root } from '../paths.ts';
-import { Stage } from '../stage.ts';
+import { BenchServer } from '../stage.ts';
 import type { Bench, Workload } from './workload.ts';
 
 const run = promisify(execFile);
@@ -13,7 +13,7 @@ export const importWorkload: Workload = {
   name: 'import',
   nodes: 1,
   async run({ sizes, results }: Bench) {
-    await using stage = await Stage.open(1);
+    await using server = await BenchServer.open(1);
     const entry = await buildPackage();
     const imported: number[] = [];
     const firstUse: number[] = [];
@@ -23,19 +23,19 @@ export const importWorkload: Workload = {
       firstUse.push(
         await timeOf(
           `const { createLocker } = await import('${entry}');
-           const locker = createLocker({ hosts: ${JSON.stringify(stage.hosts)} });
+           const locker = createLocker({ hosts: ${JSON.stringify(server.hosts)} });
            await locker.inspect('nothing');`,
           'await locker.close();',
         ),
       );
       etcd3.push(await timeOf("await import('etcd3');"));
     }
-    await stage.expectNothingLeft();
+    await server.expectNothingLeft();
     results.imports = { imported, firstUse, etcd3 };
   },
 };
 
-/** Below the project's folder, so that it finds its dependencies. */
+/** Builds the package inside the project's folder, so that it finds its dependencies. */
 async function buildPackage(): Promise<string> {
   const folder = join(cacheDir, 'package');
   await run(process.execPath, [join(root, 'node_modules', 'tsup', 'dist', 'cli-default.js'), '--no-dts', '--silent', '--out-dir', folder], {
@@ -44,7 +44,7 @@ async function buildPackage(): Promise<string> {
   return pathToFileURL(join(folder, 'index.js')).href;
 }
 
-/** What is timed runs alone in a process, which is up before the clock starts. */
+/** Runs the code alone in a new process, and returns its time without the start of the process. */
 async function timeOf(code: string, afterwards = ''): Promise<number> {
   const script = `const startedAt = performance.now();\n${code}\nconsole.log(performance.now() - startedAt);\n${afterwards}`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: root, timeout: 30_000 });

@@ -9,7 +9,7 @@ import type { Sizes, Workload } from './workload.ts';
 export function allWorkloads({ queues }: Sizes): Workload[] {
   return [
     rateWorkload({ name: 'one', title: 'one at a time' }),
-    // What a lock costs a process that does nothing else meanwhile, and whose code is in no cache of the processor any more.
+    // The cost of a lock for an idle process, whose code is no longer in the caches of the processor.
     rateWorkload({ name: 'paced', title: 'one at a time, each held for 50 ms', holdMs: 50 }),
     ...[16, 64, 256].map((callers) => rateWorkload({ name: `names-${callers}`, title: `${callers} at once, different names`, callers })),
     ...[2, 8, 32].map((processes) =>
@@ -34,8 +34,8 @@ export function allWorkloads({ queues }: Sizes): Workload[] {
       isShared: true,
       without: ['etcd3', 'floor'],
     }),
-    rateWorkload({ name: 'try', title: 'tryLock on a held name', what: 'try' }),
-    rateWorkload({ name: 'inspect', title: 'inspect a held name', what: 'inspect', without: ['etcd3', 'go'] }),
+    rateWorkload({ name: 'try', title: 'tryLock on a held name', operation: 'try' }),
+    rateWorkload({ name: 'inspect', title: 'inspect a held name', operation: 'inspect', without: ['etcd3', 'go'] }),
     handOverWorkload('handover', 'release → next waiter holds', 1),
     watchWorkload('watch', 'release → state seen elsewhere', 1),
     ...queues.map((waiters) => queueWorkload(`queue-${waiters}`, waiters)),

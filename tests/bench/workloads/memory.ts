@@ -1,32 +1,32 @@
-/** What a held lock weighs in the process that holds it: after what can be collected was collected. */
-import { Crew } from '../crew.ts';
+/** The memory of a held lock in the holder's process, after a garbage collection. */
+import { WorkerGroup } from '../crew.ts';
 import type { MemoryFigures, MemoryResult, RivalName } from '../results.ts';
-import { Stage } from '../stage.ts';
-import { runnersOf, turn, type Bench, type Workload } from './workload.ts';
+import { BenchServer } from '../stage.ts';
+import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 
-/** A lease and a stream for each: ten thousand of them would take minutes. */
-const mostOfEtcd3 = 1_000;
+/** etcd3 needs a lease and a stream for each lock, so ten thousand locks would take minutes. */
+const maxEtcd3Locks = 1_000;
 
 export const memoryWorkload: Workload = {
   name: 'memory',
   nodes: 1,
   async run(bench: Bench) {
-    await using stage = await Stage.open(1);
+    await using server = await BenchServer.open(1);
     const result: MemoryResult = {};
     for (const [rival, runner] of runnersOf(bench, ['floor'])) {
-      await using crew = new Crew(runner, 1, ['--expose-gc']);
-      result[rival] = await turn(stage, crew, { warmUps: 50 }, () => weigh(bench, stage, crew, rival));
+      await using group = new WorkerGroup(runner, 1, ['--expose-gc']);
+      result[rival] = await measureRival(server, group, { warmUps: 50 }, () => measureMemory(bench, server, group, rival));
     }
     bench.results.memory = result;
   },
 };
 
-async function weigh(bench: Bench, stage: Stage, crew: Crew, rival: RivalName): Promise<MemoryFigures> {
+async function measureMemory(bench: Bench, server: BenchServer, group: WorkerGroup, rival: RivalName): Promise<MemoryFigures> {
   const { heldLocks } = bench.sizes;
-  const count = rival === 'etcd3' ? Math.min(heldLocks, mostOfEtcd3) : heldLocks;
-  const { before, after } = await crew.first.ask({ do: 'memory', name: `memory-${rival}`, count, atOnce: 128 });
-  const leases = await stage.leaseCount();
-  await crew.first.ask({ do: 'letGo' });
+  const count = rival === 'etcd3' ? Math.min(heldLocks, maxEtcd3Locks) : heldLocks;
+  const { before, after } = await group.first.ask({ do: 'memory', name: `memory-${rival}`, count, atOnce: 128 });
+  const leases = await server.leaseCount();
+  await group.first.ask({ do: 'release' });
   return {
     locks: count,
     leases,

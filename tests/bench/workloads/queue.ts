@@ -1,16 +1,16 @@
-/** What a turn costs where many wait: each waiter has its own client and session, and joins again after its turn. */
+/** The cost of a hold with many waiters. Each waiter has its own client and session, and enqueues again after its hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Crew } from '../crew.ts';
+import { WorkerGroup } from '../crew.ts';
 import { callsAndMessages, since } from '../metrics.ts';
 import type { QueueRound, RivalName } from '../results.ts';
-import { Stage } from '../stage.ts';
+import { BenchServer } from '../stage.ts';
 import { delaysOf, inOrder } from './turns.ts';
-import { runnersOf, ttlSeconds, turn, type Bench, type Workload } from './workload.ts';
+import { runnersOf, ttlSeconds, measureRival, type Bench, type Workload } from './workload.ts';
 
-/** At most so long until all are in the queue. */
+/** The time limit until all waiters are in the queue. */
 const fillMs = 60_000;
 
-/** So long they only wait; longer than the time between two pings of a watch stream. */
+/** The time in which all callers only wait. It is longer than the interval of the pings of a watch stream. */
 const idleMs = 3_000;
 
 export function queueWorkload(name: string, waiters: number): Workload {
@@ -18,51 +18,58 @@ export function queueWorkload(name: string, waiters: number): Workload {
 }
 
 async function run(bench: Bench, workload: string, waiters: number): Promise<void> {
-  await using stage = await Stage.open(1);
-  await using crews = new AsyncDisposableStack();
+  await using server = await BenchServer.open(1);
+  await using groups = new AsyncDisposableStack();
   const processes = waiters < 100 ? 2 : 4;
-  const teams = runnersOf(bench, ['etcd3', 'floor']).map(([rival, runner]) => ({
+  const runs = runnersOf(bench, ['etcd3', 'floor']).map(([rival, runner]) => ({
     rival,
-    crew: crews.use(new Crew(runner, processes)),
-    holder: crews.use(new Crew(runner, 1)),
+    group: groups.use(new WorkerGroup(runner, processes)),
+    holder: groups.use(new WorkerGroup(runner, 1)),
   }));
   const rounds: Partial<Record<RivalName, QueueRound[]>> = {};
-  // The first round is not counted.
+  // The first round is a warm-up.
   for (let index = 0; index <= bench.sizes.queueRounds; index += 1) {
-    for (const { rival, crew, holder } of teams) {
+    for (const { rival, group, holder } of runs) {
       const name = `${workload}-${rival}-${index}`;
       const opening = { clients: waiters / processes };
-      const round = await turn(stage, crew, opening, () => work(bench, stage, crew, holder, name, waiters));
+      const round = await measureRival(server, group, opening, () => work(bench, server, group, holder, name, waiters));
       if (index > 0) (rounds[rival] ??= []).push(round);
     }
   }
   bench.results.queues.push({ workload, waiters, rounds });
 }
 
-async function work(bench: Bench, stage: Stage, crew: Crew, holder: Crew, name: string, waiters: number): Promise<QueueRound> {
+async function work(
+  bench: Bench,
+  server: BenchServer,
+  group: WorkerGroup,
+  holder: WorkerGroup,
+  name: string,
+  waiters: number,
+): Promise<QueueRound> {
   const windowMs = 2 * bench.sizes.ms;
-  await holder.open({ hosts: stage.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1 });
+  await holder.open({ hosts: server.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1 });
   await holder.first.ask({ do: 'hold', client: 0, name });
-  const callers = Array.from({ length: waiters / crew.workers.length }, () => name);
-  const looping = crew.loop(
-    crew.workers.map(() => callers),
-    { what: 'lock', ms: 2 * fillMs, atMost: 1e9, holdMs: 0, withTurns: true },
+  const callers = Array.from({ length: waiters / group.workers.length }, () => name);
+  const looping = group.loop(
+    group.workers.map(() => callers),
+    { operation: 'lock', ms: 2 * fillMs, atMost: 1e9, holdMs: 0, recordsHolds: true },
   );
-  looping.catch(() => undefined); // told below
-  await stage.queued(name, waiters + 1, fillMs);
-  await stage.quiet();
-  const before = await stage.counts();
+  looping.catch(() => undefined); // awaited below
+  await server.waitForQueue(name, waiters + 1, fillMs);
+  await server.waitUntilQuiet();
+  const before = await server.counts();
   await sleep(idleMs);
-  const [calls, messages] = callsAndMessages(since(before, await stage.counts()).calls);
+  const [calls, messages] = callsAndMessages(since(before, await server.counts()).calls);
 
-  const { at } = await holder.first.ask({ do: 'letGo' });
+  const { at } = await holder.first.ask({ do: 'release' });
   await sleep(windowMs);
-  await crew.stop();
-  const turns = inOrder((await looping).map((answer) => answer.turns));
-  const counted = turns.filter((one) => one.at <= at + windowMs);
+  await group.stop();
+  const holds = inOrder((await looping).map((answer) => answer.holds));
+  const counted = holds.filter((one) => one.at <= at + windowMs);
   await holder.close();
   return {
-    turnsPerSecond: counted.length / (windowMs / 1_000),
+    holdsPerSecond: counted.length / (windowMs / 1_000),
     delays: delaysOf([{ at, until: at, owner: -1 }, ...counted], () => true),
     callsWhileWaiting: calls,
     messagesWhileWaiting: messages,

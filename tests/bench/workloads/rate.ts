@@ -1,22 +1,22 @@
-/** How often a rival does something in a second: alone, on many names at once, on one hot name. */
-import { Crew } from '../crew.ts';
+/** The rate of an operation: of one caller, of callers on many names, and of callers on one hot name. */
+import { WorkerGroup } from '../crew.ts';
 import { since } from '../metrics.ts';
-import type { What } from '../protocol.ts';
+import type { Operation } from '../protocol.ts';
 import type { RivalName, Round } from '../results.ts';
-import { Stage } from '../stage.ts';
-import { runnersOf, turn, type Bench, type Workload } from './workload.ts';
+import { BenchServer } from '../stage.ts';
+import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 
 export interface RateSettings {
   readonly name: string;
   readonly title: string;
   readonly nodes?: 1 | 3;
-  readonly what?: What;
+  readonly operation?: Operation;
   readonly processes?: number;
-  /** In each process. */
+  /** The callers of each process. */
   readonly callers?: number;
   /** Whether all callers of all processes want the same name. */
   readonly isHot?: boolean;
-  /** Whether each caller of a process has a client of its own. */
+  /** Whether each caller has its own client. */
   readonly ownClients?: boolean;
   /** Whether all callers of a process but the first share the name. */
   readonly isShared?: boolean;
@@ -29,50 +29,50 @@ export function rateWorkload(settings: RateSettings): Workload {
   return { name, nodes, run: (bench) => run(bench, settings) };
 }
 
-interface Team {
+interface RivalRun {
   readonly rival: RivalName;
-  readonly crew: Crew;
+  readonly group: WorkerGroup;
   readonly callers: number;
   readonly rounds: Round[];
 }
 
 async function run(bench: Bench, settings: RateSettings): Promise<void> {
   const { name, title, nodes = 1, processes = 1, callers = 1, isHot = false, without } = settings;
-  await using stage = await Stage.open(nodes);
-  await using crews = new AsyncDisposableStack();
-  // The floor of a hot name is one caller whom nobody else bothers.
-  const teams = runnersOf(bench, without, isHot ? 'raw-turns' : 'raw').map(([rival, runner]): Team => {
+  await using server = await BenchServer.open(nodes);
+  await using groups = new AsyncDisposableStack();
+  // The floor of a hot name is a single caller without contention.
+  const runs = runnersOf(bench, without, isHot ? 'raw-turns' : 'raw').map(([rival, runner]): RivalRun => {
     const isAlone = rival === 'floor' && isHot;
-    const crew = crews.use(new Crew(runner, isAlone ? 1 : processes));
-    return { rival, crew, callers: isAlone ? 1 : callers, rounds: [] };
+    const group = groups.use(new WorkerGroup(runner, isAlone ? 1 : processes));
+    return { rival, group, callers: isAlone ? 1 : callers, rounds: [] };
   });
   for (let round = -1; round < bench.sizes.rounds; round += 1) {
-    for (const team of teams) {
-      const result = await takeTurn(bench, stage, settings, team, round);
-      if (round >= 0) team.rounds.push(result);
+    for (const rivalRun of runs) {
+      const result = await measureRound(bench, server, settings, rivalRun, round);
+      if (round >= 0) rivalRun.rounds.push(result);
     }
   }
-  bench.results.rates.push({ workload: name, title, rounds: Object.fromEntries(teams.map(({ rival, rounds }) => [rival, rounds])) });
+  bench.results.rates.push({ workload: name, title, rounds: Object.fromEntries(runs.map(({ rival, rounds }) => [rival, rounds])) });
 }
 
-async function takeTurn(bench: Bench, stage: Stage, settings: RateSettings, team: Team, round: number): Promise<Round> {
-  const { what = 'lock', isHot = false, ownClients = false, isShared = false, holdMs = 0 } = settings;
-  const { rival, crew, callers } = team;
+async function measureRound(bench: Bench, server: BenchServer, settings: RateSettings, rivalRun: RivalRun, round: number): Promise<Round> {
+  const { operation = 'lock', isHot = false, ownClients = false, isShared = false, holdMs = 0 } = settings;
+  const { rival, group, callers } = rivalRun;
   const { ms, warmUpMs, warmUps, atMost } = bench.sizes;
-  const isAsking = what !== 'lock';
+  const isRead = operation !== 'lock';
   const name = `${settings.name}-${rival}-${round + 1}`;
-  const names = crew.workers.map((_, process) =>
-    Array.from({ length: callers }, (_, caller) => (isHot || isAsking ? name : `${name}-${process}-${caller}`)),
+  const names = group.workers.map((_, process) =>
+    Array.from({ length: callers }, (_, caller) => (isHot || isRead ? name : `${name}-${process}-${caller}`)),
   );
-  // Somebody else holds what is tried or looked at: for the library a locker of its own.
-  const clients = isAsking ? 2 : ownClients ? callers : 1;
+  // A second client holds the name that is tried or inspected.
+  const clients = isRead ? 2 : ownClients ? callers : 1;
   const opening = { clients, sessions: isHot ? callers / clients : 1, warmUps: round < 0 ? warmUps : 5 };
-  return turn(stage, crew, opening, async () => {
-    if (isAsking) await crew.first.ask({ do: 'hold', client: 1, name });
-    const before = await stage.counts();
-    const answers = await crew.loop(names, { what, ms: round < 0 ? warmUpMs : ms, atMost, holdMs, withTurns: false, isShared });
-    const { calls, cpuMs: serverCpuMs } = since(before, await stage.counts());
-    if (isAsking) await crew.first.ask({ do: 'letGo' });
+  return measureRival(server, group, opening, async () => {
+    if (isRead) await group.first.ask({ do: 'hold', client: 1, name });
+    const before = await server.counts();
+    const answers = await group.loop(names, { operation, ms: round < 0 ? warmUpMs : ms, atMost, holdMs, recordsHolds: false, isShared });
+    const { calls, cpuMs: serverCpuMs } = since(before, await server.counts());
+    if (isRead) await group.first.ask({ do: 'release' });
     return {
       operations: answers.reduce((sum, { operations }) => sum + operations, 0),
       seconds: Math.max(...answers.map((answer) => answer.ms)) / 1_000,

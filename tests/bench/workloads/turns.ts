@@ -1,19 +1,19 @@
-/** What the times of a queue's turns tell. */
-import type { Turn } from '../protocol.ts';
+/** Computes hand-over delays from the times of holds. */
+import type { Hold } from '../protocol.ts';
 
-export interface OwnedTurn extends Turn {
+export interface OwnedHold extends Hold {
   readonly owner: number;
 }
 
-/** In the order in which they were taken. */
-export function inOrder(turns: readonly (readonly Turn[])[]): OwnedTurn[] {
-  return turns.flatMap((list, owner) => list.map((turn) => ({ ...turn, owner }))).sort((a, b) => a.at - b.at);
+/** Returns the holds of all processes in the order of their start. */
+export function inOrder(holds: readonly (readonly Hold[])[]): OwnedHold[] {
+  return holds.flatMap((list, owner) => list.map((hold) => ({ ...hold, owner }))).sort((a, b) => a.at - b.at);
 }
 
-/** From each release to the next holder, in milliseconds; where that was the same process it got back what it gave. */
-export function delaysOf(turns: readonly OwnedTurn[], isCounted: (from: OwnedTurn, to: OwnedTurn) => boolean): number[] {
-  return turns.slice(1).flatMap((to, index) => {
-    const from = turns[index];
+/** Returns the time from each release to the next hold in milliseconds. `isCounted` selects the pairs, for instance of different processes. */
+export function delaysOf(holds: readonly OwnedHold[], isCounted: (from: OwnedHold, to: OwnedHold) => boolean): number[] {
+  return holds.slice(1).flatMap((to, index) => {
+    const from = holds[index];
     return from !== undefined && isCounted(from, to) ? [to.at - from.until] : [];
   });
 }

@@ -1,16 +1,16 @@
-/** What the bench knows of a workload. */
-import type { Crew, Runner } from '../crew.ts';
+/** The interface of a workload, and the helpers that all workloads share. */
+import type { WorkerGroup, Runner } from '../crew.ts';
 import type { Opening } from '../protocol.ts';
 import type { Results, RivalName } from '../results.ts';
-import type { Stage } from '../stage.ts';
+import type { BenchServer } from '../stage.ts';
 
 export interface Sizes {
   readonly rounds: number;
-  /** How long a rival does its work in a round, and how often at most. */
+  /** The time of a round for each rival. `atMost` limits its operations. */
   readonly ms: number;
-  /** The first round is longer and not counted: by its end code is compiled, as it is in a process that has run for a while. */
+  /** The time of the first round, which is not counted. V8 compiles the code in this time. */
   readonly warmUpMs: number;
-  /** How often each client locks and releases before that round. */
+  /** The number of locks of each client before the first round. */
   readonly warmUps: number;
   readonly atMost: number;
   readonly handOvers: number;
@@ -23,7 +23,7 @@ export interface Sizes {
 export interface Bench {
   readonly sizes: Sizes;
   readonly results: Results;
-  /** Go's program, null where there is none. */
+  /** The path of Go's program, or null if it was not built. */
   readonly goProgram: string | null;
 }
 
@@ -33,10 +33,10 @@ export interface Workload {
   run(bench: Bench): Promise<void>;
 }
 
-/** Longer than a turn: no renewal falls into what is counted. */
+/** Longer than a round, so that no renewal is counted. */
 export const ttlSeconds = 600;
 
-/** What works for each rival; null where the rival has no part. */
+/** Returns the runner of each rival, without the excluded rivals. */
 export function runnersOf(bench: Bench, without: readonly RivalName[] = [], floor: 'raw' | 'raw-turns' = 'raw'): [RivalName, Runner][] {
   const all: [RivalName, Runner | null][] = [
     ['locker', { node: 'locker' }],
@@ -47,15 +47,20 @@ export function runnersOf(bench: Bench, without: readonly RivalName[] = [], floo
   return all.flatMap(([rival, runner]) => (runner === null || without.includes(rival) ? [] : [[rival, runner]]));
 }
 
-/** One turn of a crew: opened before it, closed after it, and nothing may be left. */
-export async function turn<T>(stage: Stage, crew: Crew, opening: Partial<Opening>, work: () => Promise<T>): Promise<T> {
+/** Measures one round of a rival: opens its clients, runs `work`, closes the clients, and checks that nothing is left. */
+export async function measureRival<T>(
+  server: BenchServer,
+  group: WorkerGroup,
+  opening: Partial<Opening>,
+  work: () => Promise<T>,
+): Promise<T> {
   let result: T;
   try {
-    await crew.open({ hosts: stage.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1, ...opening });
+    await group.open({ hosts: server.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1, ...opening });
     result = await work();
   } finally {
-    await crew.close();
+    await group.close();
   }
-  await stage.expectNothingLeft();
+  await server.expectNothingLeft();
   return result;
 }
