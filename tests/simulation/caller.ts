@@ -5,7 +5,7 @@ import type { CallKind, HeldLock } from './calls.ts';
 import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Prng } from './prng.ts';
-import { MultiCall } from './several.ts';
+import { MultiCall } from './multi-call.ts';
 import { CountedSignal } from './signals.ts';
 import type { World } from './world.ts';
 

@@ -14,7 +14,7 @@ import { checkStep } from './invariants.ts';
 import { isDifferent, stateProblem } from './states.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
-import type { MultiCall } from './several.ts';
+import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
 import { callProblem, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';

@@ -1,6 +1,6 @@
 /** Checks a state that a locker reported against etcd's history at the revision of the state. */
 import type { LockState } from '../../src/states/state.ts';
-import type { EtcdRecord } from './record.ts';
+import type { EtcdRecord } from './etcd-record.ts';
 
 export function stateProblem(record: EtcdRecord, name: string, state: LockState): string | undefined {
   const { entries, holders } = record.stateAt(name, state.revision);

@@ -6,7 +6,7 @@
 import type { WatchEvent, WatchListener, WatchRequest } from '../../src/store/store.ts';
 import type { Machine } from './machine.ts';
 import type { Prng } from './prng.ts';
-import type { Change } from './record.ts';
+import type { Change } from './etcd-record.ts';
 import type { World } from './world.ts';
 
 interface Watch {

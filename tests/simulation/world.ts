@@ -12,7 +12,7 @@ import { checkLeftovers, checkQuiet } from './leftovers.ts';
 import { LockerProcess } from './locker-process.ts';
 import { Outsiders } from './outsiders.ts';
 import { Prng } from './prng.ts';
-import { EtcdRecord } from './record.ts';
+import { EtcdRecord } from './etcd-record.ts';
 import type { Scenario } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
 import { FaultSchedule } from './fault-schedule.ts';

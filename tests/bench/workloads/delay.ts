@@ -1,8 +1,8 @@
 /** The delay from a release to the next holder in another process, or to a watch in another process. */
-import { WorkerGroup } from '../crew.ts';
+import { WorkerGroup } from '../worker-group.ts';
 import type { LoopAnswer } from '../protocol.ts';
 import type { DelayResult, RivalName } from '../results.ts';
-import { BenchServer } from '../stage.ts';
+import { BenchServer } from '../bench-server.ts';
 import { delaysOf, inOrder } from './turns.ts';
 import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheDir, root } from '../paths.ts';
-import { BenchServer } from '../stage.ts';
+import { BenchServer } from '../bench-server.ts';
 import type { Bench, Workload } from './workload.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 /** The memory of a held lock in the holder's process, after a garbage collection. */
-import { WorkerGroup } from '../crew.ts';
+import { WorkerGroup } from '../worker-group.ts';
 import type { MemoryFigures, MemoryResult, RivalName } from '../results.ts';
-import { BenchServer } from '../stage.ts';
+import { BenchServer } from '../bench-server.ts';
 import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 
 /** etcd3 needs a lease and a stream for each lock, so ten thousand locks would take minutes. */

@@ -1,9 +1,9 @@
 /** The cost of a hold with many waiters. Each waiter has its own client and session, and enqueues again after its hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WorkerGroup } from '../crew.ts';
+import { WorkerGroup } from '../worker-group.ts';
 import { callsAndMessages, since } from '../metrics.ts';
 import type { QueueRound, RivalName } from '../results.ts';
-import { BenchServer } from '../stage.ts';
+import { BenchServer } from '../bench-server.ts';
 import { delaysOf, inOrder } from './turns.ts';
 import { runnersOf, ttlSeconds, measureRival, type Bench, type Workload } from './workload.ts';
 

@@ -1,9 +1,9 @@
 /** The rate of an operation: of one caller, of callers on many names, and of callers on one hot name. */
-import { WorkerGroup } from '../crew.ts';
+import { WorkerGroup } from '../worker-group.ts';
 import { since } from '../metrics.ts';
 import type { Operation } from '../protocol.ts';
 import type { RivalName, Round } from '../results.ts';
-import { BenchServer } from '../stage.ts';
+import { BenchServer } from '../bench-server.ts';
 import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 
 export interface RateSettings {

@@ -1,8 +1,8 @@
 /** The interface of a workload, and the helpers that all workloads share. */
-import type { WorkerGroup, Runner } from '../crew.ts';
+import type { WorkerGroup, Runner } from '../worker-group.ts';
 import type { Opening } from '../protocol.ts';
 import type { Results, RivalName } from '../results.ts';
-import type { BenchServer } from '../stage.ts';
+import type { BenchServer } from '../bench-server.ts';
 
 export interface Sizes {
   readonly rounds: number;
