@@ -8,6 +8,7 @@ import type { ChannelOptions } from '@grpc/grpc-js';
 import type { IOptions } from 'etcd3';
 import type { EtcdOptions } from '../../options/options.ts';
 import type { Operation, Transaction } from '../store.ts';
+import { Loader } from './loader.ts';
 import { type Method, methods, openClient, type RawClient, type Stream, type StreamListener } from './raw-client.ts';
 import { CallFailure, isDenied, status, toFailure } from './call-failure.ts';
 import { encodeBatch, encodeTransaction } from './wire/encode.ts';
@@ -34,16 +35,19 @@ export class Host {
   readonly #url: string;
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
-  #opening: Promise<RawClient> | undefined;
-  /** The client that is open. */
+  readonly #open: typeof openClient;
+  readonly #opening: Loader<RawClient>;
+  /** Kept beside its loader, so that a call on an open client waits for nothing. */
   #client: RawClient | undefined;
   #checksNested: Promise<boolean> | undefined;
   #isClosed = false;
 
-  constructor(url: string, options: EtcdOptions, authTimeoutMs: number) {
+  constructor(url: string, options: EtcdOptions, authTimeoutMs: number, open = openClient) {
     this.#url = url;
     this.#options = options;
     this.#authTimeoutMs = authTimeoutMs;
+    this.#open = open;
+    this.#opening = new Loader(() => this.#newClient());
     this.address = url.replace(/^https?:\/\//, '');
   }
 
@@ -66,7 +70,7 @@ export class Host {
   async #use<T>(task: (client: RawClient, until: number) => Promise<T>, timeoutMs: number): Promise<T> {
     const until = performance.now() + timeoutMs;
     try {
-      return await task(this.#client ?? (await this.#open()), until);
+      return await task(this.#client ?? (await this.#opened()), until);
     } catch (error) {
       throw toFailure(error);
     }
@@ -102,18 +106,15 @@ export class Host {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const opening = this.#opening;
-    this.#opening = undefined;
     this.#client = undefined;
-    const client = await opening?.catch(() => undefined);
+    const client = await this.#opening.current?.catch(() => undefined);
     client?.close();
   }
 
-  async #open(): Promise<RawClient> {
-    this.#opening ??= this.#isClosed ? undefined : this.#newClient();
-    const client = await this.#opening;
-    if (client === undefined || this.#opening === undefined)
-      throw new CallFailure(status.unavailable, 'Channel closed before call started');
+  async #opened(): Promise<RawClient> {
+    const client = this.#isClosed ? undefined : await this.#opening.load();
+    // `close` may have been called meanwhile.
+    if (client === undefined || this.#isClosed) throw new CallFailure(status.unavailable, 'Channel closed before call started');
     this.#client = client;
     return client;
   }
@@ -142,6 +143,6 @@ export class Host {
         ? {}
         : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
     };
-    return openClient(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
+    return this.#open(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
   }
 }

@@ -8,6 +8,7 @@ import type { Client as GrpcClient, connectivityState, Metadata, status as GrpcS
 import type { Etcd3, IOptions } from 'etcd3';
 import { decodeToken } from './wire/decode.ts';
 import { Authentication } from './authentication.ts';
+import { Loader } from './loader.ts';
 import { CallFailure, isStaleToken, noAnswer, status, toFailure } from './call-failure.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
 
@@ -52,11 +53,10 @@ export interface RawClient {
 }
 
 /** Loading etcd3 takes 100 ms, which an import of this package must not cost. */
-const loadClient = async () => {
+const clientClass = new Loader(async () => {
   const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
   return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
-};
-let loading: ReturnType<typeof loadClient> | undefined;
+});
 
 export interface User {
   readonly username: string;
@@ -66,7 +66,7 @@ export interface User {
 }
 
 export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
-  const Client = await (loading ??= loadClient());
+  const Client = await clientClass.load();
   return new Client(options, user);
 }
 
