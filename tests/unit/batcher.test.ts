@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -23,24 +24,28 @@ const idsIn = ({ success = [] }: ITxnRequest): string[] =>
 
 const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_put: put }) => put == null);
 
-/** etcd, as a batcher sees it: what each request does is said by `answer`, which rejects where it throws. */
+/** etcd, as a batcher sees it: `answer` is called for each request, and rejects it by throwing. */
 class Etcd implements Sender {
   readonly requests: string[][] = [];
+  /** The time limit of each request. */
+  readonly limits: number[] = [];
   mostUnderWay = 0;
   #underWay = 0;
-  readonly #answer: (request: ITxnRequest) => void;
+  readonly #answer: (request: ITxnRequest) => unknown;
   readonly tryMs = 1_000;
   readonly current: Host;
 
-  constructor(answer: (request: ITxnRequest) => void = () => undefined) {
+  constructor(answer: (request: ITxnRequest) => unknown = () => undefined) {
     this.#answer = answer;
     this.current = {
+      address: 'a:1',
       checksNestedPermissions: () => true,
       call: (_timeoutMs: number, _method: string, request: Buffer) => this.#txn(readRequest(request) as ITxnRequest),
     } as unknown as Host;
   }
 
-  async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>): Promise<T> {
+  async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>, { timeoutMs = 0 } = {}): Promise<T> {
+    this.limits.push(timeoutMs);
     this.#underWay += 1;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
     try {
@@ -55,7 +60,7 @@ class Etcd implements Sender {
   async #txn(request: ITxnRequest): Promise<Buffer> {
     this.requests.push(idsIn(request));
     await new Promise((resolve) => setImmediate(resolve));
-    this.#answer(request);
+    await this.#answer(request);
     const found = (id: string) => ({ response_range: { kvs: [{ key: Buffer.from(id) }] } });
     const responses = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
       put == null ? { response_txn: { succeeded: true, responses: idsIn(inner ?? {}).map(found) } } : found(String(put.key)),
@@ -215,16 +220,86 @@ describe('Batcher', () => {
     expect(etcd.requests).toEqual([['a', 'b'], ['b']]);
   });
 
-  test('commit() rejects all of a batch when nobody answered in the time of each', async () => {
-    const etcd = new Etcd(() => {
-      throw new EtcdUnavailableError(1, [{ host: 'a:1', reason: 'refused' }]);
+  test('commit() rejects all of a batch when no host answered in the time of each', async () => {
+    const etcd = new Etcd(async () => {
+      await sleep(45);
+      throw new EtcdUnavailableError(50, [{ host: 'a:1', reason: 'refused' }]);
     });
     const batcher = new Batcher(etcd);
 
-    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 0 })));
+    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 50 })));
 
     expect(answers).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
     expect(etcd.requests).toHaveLength(1);
+  });
+
+  test.each([0, 1, 2])('commit() refuses a commit with too little time beside %i others, and sends it nowhere', async (others) => {
+    const etcd = new Etcd();
+    const batcher = new Batcher(etcd);
+
+    const late = batcher.commit({ ...putting('late'), lane: 'late', timeoutMs: 9 });
+    const answers = commitAll(batcher, many(others));
+
+    await expect(late).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', message: expect.stringContaining('within 9 ms') as string });
+    expect((await answers).map(({ status }) => status)).toEqual(many(others).map(() => 'fulfilled'));
+    expect(etcd.requests.flat()).toEqual(many(others).map(({ id }) => id));
+  });
+
+  test('commit() rejects each commit at its own deadline, and keeps the time of the others in the batch', async () => {
+    const etcd = new Etcd(() => sleep(150));
+    const batcher = new Batcher(etcd);
+    const commit = (id: string, timeoutMs: number, once: boolean) => batcher.commit({ ...putting(id), lane: id, once, timeoutMs });
+
+    const startedAt = performance.now();
+    const [creation, look, other] = [commit('creation', 60, true), commit('look', 60, false), commit('other', 1_000, true)];
+    const unanswered = [{ host: 'a:1', reason: expect.stringMatching(/^no answer within \d+ ms$/) as string }];
+
+    await expect(creation).rejects.toMatchObject({ name: 'OutcomeUnknownError', hosts: unanswered });
+    await expect(look).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: unanswered });
+    expect(performance.now() - startedAt).toBeLessThan(140);
+    expect(await other).toMatchObject({ succeeded: true });
+    expect(etcd.requests).toEqual([['creation', 'look', 'other']]);
+    expect(etcd.limits[0]).toBeGreaterThan(900);
+  });
+
+  test('commit() leaves a commit whose time is up out of the next try of its batch', async () => {
+    const etcd = new Etcd();
+    const request = etcd.request.bind(etcd);
+    // The first try fails before it is sent, as at a host that refuses connections.
+    Object.assign(etcd, {
+      request: async (attempt: Parameters<typeof request>[0]) => {
+        await sleep(100);
+        return request(attempt);
+      },
+    });
+    const batcher = new Batcher(etcd);
+
+    const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
+    const answers = commitAll(batcher, many(2));
+
+    // It was in no request.
+    await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(etcd.requests).toEqual([['c0', 'c1']]);
+  });
+
+  test('commit() rejects at its deadline while it still waits for a request', async () => {
+    const etcd = new Etcd(() => sleep(150));
+    const batcher = new Batcher(etcd);
+    const first = commitAll(batcher, many(2));
+    await sleep(5);
+    const second = commitAll(batcher, many(2));
+    await sleep(5);
+
+    const startedAt = performance.now();
+    await expect(batcher.commit({ ...putting('late'), lane: 'late', once: true, timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'ETCD_UNAVAILABLE',
+      hosts: [],
+    });
+
+    expect(performance.now() - startedAt).toBeLessThan(120);
+    expect((await Promise.all([first, second])).flat().map(({ status }) => status)).toEqual(Array.from({ length: 4 }, () => 'fulfilled'));
+    expect(etcd.requests.flat()).not.toContain('late');
   });
 
   test('commit() sends a commit alone that is too large for its share of a request', async () => {

@@ -10,7 +10,8 @@ import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { Host } from './host.ts';
 
-const shortestTryMs = 10;
+/** With less time than this left a request is not sent: no response could come in time. */
+export const shortestTryMs = 10;
 /** How often a request goes again with a new token, before etcd's refusal counts. */
 const maxStaleTokens = 3;
 
@@ -74,8 +75,7 @@ export class Hosts {
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
       const left = until - performance.now();
-      // A try cut short tells less of a host than the tries before it did.
-      if (left <= (reasons.size > 0 ? shortestTryMs : 0) || this.#isClosed) throw new EtcdUnavailableError(timeoutMs, failures());
+      if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
       try {
         return await attempt(host, Math.min(this.tryMs, left), tries);
       } catch (error) {
@@ -84,7 +84,9 @@ export class Hosts {
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
-        if (failure.kind !== 'stale-token') this.failed(host);
+        // The caller's time was up, not the host's: a host that has had less than a whole try may be healthy.
+        const isCutShort = left < this.tryMs && failure.code === status.deadlineExceeded;
+        if (failure.kind !== 'stale-token' && !isCutShort) this.failed(host);
         if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
         await this.#backOff(tries, failure, until);
       }
