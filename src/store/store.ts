@@ -48,8 +48,8 @@ export interface Transaction {
   readonly otherwise: readonly Operation[];
   /** It may share a request with transactions of other lanes; two of one lane are never judged together. */
   readonly lane?: string;
-  /** It depends on no other of its lane that says the same, and may be judged together with those. */
-  readonly sharesLane?: boolean;
+  /** It compares and writes only a key of its own. It may share a request with other independent transactions of its lane. */
+  readonly isIndependent?: boolean;
 }
 
 export interface Committed {

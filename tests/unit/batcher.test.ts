@@ -3,6 +3,7 @@ import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
+import { buildDeletion, buildLook } from '../../src/entry/transactions.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
 import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
@@ -69,7 +70,7 @@ class Etcd implements Sender {
   }
 }
 
-const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean; sharesLane?: boolean }[]) =>
+const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean; isIndependent?: boolean }[]) =>
   Promise.allSettled(commits.map(({ id, ...how }) => batcher.commit({ ...putting(id), ...how, timeoutMs: 1_000 })));
 
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
@@ -132,20 +133,40 @@ describe('Batcher', () => {
     );
   });
 
-  test('commit() puts several of one lane into a request where all of them share it, and lets none overtake one that does not', async () => {
+  test('commit() puts independent commits of one lane into one request, and keeps their order with the others of the lane', async () => {
     const etcd = new Etcd();
 
     await commitAll(new Batcher(etcd), [
-      { id: 'a', lane: 'n', sharesLane: true },
-      { id: 'b', lane: 'n', sharesLane: true },
+      { id: 'a', lane: 'n', isIndependent: true },
+      { id: 'b', lane: 'n', isIndependent: true },
       { id: 'c', lane: 'n' },
-      { id: 'd', lane: 'n', sharesLane: true },
+      { id: 'd', lane: 'n', isIndependent: true },
       { id: 'e', lane: 'other' },
     ]);
 
     // The first two are under way together, in either order.
     expect(etcd.requests.slice(0, 2).sort()).toEqual([['a', 'b', 'e'], ['c']]);
     expect(etcd.requests.slice(2)).toEqual([['d']]);
+  });
+
+  test('commit() never puts a look and a release of one name into one request, in either order', async () => {
+    const entry = { queue: { key: 'locks/a/', rangeEnd: 'locks/a0' }, key: 'locks/a/1-1', slots: 1 };
+    const look = buildLook(entry, 5n);
+    const release = buildDeletion({ ...entry, key: 'locks/a/1-2' }, 4n);
+
+    for (const both of [
+      [look, release],
+      [release, look],
+    ]) {
+      const etcd = new Etcd();
+      const batcher = new Batcher(etcd);
+      await Promise.all(
+        both.map(({ lane = '', isIndependent, ...rest }) =>
+          batcher.commit({ request: encodeTransaction(rest), operations: 2, lane, isIndependent, timeoutMs: 1_000 }),
+        ),
+      );
+      expect(etcd.requests).toHaveLength(2);
+    }
   });
 
   test('commit() sends a lone commit plain', async () => {

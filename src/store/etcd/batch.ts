@@ -1,7 +1,7 @@
 /**
  * One request of several commits, and the choice of those that share it.
  *
- * A request holds at most one commit of a lane. Commits of one lane keep their order.
+ * A request holds at most one commit of a lane, or any number of independent ones. Commits of one lane keep their order.
  */
 import type { HostFailure } from '../../errors.ts';
 import { CallFailure, noAnswer, status, toFailure } from './call-failure.ts';
@@ -18,16 +18,16 @@ export interface BatchLimits {
 
 /** Splits the waiting commits into the next batch and the rest. A second commit of a lane waits for a later batch. */
 export function takeBatch(waiting: readonly PendingCommit[], { maxCommits, maxBytes }: BatchLimits): [PendingCommit[], PendingCommit[]] {
-  /** Whether another commit of the lane may join. */
+  /** Whether another independent commit of the lane may join. */
   const lanes = new Map<string, boolean>();
   const batch: PendingCommit[] = [];
   const rest: PendingCommit[] = [];
   let bytes = 0;
   for (const pending of waiting) {
     if (pending.isSettled) continue;
-    const { lane, sharesLane = false, request } = pending.commit;
+    const { lane, isIndependent = false, request } = pending.commit;
     const fits = batch.length === 0 || (batch.length < maxCommits && bytes + request.length <= maxBytes);
-    const isIn = fits && (!lanes.has(lane) || (sharesLane && lanes.get(lane) === true));
+    const isIn = fits && (!lanes.has(lane) || (isIndependent && lanes.get(lane) === true));
     if (isIn) {
       batch.push(pending);
       bytes += request.length;
@@ -35,7 +35,7 @@ export function takeBatch(waiting: readonly PendingCommit[], { maxCommits, maxBy
       rest.push(pending);
     }
     // A commit must not overtake one of its lane that stays behind.
-    lanes.set(lane, isIn && sharesLane);
+    lanes.set(lane, isIn && isIndependent);
   }
   return [batch, rest];
 }

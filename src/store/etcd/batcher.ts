@@ -3,7 +3,7 @@
  *
  * etcd takes transactions nested in a transaction, each with its own compares, in one round trip and one write to its log. A lone
  * commit goes out plain and at once. All compares of a request are judged before its first write, and all its writes have one
- * revision, so two commits of one lane (one name) never share it. A request that etcd refused was not applied. Its commits go out
+ * revision, so two commits of one lane (one name) never share it unless both are independent. A request that etcd refused was not applied. Its commits go out
  * one by one, so that one caller's fault does not hit another. An unknown outcome is unknown for each commit. Each commit keeps
  * its own deadline: the request runs until the latest of them.
  */

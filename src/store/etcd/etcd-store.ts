@@ -79,8 +79,8 @@ class EtcdStore implements Store {
 
   commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const request = encodeTransaction(transaction);
-    const { lane, sharesLane } = transaction;
-    if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, sharesLane, once, timeoutMs });
+    const { lane, isIndependent } = transaction;
+    if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, isIndependent, once, timeoutMs });
     return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 

@@ -15,7 +15,7 @@ export interface Commit extends Pick<RequestOptions, 'once'> {
   /** The number of compares, or of operations in a branch: the largest of them. */
   readonly operations: number;
   readonly lane: string;
-  readonly sharesLane?: boolean | undefined;
+  readonly isIndependent?: boolean | undefined;
   readonly timeoutMs: number;
 }
 
