@@ -4,6 +4,7 @@
  * All requests of a locker go to one host until that one fails; then to the next. A request has its whole time over all hosts, and
  * one try a share of it that leaves time for every host, even if each of them hangs.
  */
+import { backoffMs } from '../../backoff.ts';
 import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
@@ -97,7 +98,7 @@ export class Hosts {
   async #backOff(tries: number, failure: CallFailure, until: number): Promise<void> {
     const rounds = Math.floor((tries + 1) / this.#hosts.length);
     if (rounds === 0 && failure.kind !== 'stale-token') return;
-    await this.sleep(Math.min(25 * 2 ** rounds, 500, until - performance.now()));
+    await this.sleep(Math.min(backoffMs(Math.max(0, rounds - 1), { maxMs: 500 }), until - performance.now()));
   }
 
   /** Waits, but not beyond `close`. */

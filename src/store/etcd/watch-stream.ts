@@ -4,6 +4,7 @@
  * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
  * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
  */
+import { backoffMs } from '../../backoff.ts';
 import type { Logger } from '../../context.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
 import { type WatchResponse, decodeWatch } from './wire/decode.ts';
@@ -132,7 +133,7 @@ export class WatchStream {
     while (this.#watches.size > 0 && this.#connection === undefined) {
       const host = this.#hosts.current;
       try {
-        if (this.#failures > 1) await this.#hosts.sleep(Math.min(25 * 2 ** this.#failures, 1_000));
+        if (this.#failures > 1) await this.#hosts.sleep(backoffMs(this.#failures - 1));
         await this.#open(host);
       } catch (error) {
         this.#failed(host, toFailure(error).details);
