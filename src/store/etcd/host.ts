@@ -134,6 +134,10 @@ export class Host {
       'grpc.service_config_disable_resolution': 1,
       // Lockers of one process would share a connection, and keep each other's where it passes nothing any more.
       'grpc.use_local_subchannel_pool': 1,
+      // grpc-js would call these for streams only: unary calls go past them.
+      interceptors: undefined,
+      interceptor_providers: undefined,
+      callInvocationTransformer: undefined,
     };
     const options: Omit<IOptions, 'auth'> = {
       hosts: this.#url,

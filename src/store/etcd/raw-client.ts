@@ -88,7 +88,7 @@ interface Connection {
 function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, { READY }: typeof connectivityState) {
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;
-    readonly #underWay = new Set<Call>();
+    readonly #underWay = new Set<{ cancel(): void }>();
     /** Those whose channels were closed: many calls fail on one, but it is to be replaced once. */
     readonly #abandoned = new WeakSet<GrpcClient>();
     /** Kept until a call fails, so that a call has nothing to wait for. */
@@ -114,7 +114,12 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         const call = newCall(connection, method, until);
         const sentAt = performance.now();
         let answer: Buffer | undefined;
-        this.#underWay.add(call);
+        const underWay = {
+          cancel: () => {
+            call.cancelWithStatus(CANCELLED, 'locker closed');
+          },
+        };
+        this.#underWay.add(underWay);
         call.start(connection.metadata, {
           onReceiveMetadata: () => {
             connection.heardAt = performance.now();
@@ -123,7 +128,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
             answer = message;
           },
           onReceiveStatus: ({ code, details }) => {
-            this.#underWay.delete(call);
+            this.#underWay.delete(underWay);
             if (code === OK && answer !== undefined) resolve(answer);
             else reject(this.#failed(connection, code, details, sentAt));
           },
@@ -136,69 +141,49 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
 
     async stream(method: Method, listener: StreamListener, until: number): Promise<Stream> {
       const connection = this.#connection ?? (await this.#connect(until));
-      const call = newCall(connection, method, Infinity);
       const metadata = connection.metadata.clone();
       metadata.set('hasleader', 'true');
-      // Until the call has a connection it takes one message only.
-      let waiting: Buffer[] | undefined = [];
-      let isFirst = true;
+      const call = atOpenChannel(() => connection.client.makeBidiStreamRequest(method, asIs, asIs, metadata));
       let hasEnded = false;
       let writtenAt = performance.now();
-      const write = (request: Buffer): void => {
-        if (hasEnded) return;
-        writtenAt = performance.now();
-        if (waiting === undefined) {
-          call.sendMessageWithContext({}, request);
-        } else if (isFirst) {
-          isFirst = false;
-          call.sendMessageWithContext({ callback: sendWaiting }, request);
-        } else {
-          waiting.push(request);
-        }
-      };
-      const sendWaiting = (): void => {
-        const requests = waiting ?? [];
-        waiting = undefined;
-        for (const request of requests) write(request);
-      };
       this.#underWay.add(call);
-      call.start(metadata, {
-        onReceiveMetadata: () => undefined,
-        onReceiveMessage: (message: Buffer) => {
-          connection.heardAt = performance.now();
+      call.on('data', (message: Buffer) => {
+        connection.heardAt = performance.now();
+        if (!hasEnded) listener.message(message);
+      });
+      // The status comes right after it, and says the same.
+      call.on('error', () => undefined);
+      call.on('status', ({ code, details }) => {
+        this.#underWay.delete(call);
+        if (hasEnded) return;
+        hasEnded = true;
+        listener.ended(this.#failed(connection, code, details, writtenAt));
+      });
+      return {
+        write: (request) => {
           if (hasEnded) return;
-          call.startRead();
-          listener.message(message);
+          writtenAt = performance.now();
+          call.write(request);
         },
-        onReceiveStatus: ({ code, details }) => {
-          this.#underWay.delete(call);
+        end: () => {
+          hasEnded = true;
+          call.cancel();
+        },
+        giveUp: () => {
           if (hasEnded) return;
           hasEnded = true;
-          listener.ended(this.#failed(connection, code, details, writtenAt));
+          // An answer that has come already is heard by then.
+          this.#unanswered(connection, writtenAt, () => {
+            call.cancel();
+          });
         },
-      });
-      call.startRead();
-      const cancel = (): void => {
-        call.cancelWithStatus(CANCELLED, 'nobody waits any more');
       };
-      const end = (): void => {
-        if (hasEnded) return;
-        hasEnded = true;
-        cancel();
-      };
-      const giveUp = (): void => {
-        if (hasEnded) return;
-        hasEnded = true;
-        // An answer that has come already is heard by then.
-        this.#unanswered(connection, writtenAt, cancel);
-      };
-      return { write, end, giveUp };
     }
 
     override close(): void {
       this.#connection = undefined;
       super.close();
-      for (const call of [...this.#underWay]) call.cancelWithStatus(CANCELLED, 'locker closed');
+      for (const call of [...this.#underWay]) call.cancel();
     }
 
     /** What etcd3 would make a call on, with the token where there is one. */
@@ -266,12 +251,18 @@ function newCall({ client }: Connection, method: Method, until: number): Call {
   const timeoutMs = until - performance.now();
   // grpc-js may send a call first and notice its deadline then.
   if (timeoutMs <= 0) throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded before call started');
+  return atOpenChannel(() => client.getChannel().createCall(method, Date.now() + timeoutMs, null, null, null));
+}
+
+function atOpenChannel<T>(start: () => T): T {
   try {
-    return client.getChannel().createCall(method, Date.now() + timeoutMs, null, null, null);
+    return start();
   } catch (error) {
     throw new CallFailure(status.unavailable, 'Channel closed before call started', error);
   }
 }
+
+const asIs = (message: Buffer): Buffer => message;
 
 /** What comes before a call has no deadline of its own. */
 function before<T>(until: number, task: Promise<T>): Promise<T> {
