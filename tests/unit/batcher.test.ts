@@ -273,7 +273,7 @@ describe('Batcher', () => {
 
     const startedAt = performance.now();
     const [creation, look, other] = [commit('creation', 60, true), commit('look', 60, false), commit('other', 1_000, true)];
-    const unanswered = [{ host: 'a:1', reason: expect.stringMatching(/^no answer within \d+ ms$/) as string }];
+    const unanswered = [{ host: 'a:1', reason: expect.stringMatching(/^no response within \d+ ms$/) as string }];
 
     await expect(creation).rejects.toMatchObject({ name: 'OutcomeUnknownError', hosts: unanswered });
     await expect(look).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: unanswered });

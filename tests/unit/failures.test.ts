@@ -1,6 +1,6 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { CallFailure, isUnauthenticated, noAnswer, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
+import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
 
 const outcomes = [
@@ -36,7 +36,7 @@ describe('toFailure()', () => {
   test('toFailure() calls what it does not know unknown', () => {
     expect(toFailure(new TypeError('boom'))).toMatchObject({ kind: 'unknown', details: 'boom' });
     expect(toFailure('text')).toMatchObject({ kind: 'unknown', details: 'text' });
-    expect(noAnswer(800.4)).toMatchObject({ kind: 'unknown', details: 'no answer within 800 ms' });
+    expect(noResponse(800.4)).toMatchObject({ kind: 'unknown', details: 'no response within 800 ms' });
   });
 
   test('toFailure() keeps the cause, the code and the words of etcd, over several lines', () => {

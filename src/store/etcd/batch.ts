@@ -4,7 +4,7 @@
  * A request holds at most one commit of a lane, or any number of independent ones. Commits of one lane keep their order.
  */
 import type { HostFailure } from '../../errors.ts';
-import { CallFailure, noAnswer, status, toFailure } from './call-failure.ts';
+import { CallFailure, noResponse, status, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { PendingCommit } from './pending-commit.ts';
 import { methods } from './raw-client.ts';
@@ -40,7 +40,7 @@ export function takeBatch(waiting: readonly PendingCommit[], { maxCommits, maxBy
   return [batch, rest];
 }
 
-/** Commits that share one request, and what its tries have failed with. */
+/** The commits of one request, and the reasons why its tries failed. */
 export class Batch {
   readonly #commits: readonly PendingCommit[];
   readonly #reasons = new Map<string, string>();
@@ -70,15 +70,15 @@ export class Batch {
   failures(): HostFailure[] {
     const reasons = new Map(this.#reasons);
     const host = this.#host?.address;
-    if (host !== undefined && !reasons.has(host)) reasons.set(host, noAnswer(performance.now() - this.#sentAt).details);
+    if (host !== undefined && !reasons.has(host)) reasons.set(host, noResponse(performance.now() - this.#sentAt).details);
     return [...reasons].map(([address, reason]) => ({ host: address, reason }));
   }
 
-  /** Sends the commits whose time is not up, and resolves them. */
+  /** Sends the commits that are not settled yet, and resolves them. */
   async send(host: Host, tryMs: number): Promise<void> {
     const commits = this.open;
     try {
-      // Not the host that was asked before: its commits go out one by one.
+      // A host that does not check them gets its commits one by one.
       if (!(await host.checksNestedPermissions(tryMs)))
         throw new CallFailure(status.failedPrecondition, 'nested permissions are not checked');
       this.#host = host;

@@ -2,10 +2,12 @@
  * Sends many commits in one request: those of one tick, and those that arrive while enough requests are under way.
  *
  * etcd takes transactions nested in a transaction, each with its own compares, in one round trip and one write to its log. A lone
- * commit goes out plain and at once. All compares of a request are judged before its first write, and all its writes have one
- * revision, so two commits of one lane (one name) never share it unless both are independent. A request that etcd refused was not applied. Its commits go out
- * one by one, so that one caller's fault does not hit another. An unknown outcome is unknown for each commit. Each commit keeps
- * its own deadline: the request runs until the latest of them.
+ * commit goes out plain and at once.
+ * - etcd judges all compares of a request before its first write, and all its writes have one revision. So two commits of one lane
+ *   (one name) share a request only if both are independent.
+ * - A request that etcd refused was not applied. Its commits go out one by one, so one caller's fault does not hit another.
+ * - An unknown outcome is unknown for each commit.
+ * - Each commit keeps its own deadline. The request runs until the latest of them.
  */
 import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
 import { type Committed, OutcomeUnknownError } from '../store.ts';
