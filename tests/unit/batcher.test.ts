@@ -13,13 +13,13 @@ import { messagesOf } from '../support/etcd-messages.ts';
 
 const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 
-/** A commit that is known by what it puts. */
+/** A commit, named by the keys that it puts. */
 const putting = (...ids: string[]) => ({
   request: encodeTransaction({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
   operations: ids.length,
 });
 
-// What is not set is null in a message that was read.
+// A field that is not set is null in a decoded message.
 const idsIn = ({ success = [] }: ITxnRequest): string[] =>
   success.flatMap(({ request_txn: inner, request_put: put }) => (put == null ? idsIn(inner ?? {}) : [String(put.key)]));
 
@@ -76,7 +76,7 @@ const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: strin
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
 
 describe('Batcher', () => {
-  test('commit() never puts two commits of one lane into a request, and answers each with its own answer', async () => {
+  test('commit() never puts two commits of one lane into a request, and resolves each with its own response', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 150 }), { maxLength: 4 }), async (turns) => {
         const etcd = new Etcd();
@@ -110,7 +110,7 @@ describe('Batcher', () => {
     );
   });
 
-  test.each([1, 2])('commit() of %i once whose answer says nothing has an unknown outcome', async (count) => {
+  test.each([1, 2])('commit() of %i once with an empty response has an unknown outcome', async (count) => {
     const silent = new Etcd();
     Object.assign(silent, {
       current: { checksNestedPermissions: () => true, call: () => Promise.resolve(Buffer.alloc(0)) },
@@ -118,7 +118,7 @@ describe('Batcher', () => {
         try {
           return await attempt(silent.current, 1_000, 0);
         } catch {
-          throw new OutcomeUnknownError([]); // as Hosts has it of what was sent once
+          throw new OutcomeUnknownError([]); // as Hosts does for a request with `once`
         }
       },
     });
@@ -211,7 +211,7 @@ describe('Batcher', () => {
     expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
   });
 
-  test('commit() holds nobody back when etcd takes no batch at all', async () => {
+  test('commit() sends all commits at once when etcd takes no batch at all', async () => {
     const etcd = new Etcd((request) => {
       if (isBatch(request)) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
     });
@@ -224,7 +224,7 @@ describe('Batcher', () => {
     expect(etcd.mostUnderWay).toBe(64);
   });
 
-  test('commit() leaves the outcome unknown for those that must not be sent again, and sends the others', async () => {
+  test('commit() leaves the outcome of commits with once unknown, and sends the others again', async () => {
     let isLost = true;
     const etcd = new Etcd(() => {
       if (!isLost) return;
@@ -343,7 +343,7 @@ describe('Batcher', () => {
     expect(etcd.requests).toEqual([['c0'], ['c1'], ['c2']]);
   });
 
-  test('commit() passes on why etcd refused a lone commit', async () => {
+  test('commit() reports why etcd refused a lone commit', async () => {
     const batcher = new Batcher(
       new Etcd(() => {
         throw new CallFailure(3, 'etcdserver: request is too large');
