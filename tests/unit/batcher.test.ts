@@ -304,6 +304,20 @@ describe('Batcher', () => {
     expect(etcd.requests).toEqual([['c0', 'c1']]);
   });
 
+  test('commit() does not send a commit whose time is up while the host is asked about nested permissions', async () => {
+    const etcd = new Etcd();
+    const checks = [true, sleep(100, true)];
+    Object.assign(etcd.current, { checksNestedPermissions: () => checks.shift() ?? true });
+    const batcher = new Batcher(etcd);
+
+    const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
+    const answers = commitAll(batcher, many(2));
+
+    await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(etcd.requests).toEqual([['c0', 'c1']]);
+  });
+
   test('commit() rejects at its deadline while it still waits for a request', async () => {
     const etcd = new Etcd(() => sleep(150));
     const batcher = new Batcher(etcd);

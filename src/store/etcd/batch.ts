@@ -76,11 +76,12 @@ export class Batch {
 
   /** Sends the commits that are not settled yet, and resolves them. */
   async send(host: Host, tryMs: number): Promise<void> {
-    const commits = this.open;
     try {
-      // A host that does not check them gets its commits one by one.
+      // A host that does not check nested permissions gets its commits one by one.
       if (!(await host.checksNestedPermissions(tryMs)))
         throw new CallFailure(status.failedPrecondition, 'nested permissions are not checked');
+      // Now and not before: a commit that counts as not sent must not be sent.
+      const commits = this.open;
       this.#host = host;
       this.#sentAt = performance.now();
       const request = encodeBatch(commits.map(({ commit }) => commit.request));

@@ -2,7 +2,7 @@
  * The one watch stream of a locker, which carries all its watches.
  *
  * A broken stream, a cancelled watch or a ping without a response ends in a new stream at the next host. There every watch is
- * created again, and reports the revision from which it stands. etcd3's watchers are not used, because their streams never reconnect
+ * created again, and reports the revision at which it starts. etcd3's watchers are not used, because their streams never reconnect
  * and do not notice a host that hangs.
  */
 import { backoffMs } from '../../backoff.ts';
