@@ -98,7 +98,7 @@ export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({
   compare: [isAt(entry.key, 'create', token)],
   then: [{ delete: { key: entry.key } }],
   otherwise: [],
-  // Several entries of one name: each transaction compares and deletes its own.
   lane: entry.queue.key,
-  sharesLane: true,
+  // In requests of their own, 64 readers that release a name in one tick take 20 to 60 ms instead of 2 to 10.
+  isIndependent: true,
 });

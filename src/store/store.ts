@@ -1,8 +1,11 @@
 /**
- * The port behind which etcd, or a memory that behaves like it, stands.
+ * The port to etcd: everything that the layers above read and write goes through it.
  *
- * It is small and keeps no promise of its own: the queue, the session and the heartbeat above it do. All it must get right
- * is what was sent, what was answered, and when neither is known. Revisions are etcd's: one counter over all keys.
+ * The port keeps none of the lock's promises. The queue, the session and the heartbeat above it do. A store must report
+ * correctly what was sent, what etcd responded, and when the outcome is unknown. Revisions are etcd's: one counter over all keys.
+ *
+ * This folder has two stores: `etcd/` speaks to a cluster, `memory/` behaves like one for tests. Read this file first, then
+ * `memory/memory-etcd.ts` for the semantics, then `etcd/etcd-store.ts` for the real one.
  */
 import type { Clock } from '../clock.ts';
 import type { HostFailure } from '../errors.ts';
@@ -16,7 +19,7 @@ export interface KeyValue {
   readonly leaseId: string;
 }
 
-/** A condition on one key, or on every key of [key, rangeEnd); a missing key has revision 0. */
+/** A condition on one key, or on every key of [key, rangeEnd). A missing key has revision 0. */
 export interface Compare {
   readonly key: string;
   readonly rangeEnd?: string | undefined;
@@ -25,7 +28,7 @@ export interface Compare {
   readonly revision: bigint;
 }
 
-/** Reads one key, or [key, rangeEnd) by create revision (`order`) or by key. */
+/** A read of one key, or of [key, rangeEnd). The result is in the order of the keys, or of the create revisions (`order`). */
 export interface Range {
   readonly key: string;
   readonly rangeEnd?: string | undefined;
@@ -41,42 +44,42 @@ export type Operation =
   | { readonly delete: { readonly key: string; readonly rangeEnd?: string | undefined } }
   | { readonly range: Range };
 
-/** If every compare holds, `then`, else `otherwise`; atomic and linearizable. */
+/** Runs `then` if every compare holds, else `otherwise`. It is atomic and linearizable. */
 export interface Transaction {
   readonly compare: readonly Compare[];
   readonly then: readonly Operation[];
   readonly otherwise: readonly Operation[];
-  /** It may share a request with transactions of other lanes; two of one lane are never judged together. */
+  /** May share a request with transactions of other lanes. etcd never judges two of one lane together. */
   readonly lane?: string;
-  /** It depends on no other of its lane that says the same, and may be judged together with those. */
-  readonly sharesLane?: boolean;
+  /** Compares and writes only a key of its own. May share a request with other independent transactions of its lane. */
+  readonly isIndependent?: boolean;
 }
 
 export interface Committed {
   readonly succeeded: boolean;
-  /** The store's revision when it answered: that of the write, if there was one. */
+  /** The store's revision after the transaction: that of its writes, if it has any. */
   readonly revision: bigint;
-  /** What the ranges of the branch taken found, in their order. */
+  /** The results of the ranges in the branch that ran, in their order. */
   readonly ranges: readonly (readonly KeyValue[])[];
 }
 
 export interface CommitOptions {
-  /** Sends it at most once, unless it provably never left this process or was definitely refused. */
+  /** Sends the transaction at most once, unless it provably never left this process or was definitely refused. */
   readonly once?: boolean;
-  /** Default: the store's own limit for a request. */
+  /** In milliseconds. Default: the store's own limit for a request. */
   readonly timeoutMs?: number;
 }
 
 export interface Renewal {
-  /** Whether the lease was extended by a leader of the term that also answered the read of the gate. */
+  /** Whether the lease was extended, by a leader of the same term as the read of the gate. */
   readonly renewed: boolean;
-  /** The gate by a linearizable read after the renewal, at the same host. */
+  /** The gate, read linearizably after the renewal at the same host. */
   readonly gate: KeyValue | null;
 }
 
 export interface WatchEvent {
   readonly type: 'put' | 'delete';
-  /** Of a deleted key: its name and the revision of the deletion as `modRevision`. */
+  /** For a deleted key: its name, and the revision of the deletion as `modRevision`. */
   readonly kv: KeyValue;
 }
 
@@ -87,46 +90,54 @@ export interface WatchRequest {
 }
 
 export interface WatchListener {
-  /** The watch stands from `revision` on; called again after every break, in which events may have been missed. */
+  /** The watch reports all events after `revision`. Called again after every break, because events may be missing then. */
   created(revision: bigint): void;
-  /** All that one revision or more did, never a part of a revision, in the order of the revisions. */
+  /** Events in the order of their revisions. One call has all events of a revision. */
   events(events: readonly WatchEvent[]): void;
 }
 
 /**
- * Every request rejects with EtcdUnavailableError when nobody answered in time, EtcdAuthError or EtcdRefusedError when it was
- * definitely refused, LeaseNotFoundError when it was refused because its lease is gone.
+ * Reads and writes an etcd cluster, or something that behaves like one. Times are in milliseconds unless a name says otherwise.
+ *
+ * @throws {EtcdUnavailableError} every request: no host responded in time
+ * @throws {EtcdAuthError} every request: etcd refused it for lack of permission
+ * @throws {EtcdRefusedError} every request: etcd refused it for another reason
+ * @throws {LeaseNotFoundError} every request: etcd refused it because its lease is gone
  */
 export interface Store {
-  /** The clock that a locker on this store goes by; without one, the system's. */
+  /** The clock of the lockers on this store. Default: the system's clock. */
   readonly clock?: Clock;
-  /** Grants a lease of an id chosen by the caller, resolves with the TTL granted; repeats itself safely. */
+  /** Grants a lease with an id that the caller chose. Resolves with the granted TTL in seconds. Retries safely. */
   grant(leaseId: string, ttlSeconds: number): Promise<number>;
-  /** One renewal at one host; after a failure the next call goes to the next host. */
+  /** Renews a lease once, at one host. After a failure the next call goes to the next host. */
   renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal>;
-  /** The keys attached to a lease, as some member knows them: not linearizable. */
+  /** Reads the keys of a lease from one member. The result is not linearizable. */
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>>;
-  /** Ends a lease and deletes its keys; resolves also when it is gone already. */
+  /** Ends a lease and deletes its keys. Also resolves if the lease is gone already. */
   revoke(leaseId: string): Promise<void>;
-  /** @throws {OutcomeUnknownError} with `once`, when it was sent and no answer came */
+  /**
+   * Commits a transaction.
+   * @throws {OutcomeUnknownError} with `once`: the transaction was sent and no response came
+   */
   commit(transaction: Transaction, options?: CommitOptions): Promise<Committed>;
-  /** Watches from now on until the answer is called; mends itself, and tells by `created` that it did. */
+  /** Watches from now on. Repairs itself after a break and reports that by `created`. The returned function ends the watch. */
   watch(request: WatchRequest, listener: WatchListener): () => void;
+  /** Ends all watches and requests. */
   close(): Promise<void>;
 }
 
-/** A write that may be applied or not, now or later. */
+/** The outcome of a write is unknown: etcd may have applied it, may apply it later, or may never apply it. */
 export class OutcomeUnknownError extends Error {
   override readonly name = 'OutcomeUnknownError';
   readonly hosts: readonly HostFailure[];
 
   constructor(hosts: readonly HostFailure[]) {
-    super(`No answer came to a write that was sent: ${hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ')}`);
+    super(`Cannot tell whether a write was applied: no response from ${hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ')}`);
     this.hosts = hosts;
   }
 }
 
-/** A refusal because the lease is gone. */
+/** etcd refused a request because its lease is gone. */
 export class LeaseNotFoundError extends Error {
   override readonly name = 'LeaseNotFoundError';
 }

@@ -1,4 +1,4 @@
-/** What the port promises, on every adapter: one suite, a function of how to open one. */
+/** The promises of the store port, as one suite for every store. */
 import { describe } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
 import { storeCommitContract } from './suites/store-commit.ts';

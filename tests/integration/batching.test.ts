@@ -75,12 +75,12 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     await turn();
     const settled = await turn();
 
-    // Once it knows what the server takes nothing is refused any more, and requests are still shared.
+    // Once the locker knows the server's limit, etcd refuses nothing, and commits still share requests.
     expect(settled).toBeLessThanOrEqual(100);
     expect(settled).toBeGreaterThan(16);
   });
 
-  test('tryLockAll() of more names than the server takes in a transaction tells so, and takes none', async () => {
+  test('tryLockAll() rejects, and takes no lock, if the server takes fewer names in a transaction', async () => {
     await using server = await startEtcd({ args: ['--max-txn-ops', '16'] });
     await using locker = createLocker({ hosts: server.endpoint });
 
@@ -100,7 +100,7 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     const auth = { username: 'locker', password: 'sesame-9431' };
     beforeAll(async () => {
       server = await startEtcd({ args: simpleTokens() });
-      // All below the prefix but the one name n250.
+      // All names below the prefix except n250.
       const rights = [
         { from: 'locks/', to: 'locks/n250/' },
         { from: 'locks/n2500', to: 'locks0' },
@@ -114,7 +114,7 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
       await server.stop();
     });
 
-    test('fail alone: of 500 locks at once the one that etcd forbids, whether or not it checks inside a batch', async () => {
+    test('fail alone: of 500 locks at once only the one that etcd forbids, whether or not it checks inside a batch', async () => {
       await using locker = createLocker({ hosts: server.endpoint, auth });
       await locker.withLock('warm', () => undefined);
       const before = await transactionsAt(server);

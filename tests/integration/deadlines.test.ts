@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { deferred } from '../../src/deferred.ts';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { decodeRange, decodeWatch } from '../../src/store/etcd/wire/decode.ts';
-import { methods, type Stream } from '../../src/store/etcd/raw-client.ts';
+import type { Stream } from '../../src/store/etcd/grpc-stream.ts';
+import { methods } from '../../src/store/etcd/raw-client.ts';
 import { Host } from '../../src/store/etcd/host.ts';
 import { encodeRange, encodeWatch } from '../../src/store/etcd/wire/encode.ts';
 import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/etcd.ts';

@@ -19,7 +19,7 @@ test.skipIf(!(await canControlServers()))('a locker keeps one connection to a ho
   const connections = [];
 
   for (let token = 0; token < 10; token += 1) {
-    // Off and on again, and no token is known any more.
+    // etcd forgets all tokens when auth is switched off and on.
     await root.auth.authDisable();
     await anybody.auth.authEnable();
     await locker.withLock('x', () => undefined);
@@ -35,9 +35,9 @@ test.skipIf(!(await canControlServers()))('a locker keeps one connection to a ho
   for (const client of [anybody, root]) client.close();
 });
 
-test('a locker asks for its token with the grpcOptions that it was given', async () => {
+test('a locker requests its token with its own grpcOptions', async () => {
   const asked: (string | undefined)[][] = [];
-  // All of gRPC that is needed to refuse a password.
+  // As much of gRPC as a server needs to refuse a password.
   await using server = createServer().listen(0, '127.0.0.1');
   server.on('stream', (stream, headers) => {
     asked.push([headers[':path'], headers['user-agent']]);

@@ -104,8 +104,12 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
   });
 
   test.each([
-    ['the server wants TLS and gets none', () => ({ hosts: good.endpoint }), /perhaps it wants TLS: write hosts with https:\/\//],
-    ['the server speaks no TLS', () => ({ hosts: plain.endpoint, credentials }), /perhaps it speaks none.*http:\/\/|ECONNRESET/],
+    ['the server wants TLS and gets none', () => ({ hosts: good.endpoint }), /if it uses TLS, write hosts with https:\/\//],
+    [
+      'the server speaks no TLS',
+      () => ({ hosts: plain.endpoint, credentials }),
+      /if it does not use TLS, write hosts with http:\/\/|ECONNRESET/,
+    ],
   ])('lock() says what it may be when %s', async (_, options, message) => {
     const { error } = await outcomeOf({ ...options(), requestTimeoutMs: 600 });
 

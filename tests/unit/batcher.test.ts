@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
+import { buildDeletion, buildLook } from '../../src/entry/transactions.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
 import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
@@ -11,36 +13,40 @@ import { messagesOf } from '../support/etcd/messages.ts';
 
 const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 
-/** A commit that is known by what it puts. */
+/** A commit, named by the keys that it puts. */
 const putting = (...ids: string[]) => ({
   request: encodeTransaction({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
   operations: ids.length,
 });
 
-// What is not set is null in a message that was read.
+// A field that is not set is null in a decoded message.
 const idsIn = ({ success = [] }: ITxnRequest): string[] =>
   success.flatMap(({ request_txn: inner, request_put: put }) => (put == null ? idsIn(inner ?? {}) : [String(put.key)]));
 
 const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_put: put }) => put == null);
 
-/** etcd, as a batcher sees it: what each request does is said by `answer`, which rejects where it throws. */
+/** etcd, as a batcher sees it: `answer` is called for each request, and rejects it by throwing. */
 class Etcd implements Sender {
   readonly requests: string[][] = [];
+  /** The time limit of each request. */
+  readonly limits: number[] = [];
   mostUnderWay = 0;
   #underWay = 0;
-  readonly #answer: (request: ITxnRequest) => void;
+  readonly #answer: (request: ITxnRequest) => unknown;
   readonly tryMs = 1_000;
   readonly current: Host;
 
-  constructor(answer: (request: ITxnRequest) => void = () => undefined) {
+  constructor(answer: (request: ITxnRequest) => unknown = () => undefined) {
     this.#answer = answer;
     this.current = {
+      address: 'a:1',
       checksNestedPermissions: () => true,
       call: (_timeoutMs: number, _method: string, request: Buffer) => this.#txn(readRequest(request) as ITxnRequest),
     } as unknown as Host;
   }
 
-  async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>): Promise<T> {
+  async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>, { timeoutMs = 0 } = {}): Promise<T> {
+    this.limits.push(timeoutMs);
     this.#underWay += 1;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
     try {
@@ -55,7 +61,7 @@ class Etcd implements Sender {
   async #txn(request: ITxnRequest): Promise<Buffer> {
     this.requests.push(idsIn(request));
     await new Promise((resolve) => setImmediate(resolve));
-    this.#answer(request);
+    await this.#answer(request);
     const found = (id: string) => ({ response_range: { kvs: [{ key: Buffer.from(id) }] } });
     const responses = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
       put == null ? { response_txn: { succeeded: true, responses: idsIn(inner ?? {}).map(found) } } : found(String(put.key)),
@@ -64,13 +70,13 @@ class Etcd implements Sender {
   }
 }
 
-const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean; sharesLane?: boolean }[]) =>
+const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: string; once?: boolean; isIndependent?: boolean }[]) =>
   Promise.allSettled(commits.map(({ id, ...how }) => batcher.commit({ ...putting(id), ...how, timeoutMs: 1_000 })));
 
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
 
 describe('Batcher', () => {
-  test('commit() never puts two commits of one lane into a request, and answers each with its own answer', async () => {
+  test('commit() never puts two commits of one lane into a request, and resolves each with its own response', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 150 }), { maxLength: 4 }), async (turns) => {
         const etcd = new Etcd();
@@ -104,7 +110,7 @@ describe('Batcher', () => {
     );
   });
 
-  test.each([1, 2])('commit() of %i once whose answer says nothing has an unknown outcome', async (count) => {
+  test.each([1, 2])('commit() of %i once with an empty response has an unknown outcome', async (count) => {
     const silent = new Etcd();
     Object.assign(silent, {
       current: { checksNestedPermissions: () => true, call: () => Promise.resolve(Buffer.alloc(0)) },
@@ -112,7 +118,7 @@ describe('Batcher', () => {
         try {
           return await attempt(silent.current, 1_000, 0);
         } catch {
-          throw new OutcomeUnknownError([]); // as Hosts has it of what was sent once
+          throw new OutcomeUnknownError([]); // as Hosts does for a request with `once`
         }
       },
     });
@@ -127,20 +133,40 @@ describe('Batcher', () => {
     );
   });
 
-  test('commit() puts several of one lane into a request where all of them share it, and lets none overtake one that does not', async () => {
+  test('commit() puts independent commits of one lane into one request, and keeps their order with the others of the lane', async () => {
     const etcd = new Etcd();
 
     await commitAll(new Batcher(etcd), [
-      { id: 'a', lane: 'n', sharesLane: true },
-      { id: 'b', lane: 'n', sharesLane: true },
+      { id: 'a', lane: 'n', isIndependent: true },
+      { id: 'b', lane: 'n', isIndependent: true },
       { id: 'c', lane: 'n' },
-      { id: 'd', lane: 'n', sharesLane: true },
+      { id: 'd', lane: 'n', isIndependent: true },
       { id: 'e', lane: 'other' },
     ]);
 
     // The first two are under way together, in either order.
     expect(etcd.requests.slice(0, 2).sort()).toEqual([['a', 'b', 'e'], ['c']]);
     expect(etcd.requests.slice(2)).toEqual([['d']]);
+  });
+
+  test('commit() never puts a look and a release of one name into one request, in either order', async () => {
+    const entry = { queue: { key: 'locks/a/', rangeEnd: 'locks/a0' }, key: 'locks/a/1-1', slots: 1 };
+    const look = buildLook(entry, 5n);
+    const release = buildDeletion({ ...entry, key: 'locks/a/1-2' }, 4n);
+
+    for (const both of [
+      [look, release],
+      [release, look],
+    ]) {
+      const etcd = new Etcd();
+      const batcher = new Batcher(etcd);
+      await Promise.all(
+        both.map(({ lane = '', isIndependent, ...rest }) =>
+          batcher.commit({ request: encodeTransaction(rest), operations: 2, lane, isIndependent, timeoutMs: 1_000 }),
+        ),
+      );
+      expect(etcd.requests).toHaveLength(2);
+    }
   });
 
   test('commit() sends a lone commit plain', async () => {
@@ -185,7 +211,7 @@ describe('Batcher', () => {
     expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
   });
 
-  test('commit() holds nobody back when etcd takes no batch at all', async () => {
+  test('commit() sends all commits at once when etcd takes no batch at all', async () => {
     const etcd = new Etcd((request) => {
       if (isBatch(request)) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
     });
@@ -198,7 +224,7 @@ describe('Batcher', () => {
     expect(etcd.mostUnderWay).toBe(64);
   });
 
-  test('commit() leaves the outcome unknown for those that must not be sent again, and sends the others', async () => {
+  test('commit() leaves the outcome of commits with once unknown, and sends the others again', async () => {
     let isLost = true;
     const etcd = new Etcd(() => {
       if (!isLost) return;
@@ -215,16 +241,100 @@ describe('Batcher', () => {
     expect(etcd.requests).toEqual([['a', 'b'], ['b']]);
   });
 
-  test('commit() rejects all of a batch when nobody answered in the time of each', async () => {
-    const etcd = new Etcd(() => {
-      throw new EtcdUnavailableError(1, [{ host: 'a:1', reason: 'refused' }]);
+  test('commit() rejects all of a batch when no host answered in the time of each', async () => {
+    const etcd = new Etcd(async () => {
+      await sleep(45);
+      throw new EtcdUnavailableError(50, [{ host: 'a:1', reason: 'refused' }]);
     });
     const batcher = new Batcher(etcd);
 
-    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 0 })));
+    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 50 })));
 
     expect(answers).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
     expect(etcd.requests).toHaveLength(1);
+  });
+
+  test.each([0, 1, 2])('commit() refuses a commit with too little time beside %i others, and sends it nowhere', async (others) => {
+    const etcd = new Etcd();
+    const batcher = new Batcher(etcd);
+
+    const late = batcher.commit({ ...putting('late'), lane: 'late', timeoutMs: 9 });
+    const answers = commitAll(batcher, many(others));
+
+    await expect(late).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', message: expect.stringContaining('within 9 ms') as string });
+    expect((await answers).map(({ status }) => status)).toEqual(many(others).map(() => 'fulfilled'));
+    expect(etcd.requests.flat()).toEqual(many(others).map(({ id }) => id));
+  });
+
+  test('commit() rejects each commit at its own deadline, and keeps the time of the others in the batch', async () => {
+    const etcd = new Etcd(() => sleep(150));
+    const batcher = new Batcher(etcd);
+    const commit = (id: string, timeoutMs: number, once: boolean) => batcher.commit({ ...putting(id), lane: id, once, timeoutMs });
+
+    const startedAt = performance.now();
+    const [creation, look, other] = [commit('creation', 60, true), commit('look', 60, false), commit('other', 1_000, true)];
+    const unanswered = [{ host: 'a:1', reason: expect.stringMatching(/^no response within \d+ ms$/) as string }];
+
+    await expect(creation).rejects.toMatchObject({ name: 'OutcomeUnknownError', hosts: unanswered });
+    await expect(look).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: unanswered });
+    expect(performance.now() - startedAt).toBeLessThan(140);
+    expect(await other).toMatchObject({ succeeded: true });
+    expect(etcd.requests).toEqual([['creation', 'look', 'other']]);
+    expect(etcd.limits[0]).toBeGreaterThan(900);
+  });
+
+  test('commit() leaves a commit whose time is up out of the next try of its batch', async () => {
+    const etcd = new Etcd();
+    const request = etcd.request.bind(etcd);
+    // The first try fails before it is sent, as at a host that refuses connections.
+    Object.assign(etcd, {
+      request: async (attempt: Parameters<typeof request>[0]) => {
+        await sleep(100);
+        return request(attempt);
+      },
+    });
+    const batcher = new Batcher(etcd);
+
+    const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
+    const answers = commitAll(batcher, many(2));
+
+    // It was in no request.
+    await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(etcd.requests).toEqual([['c0', 'c1']]);
+  });
+
+  test('commit() does not send a commit whose time is up while the host is asked about nested permissions', async () => {
+    const etcd = new Etcd();
+    const checks = [true, sleep(100, true)];
+    Object.assign(etcd.current, { checksNestedPermissions: () => checks.shift() ?? true });
+    const batcher = new Batcher(etcd);
+
+    const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
+    const answers = commitAll(batcher, many(2));
+
+    await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(etcd.requests).toEqual([['c0', 'c1']]);
+  });
+
+  test('commit() rejects at its deadline while it still waits for a request', async () => {
+    const etcd = new Etcd(() => sleep(150));
+    const batcher = new Batcher(etcd);
+    const first = commitAll(batcher, many(2));
+    await sleep(5);
+    const second = commitAll(batcher, many(2));
+    await sleep(5);
+
+    const startedAt = performance.now();
+    await expect(batcher.commit({ ...putting('late'), lane: 'late', once: true, timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'ETCD_UNAVAILABLE',
+      hosts: [],
+    });
+
+    expect(performance.now() - startedAt).toBeLessThan(120);
+    expect((await Promise.all([first, second])).flat().map(({ status }) => status)).toEqual(Array.from({ length: 4 }, () => 'fulfilled'));
+    expect(etcd.requests.flat()).not.toContain('late');
   });
 
   test('commit() sends a commit alone that is too large for its share of a request', async () => {
@@ -247,7 +357,7 @@ describe('Batcher', () => {
     expect(etcd.requests).toEqual([['c0'], ['c1'], ['c2']]);
   });
 
-  test('commit() passes on why etcd refused a lone commit', async () => {
+  test('commit() reports why etcd refused a lone commit', async () => {
     const batcher = new Batcher(
       new Etcd(() => {
         throw new CallFailure(3, 'etcdserver: request is too large');

@@ -1,6 +1,6 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { CallFailure, isUnauthenticated, noAnswer, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
+import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
 
 const outcomes = [
@@ -29,14 +29,14 @@ describe('toFailure()', () => {
     expect(toFailure(new Error(message)).kind).toBe(kind);
   });
 
-  test('toFailure() does not say that what may have been applied was refused when etcd is out of space', () => {
+  test('toFailure() counts no call as refused when etcd is out of space, because it may have been applied', () => {
     expect(toFailure(new Error('8 RESOURCE_EXHAUSTED: etcdserver: mvcc: database space exceeded')).kind).not.toMatch(/unsent|refused/);
   });
 
-  test('toFailure() calls what it does not know unknown', () => {
+  test('toFailure() counts every other failure as unknown', () => {
     expect(toFailure(new TypeError('boom'))).toMatchObject({ kind: 'unknown', details: 'boom' });
     expect(toFailure('text')).toMatchObject({ kind: 'unknown', details: 'text' });
-    expect(noAnswer(800.4)).toMatchObject({ kind: 'unknown', details: 'no answer within 800 ms' });
+    expect(noResponse(800.4)).toMatchObject({ kind: 'unknown', details: 'no response within 800 ms' });
   });
 
   test('toFailure() keeps the cause, the code and the words of etcd, over several lines', () => {
@@ -57,7 +57,7 @@ const alert = (number: number, name: string): string =>
     `40AD:error:0A000412:SSL routines:ssl3_read_bytes:${name}:../rec_layer_s3.c:918:SSL alert number ${String(number)}\n (2026-11-25T14:59:08Z)`,
   );
 
-describe('toFailure() of TLS that did not come about', () => {
+describe('toFailure() of a failed TLS handshake', () => {
   test.each([
     [tls('Error: certificate has expired'), /has expired$/],
     [tls('Error: certificate is not yet valid'), /clock$/],
@@ -80,7 +80,7 @@ describe('toFailure() of TLS that did not come about', () => {
     [alert(45, 'alert certificate expired'), /credentials\.certChain has expired$/],
     [alert(48, 'alert unknown ca'), /authority that the server does not know$/],
     [alert(116, 'tlsv13 alert certificate required'), /credentials\.privateKey and credentials\.certChain$/],
-  ])('%j says what to mend, and is not to be tried again', (message, words) => {
+  ])('%j says what to change, and is final', (message, words) => {
     const failure = toFailure(new Error(message));
 
     expect(failure.kind).toBe('untrusted');
@@ -92,7 +92,7 @@ describe('toFailure() of TLS that did not come about', () => {
     [tls('Error: Client network socket disconnected before secure TLS connection was established'), /http:\/\/$/],
     [tls('Error: 1:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:..'), /http:\/\/$/],
     [tls('Failed to connect (2026-11-25T14:58:45.605Z)'), /https:\/\/ or set credentials$/],
-  ])('%j says what it may be, but a server that ends looks the same', (message, words) => {
+  ])('%j suggests a reason, and may be retried', (message, words) => {
     const failure = toFailure(new Error(message));
 
     expect(failure.kind).not.toMatch(/untrusted|refused/);
@@ -119,7 +119,7 @@ describe('toRefusal()', () => {
     [3, 'etcdserver: user name not found', EtcdAuthError],
     [3, 'etcdserver: request is too large', EtcdRefusedError],
     [3, 'etcdserver: duplicate key given in txn request', EtcdRefusedError],
-  ])('toRefusal() of %i %j is what the caller can act on', (code, details, type) => {
+  ])('toRefusal() of %i %j is an error that the caller can act on', (code, details, type) => {
     const refusal = toRefusal(new CallFailure(code, details), 'locks/');
 
     expect(refusal).toBeInstanceOf(type);

@@ -59,7 +59,7 @@ const transaction: fc.Arbitrary<Transaction> = fc.record({
   otherwise: fc.array(operation, { maxLength: 4 }),
 });
 
-// The same in etcd3's words.
+// The messages of etcd3 with the same meaning.
 const bytes = (value: string | undefined): Buffer => Buffer.from(value ?? '');
 const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly }: Range) => ({
   key: bytes(key),
@@ -88,7 +88,7 @@ const transactionMessage = (one: Transaction) => ({
 });
 
 describe('requests, read by the protobuf definitions of etcd3', () => {
-  test('transactionRequest() says what the transaction says', () => {
+  test('encodeTransaction() writes every field of the transaction', () => {
     fc.assert(
       fc.property(transaction, (one) => {
         expect(kv('Txn').readRequest(encodeTransaction(one))).toMatchObject(transactionMessage(one));
@@ -96,7 +96,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('transactionRequest() says no more than etcd3 would', () => {
+  test('encodeTransaction() writes no field that etcd3 would leave out', () => {
     fc.assert(
       fc.property(transaction, (one) => {
         const { readRequest, writeRequest } = kv('Txn');
@@ -106,7 +106,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('batchRequest() holds each transaction in its place', () => {
+  test('encodeBatch() keeps the transactions in their order', () => {
     fc.assert(
       fc.property(fc.array(transaction, { maxLength: 10 }), (all) => {
         expect(kv('Txn').readRequest(encodeBatch(all.map(encodeTransaction)))).toMatchObject({
@@ -118,7 +118,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('rangeRequest() says what the range says', () => {
+  test('encodeRange() writes every field of the range', () => {
     fc.assert(
       fc.property(range, (one) => {
         expect(kv('Range').readRequest(encodeRange(one))).toMatchObject(rangeMessage(one));
@@ -126,7 +126,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('those of leases bear the whole id', () => {
+  test('requests for leases have the whole id', () => {
     fc.assert(
       fc.property(leaseId, fc.nat(), (id, ttlSeconds) => {
         expect(leases('LeaseGrant').readRequest(encodeGrant(id, ttlSeconds))).toEqual({ ID: id, TTL: String(ttlSeconds) });
@@ -137,7 +137,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('watchRequest() and cancelRequest() say what is watched, from now on', () => {
+  test('encodeWatch() and encodeCancel() name the watch, without a start revision', () => {
     const watch: fc.Arbitrary<WatchRequest> = fc.record(
       { key: text, rangeEnd: text, deletesOnly: fc.boolean() },
       { requiredKeys: ['key'] },
@@ -182,8 +182,8 @@ const responsesMessage = (all: readonly (readonly KeyValue[] | undefined)[]) =>
       : { response_range: { header: headerMessage(5n), kvs: kvs.map(keyValueMessage), more: true, count: '12' } },
   );
 
-describe('answers, written by the protobuf definitions of etcd3', () => {
-  test('committedIn() tells what the ranges found, in their order', () => {
+describe('responses, written by the protobuf definitions of etcd3', () => {
+  test('decodeCommitted() returns the results of the ranges in their order', () => {
     fc.assert(
       fc.property(written, fc.boolean(), responses, (number, succeeded, all) => {
         const answer = kv('Txn').writeAnswer({ header: headerMessage(number), succeeded, responses: responsesMessage(all) });
@@ -193,7 +193,7 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('batchIn() tells of each transaction, under the revision of the whole', () => {
+  test('decodeBatch() returns each transaction with the revision of the whole', () => {
     const parts = fc.array(fc.record({ succeeded: fc.boolean(), all: responses }), { maxLength: 6 });
     fc.assert(
       fc.property(written, parts, (number, inner) => {
@@ -211,7 +211,7 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('rangeIn(), grantedIn(), keepAliveIn() and leaseKeysIn() tell what they are read for', () => {
+  test('decodeRange(), decodeGrant(), decodeKeepAlive() and decodeLeaseKeys() return their fields', () => {
     fc.assert(
       fc.property(revision, fc.array(keyValue, { maxLength: 5 }), fc.nat(), fc.uniqueArray(text), (number, kvs, ttlSeconds, keys) => {
         const header = headerMessage(number);
@@ -230,7 +230,7 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('watchIn() tells of events, of creates and of cancels', () => {
+  test('decodeWatch() returns events, creates and cancels', () => {
     const event = fc.record({ type: fc.constantFrom('put' as const, 'delete' as const), kv: keyValue });
     const about = fc.record({
       watchId: fc.oneof(fc.constant(-1), fc.nat()),
@@ -261,21 +261,21 @@ describe('answers, written by the protobuf definitions of etcd3', () => {
   });
 });
 
-describe('answers that are not as expected', () => {
+describe('unexpected responses', () => {
   const answer = kv('Txn').writeAnswer({
     header: headerMessage(300n),
     succeeded: true,
     responses: [{ response_range: { kvs: [{ key: bytes('key'), value: bytes('value'), create_revision: '300', lease: '9' }] } }],
   });
 
-  test('fields of a newer etcd are passed over, whatever their type', () => {
+  test('fields of a newer etcd are skipped, whatever their type', () => {
     // Field 1000 as a varint, as 8 bytes, as a string, as 4 bytes.
     const newer = Buffer.from('c03e96ffffffffffffff01' + 'c13e0102030405060708' + 'c23e03616263' + 'c53e01020304', 'hex');
 
     expect(decodeCommitted(Buffer.concat([newer, answer, newer]))).toEqual(decodeCommitted(answer));
   });
 
-  test('one that is cut off is refused, and never read as another', () => {
+  test('a truncated response is refused, and never read with other values', () => {
     for (let size = 0; size < answer.length; size += 1) {
       let read: unknown = 'refused';
       try {
@@ -283,12 +283,12 @@ describe('answers that are not as expected', () => {
       } catch (error) {
         expect(error).toBeInstanceOf(MalformedMessageError);
       }
-      // Between two fields nothing shows that more should come.
+      // A message that ends between two fields looks complete.
       if (read !== 'refused') expect(read).toMatchObject({ revision: 300n, ranges: [] });
     }
   });
 
-  test('any bytes are read or refused with a clear error', () => {
+  test('any bytes are either read or refused with MalformedMessageError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (noise) => {
         for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeGrant]) {
@@ -304,12 +304,12 @@ describe('answers that are not as expected', () => {
   });
 
   test.each([
-    ['an answer without a revision', '1001'],
+    ['a response without a revision', '1001'],
     ['a number that does not end', 'ffffffffffffffffffffffff01'],
     ['a field with the number 0', '0001'],
     ['a group', '0b'],
     ['a text where a number should be', '1201ff'],
-    ['a message that is longer than what is there', '0a7f08'],
+    ['a message that is longer than the response', '0a7f08'],
   ])('%s is refused', (_what, hex) => {
     expect(() => decodeCommitted(Buffer.from(hex, 'hex'))).toThrow(MalformedMessageError);
   });

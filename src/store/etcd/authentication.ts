@@ -1,31 +1,26 @@
 /**
  * The token of etcd's authentication, at one member.
  *
- * Our own and not etcd3's, which opens a channel for each token that it asks for, never closes it, gives it none of the channel's
- * options, and asks again without end where the token that it got is refused as well.
+ * etcd3's own authentication is not used. It opens a channel for each token, never closes it, and gives it none of the channel
+ * options. It also asks without end if etcd refuses each new token.
  */
+import { Loader } from './loader.ts';
+
 export class Authentication {
-  readonly #ask: () => Promise<string>;
-  #asked: Promise<string> | undefined;
+  readonly #token: Loader<string>;
 
-  /** @param ask has etcd make a token for name and password, on the channel that is used for all else too */
-  constructor(ask: () => Promise<string>) {
-    this.#ask = ask;
+  /** @param request requests a token for the user, on the channel that all other calls use */
+  constructor(request: () => Promise<string>) {
+    this.#token = new Loader(request);
   }
 
-  /** The same for all who ask, until it is forgotten. */
-  async token(): Promise<string> {
-    const asked = (this.#asked ??= this.#ask());
-    try {
-      return await asked;
-    } catch (error) {
-      if (this.#asked === asked) this.#asked = undefined;
-      throw error;
-    }
+  /** Resolves with one token for all callers, until it is forgotten. */
+  token(): Promise<string> {
+    return this.#token.load();
   }
 
-  /** etcd does not know it any more: calls and streams to come get a new one. */
+  /** Forgets a token that etcd refused. Later calls and streams get a new one. */
   forget(): void {
-    this.#asked = undefined;
+    this.#token.forget();
   }
 }

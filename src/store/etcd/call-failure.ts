@@ -1,25 +1,25 @@
 /**
- * What a failed call means: whether it can have been applied, and what the caller is told.
+ * The meaning of a failed call: whether etcd can have applied it, and which error the caller gets.
  *
- * etcd3 drops the status code of a call of its own, but its message still begins with it. Only a refusal that etcd itself worded, or a
- * failure before the first byte, proves that nothing was applied; all else is unknown.
+ * Nothing was applied only if etcd itself worded the refusal, or if the call failed before its first byte. Every other outcome is
+ * unknown. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
 import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
 export type FailureKind =
-  /** It never left this process, or was turned away for the moment: safe to send again. */
+  /** The call never left this process, or etcd was too busy for it. It may be sent again. */
   | 'unsent'
-  /** One side does not take the other's certificate: it never left this process, and will not the next time either. */
+  /** One side does not trust the other's certificate. The call never left this process, and a retry fails too. */
   | 'untrusted'
-  /** etcd said no: nothing was applied. */
+  /** etcd refused the call. Nothing was applied. */
   | 'refused'
-  /** etcd said no, but at the moment in which its space runs out it says so of what it has applied. */
+  /** etcd refused the call for lack of space. It may have applied it in the moment in which its space ran out. */
   | 'no-space'
-  /** Refused for an outdated token: nothing was applied, and a new token will do better. */
+  /** etcd refused an outdated token. Nothing was applied, and a retry with a new token may succeed. */
   | 'stale-token'
-  /** It may be applied or not, now or later. */
+  /** etcd may have applied the call, may apply it later, or may never apply it. */
   | 'unknown';
 
 export class CallFailure extends Error {
@@ -37,7 +37,7 @@ export class CallFailure extends Error {
   }
 }
 
-/** Those of grpc's status codes that make a difference here. */
+/** The status codes of gRPC that make a difference here. */
 export const status = {
   unknown: 2,
   invalidArgument: 3,
@@ -70,7 +70,7 @@ function kindOf(code: number, details: string): FailureKind {
   const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
   if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
   if (/database space exceeded/.test(details)) return 'no-space';
-  // Without etcd's own words it may be our side that found the ANSWER too large.
+  // Without etcd's own words the response may have been too large for this process.
   return code === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
 }
 
@@ -79,25 +79,29 @@ export function toFailure(error: unknown): CallFailure {
   const message = error instanceof Error ? error.message : String(error);
   const [, code, details] = /(\d+) [A-Z_]+: (.*)/s.exec(message) ?? [];
   if (code !== undefined && details !== undefined) return new CallFailure(Number(code), details, error);
-  // etcd3 refuses a call on a client that was closed in the same turn before anything is sent.
+  // etcd3 sends nothing on a client that was closed in the same tick.
   if (/client was already closed/.test(message)) return new CallFailure(status.unavailable, 'Channel closed before call started', error);
   return new CallFailure(2, message, error);
 }
 
-export const noAnswer = (timeoutMs: number): CallFailure =>
-  new CallFailure(status.deadlineExceeded, `no answer within ${String(Math.round(timeoutMs))} ms`);
+export const noResponse = (timeoutMs: number): CallFailure =>
+  new CallFailure(status.deadlineExceeded, `no response within ${String(Math.round(timeoutMs))} ms`);
 
 export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === status.unauthenticated;
 
 export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;
 
-/** No host and this process take each other's certificates. */
+/** The error if TLS with every host failed for lack of trust. */
 export function toMistrust(hosts: readonly HostFailure[], prefix: string): Error {
   const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
-  return new EtcdAuthError(prefix, `no TLS with ${list}`, 'the option credentials and the certificates of the servers must fit together');
+  return new EtcdAuthError(
+    prefix,
+    `TLS failed with ${list}`,
+    'the option credentials and the certificates of the servers must fit together',
+  );
 }
 
-/** What a refusal is called above the port. */
+/** The error that the layers above the port get for a refusal. */
 export function toRefusal({ code, details }: CallFailure, prefix: string): Error {
   if (/lease not found/.test(details)) return new LeaseNotFoundError(details);
   const isAuth =

@@ -1,5 +1,11 @@
-/** The store port on a cluster of etcd, through etcd3. */
-import { deferred } from '../../deferred.ts';
+/**
+ * The store port on a cluster of etcd.
+ *
+ * This folder reads best in this order: this file; `hosts.ts` (which host gets a request, and how often); `batcher.ts` with `batch.ts`
+ * (commits that share a request); `watch-stream.ts` with `watch-connection.ts` and `idle-watches.ts`; `renewal.ts`; then `host.ts`,
+ * `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire). `call-failure.ts` decides what a failed call means.
+ * `wire/` encodes requests and decodes responses.
+ */
 import type { ResolvedOptions } from '../../options/options.ts';
 import {
   type CommitOptions,
@@ -12,13 +18,13 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { decodeCommitted, decodeGrant, type KeepAliveResponse, decodeKeepAlive, decodeLeaseKeys, decodeRange } from './wire/decode.ts';
-import { methods, type Stream } from './raw-client.ts';
-import { isUnauthenticated, noAnswer, toFailure } from './call-failure.ts';
-import type { Host } from './host.ts';
+import { toFailure } from './call-failure.ts';
 import { Hosts } from './hosts.ts';
-import { encodeGrant, encodeLeaseKeys, encodeLease, encodeRange, encodeTransaction } from './wire/encode.ts';
+import { methods } from './raw-client.ts';
+import { renewAt } from './renewal.ts';
 import { WatchStream } from './watch-stream.ts';
+import { decodeCommitted, decodeGrant, decodeLeaseKeys } from './wire/decode.ts';
+import { encodeGrant, encodeLease, encodeLeaseKeys, encodeTransaction } from './wire/encode.ts';
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {
   return new EtcdStore(options);
@@ -43,7 +49,7 @@ class EtcdStore implements Store {
       try {
         return decodeGrant(await host.call(timeoutMs, methods.grant, request));
       } catch (error) {
-        // The id is ours alone, so a lease of that id is what an earlier try of this request has made.
+        // Nobody else uses this random id, so an earlier try of this request has granted the lease.
         if (tries > 0 && /lease already exists/.test(toFailure(error).details)) return ttlSeconds;
         throw error;
       }
@@ -79,8 +85,8 @@ class EtcdStore implements Store {
 
   commit(transaction: Transaction, { once, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const request = encodeTransaction(transaction);
-    const { lane, sharesLane } = transaction;
-    if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, sharesLane, once, timeoutMs });
+    const { lane, isIndependent } = transaction;
+    if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, isIndependent, once, timeoutMs });
     return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 
@@ -94,47 +100,5 @@ class EtcdStore implements Store {
   }
 }
 
-/**
- * The keepalive first, then the linearizable read at the same host: a former leader that was frozen answers renewals from its own
- * memory, but it cannot answer the read in the term that it put into the renewal's header.
- */
-async function renewAt(host: Host, leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
-  const until = performance.now() + timeoutMs;
-  const timeLeft = (): number => Math.max(1, until - performance.now());
-  const readGate = async () => decodeRange(await host.call(timeLeft(), methods.range, encodeRange({ key: gateKey })));
-  let answer: KeepAliveResponse;
-  try {
-    answer = await keepAlive(host, leaseId, timeLeft());
-  } catch (error) {
-    const failure = toFailure(error);
-    if (!isUnauthenticated(failure) && failure.kind !== 'stale-token') throw error;
-    // A stream is never re-authenticated; a unary call is, and its token is the client's from then on. Where a change of
-    // rights has made the token old it fails too, and the next renewal has a new client.
-    await readGate();
-    answer = await keepAlive(host, leaseId, timeLeft());
-  }
-  const { header, kvs } = await readGate();
-  return { renewed: answer.ttlSeconds > 0 && answer.header.raftTerm === header.raftTerm, gate: kvs[0] ?? null };
-}
-
-/** One stream for one renewal, so that nothing half-open can go unnoticed. */
-async function keepAlive(host: Host, leaseId: string, timeoutMs: number): Promise<KeepAliveResponse> {
-  const until = performance.now() + timeoutMs;
-  const answer = deferred<Buffer>();
-  answer.promise.catch(() => undefined); // told below, if the stream could be opened
-  const stream: Stream = await host.stream(timeoutMs, methods.keepAlive, { message: answer.resolve, ended: answer.reject });
-  const timer = setTimeout(() => {
-    stream.giveUp();
-    answer.reject(noAnswer(timeoutMs));
-  }, until - performance.now()).unref();
-  try {
-    stream.write(encodeLease(leaseId));
-    return decodeKeepAlive(await answer.promise);
-  } finally {
-    clearTimeout(timer);
-    stream.end();
-  }
-}
-
-/** How much of what etcd allows for one request. */
+/** The number that etcd compares with `--max-txn-ops`. */
 const sizeOf = ({ compare, then, otherwise }: Transaction): number => Math.max(compare.length, then.length, otherwise.length);

@@ -1,15 +1,17 @@
 /**
- * One member of the cluster, through a client of its own.
+ * One member of the cluster, with a client of its own.
  *
- * One client a host, so that which host is asked is our choice: with several, etcd3 picks one at random for every call. Its
- * policies do nothing here, as the defaults send one slow call four times and then refuse all others for five seconds.
+ * There is one client for each host, because a client with several hosts picks one at random for every call. etcd3's policies are
+ * switched off: by default they send one slow call four times, and then refuse all calls for five seconds.
  */
 import type { ChannelOptions } from '@grpc/grpc-js';
 import type { IOptions } from 'etcd3';
 import type { EtcdOptions } from '../../options/options.ts';
 import type { Operation, Transaction } from '../store.ts';
-import { type Method, methods, openClient, type RawClient, type Stream, type StreamListener } from './raw-client.ts';
 import { CallFailure, isDenied, status, toFailure } from './call-failure.ts';
+import type { Stream, StreamListener } from './grpc-stream.ts';
+import { Loader } from './loader.ts';
+import { type Method, methods, openClient, type RawClient } from './raw-client.ts';
 import { encodeBatch, encodeTransaction } from './wire/encode.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
@@ -19,7 +21,7 @@ const noEvent = () => ({ dispose: () => undefined });
 const neverAborted = new AbortController().signal;
 
 function noPolicy(): Policy {
-  // What is left out exists in cockatiel's types only.
+  // The omitted property exists in cockatiel's types only.
   const policy: Omit<Policy, '_altReturn'> = {
     onSuccess: noEvent,
     onFailure: noEvent,
@@ -34,21 +36,24 @@ export class Host {
   readonly #url: string;
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
-  #opening: Promise<RawClient> | undefined;
-  /** The client that is open. */
+  readonly #open: typeof openClient;
+  readonly #opening: Loader<RawClient>;
+  /** Kept beside its loader, so that a call on an open client waits for nothing. */
   #client: RawClient | undefined;
   #checksNested: Promise<boolean> | undefined;
   #isClosed = false;
 
-  constructor(url: string, options: EtcdOptions, authTimeoutMs: number) {
+  constructor(url: string, options: EtcdOptions, authTimeoutMs: number, open = openClient) {
     this.#url = url;
     this.#options = options;
     this.#authTimeoutMs = authTimeoutMs;
+    this.#open = open;
+    this.#opening = new Loader(() => this.#newClient());
     this.address = url.replace(/^https?:\/\//, '');
   }
 
   /**
-   * A unary call.
+   * Makes a unary call.
    * @throws {CallFailure} within `timeoutMs`
    */
   call(timeoutMs: number, method: Method, request: Buffer): Promise<Buffer> {
@@ -56,7 +61,7 @@ export class Host {
   }
 
   /**
-   * A stream that etcd ends where the member has no leader; `close` ends it too.
+   * Opens a stream, which ends if the member has no leader or the host is closed.
    * @throws {CallFailure} within `timeoutMs`
    */
   stream(timeoutMs: number, method: Method, listener: StreamListener): Promise<Stream> {
@@ -66,15 +71,15 @@ export class Host {
   async #use<T>(task: (client: RawClient, until: number) => Promise<T>, timeoutMs: number): Promise<T> {
     const until = performance.now() + timeoutMs;
     try {
-      return await task(this.#client ?? (await this.#open()), until);
+      return await task(this.#client ?? (await this.#opened()), until);
     } catch (error) {
       throw toFailure(error);
     }
   }
 
   /**
-   * Whether this member checks permissions inside nested transactions, as servers before 3.4.42, 3.5.28 and 3.6.9 do not
-   * (CVE-2026-33343). Its version may be asked by root only, so its behaviour is asked: once, with a read that tells nothing.
+   * Whether this member checks permissions inside nested transactions. Servers before 3.4.42, 3.5.28 and 3.6.9 do not
+   * (CVE-2026-33343). Only root may read a server's version, so one harmless read tests its behaviour.
    */
   checksNestedPermissions(timeoutMs: number): boolean | Promise<boolean> {
     if (this.#options.auth === undefined && this.#options.credentials?.certChain === undefined) return true;
@@ -102,18 +107,15 @@ export class Host {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const opening = this.#opening;
-    this.#opening = undefined;
     this.#client = undefined;
-    const client = await opening?.catch(() => undefined);
+    const client = await this.#opening.current?.catch(() => undefined);
     client?.close();
   }
 
-  async #open(): Promise<RawClient> {
-    this.#opening ??= this.#isClosed ? undefined : this.#newClient();
-    const client = await this.#opening;
-    if (client === undefined || this.#opening === undefined)
-      throw new CallFailure(status.unavailable, 'Channel closed before call started');
+  async #opened(): Promise<RawClient> {
+    const client = this.#isClosed ? undefined : await this.#opening.load();
+    // The host may be closed while the client opens.
+    if (client === undefined || this.#isClosed) throw new CallFailure(status.unavailable, 'Channel closed before call started');
     this.#client = client;
     return client;
   }
@@ -122,17 +124,21 @@ export class Host {
     const { auth, credentials, grpcOptions } = this.#options;
     const { privateKey, certChain } = credentials ?? {};
     const channel: ChannelOptions = {
-      // grpc-js adds up to a fifth: with a second here, a host that is back would be found later than a requestTimeoutMs of a second.
+      // grpc-js adds up to a fifth. With 1 s here a request of 1 s would not reach a host that is back.
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 500,
       'grpc.enable_http_proxy': 0,
       'grpc.max_receive_message_length': 64 * 1024 * 1024,
       ...(grpcOptions as ChannelOptions),
-      // Nobody but us may send a request again: not grpc-js by itself, nor as a service config in the DNS may tell it to.
+      // grpc-js must not send a request again, neither by itself nor because a service config in the DNS says so.
       'grpc.enable_retries': 0,
       'grpc.service_config_disable_resolution': 1,
-      // Lockers of one process would share a connection, and keep each other's where it passes nothing any more.
+      // Otherwise the lockers of one process share a connection, and each keeps it open when it no longer passes anything.
       'grpc.use_local_subchannel_pool': 1,
+      // grpc-js would apply these to streams only, because unary calls go past them.
+      interceptors: undefined,
+      interceptor_providers: undefined,
+      callInvocationTransformer: undefined,
     };
     const options: Omit<IOptions, 'auth'> = {
       hosts: this.#url,
@@ -142,6 +148,6 @@ export class Host {
         ? {}
         : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
     };
-    return openClient(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
+    return this.#open(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
   }
 }

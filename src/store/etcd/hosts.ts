@@ -1,17 +1,19 @@
 /**
- * The members of the cluster, and which of them is asked.
+ * The members of the cluster, and the choice between them.
  *
- * All requests of a locker go to one host until that one fails; then to the next. A request has its whole time over all hosts, and
- * one try a share of it that leaves time for every host, even if each of them hangs.
+ * All requests of a locker go to one host until it fails, then to the next. A request shares its time between all hosts: one try
+ * takes at most a share that leaves time for every other host, even if each of them hangs.
  */
+import { backoffMs } from '../../backoff.ts';
 import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { Host } from './host.ts';
 
-const shortestTryMs = 10;
-/** How often a request goes again with a new token, before etcd's refusal counts. */
+/** With less time than this left a request is not sent: no response could come in time. */
+export const shortestTryMs = 10;
+/** How often a request goes again with a new token before etcd's refusal is final. */
 const maxStaleTokens = 3;
 
 export interface RequestOptions {
@@ -34,7 +36,7 @@ export class Hosts {
     this.#prefix = prefix;
     this.#hasAuth = etcd.auth !== undefined;
     this.#requestTimeoutMs = requestTimeoutMs;
-    // Anywhere, so that a fleet of lockers spreads over the members.
+    // At random, so that a fleet of lockers spreads over the members.
     this.#at = Math.floor(Math.random() * this.#hosts.length);
   }
 
@@ -44,23 +46,23 @@ export class Hosts {
     return host;
   }
 
-  /** How long one host may take to answer before the next is asked. */
+  /** The time in milliseconds that one host has to respond before the next host is tried. */
   get tryMs(): number {
     return this.#requestTimeoutMs / (this.#hosts.length + 1);
   }
 
-  /** Goes on to the next, unless somebody else has done so already. */
+  /** Moves on to the next host, unless another request has done so already. */
   failed(host: Host): void {
     if (host === this.current) this.#at = (this.#at + 1) % this.#hosts.length;
   }
 
   /**
-   * Asks one host after the other until one answers.
+   * Tries one host after the other until one responds.
    *
-   * @param attempt is told how many tries went before it
-   * @throws {EtcdUnavailableError} nobody answered in time
-   * @throws {EtcdAuthError} at once, where no host and this process take each other's certificates
-   * @throws {OutcomeUnknownError} with `once`
+   * @param attempt gets the host, its time in milliseconds, and the number of tries before this one
+   * @throws {EtcdUnavailableError} no host responded in time
+   * @throws {EtcdAuthError} at once, if TLS fails with every host for lack of trust
+   * @throws {OutcomeUnknownError} with `once`: a try was sent and got no response
    */
   async request<T>(
     attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>,
@@ -74,31 +76,32 @@ export class Hosts {
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
       const left = until - performance.now();
-      // A try cut short tells less of a host than the tries before it did.
-      if (left <= (reasons.size > 0 ? shortestTryMs : 0) || this.#isClosed) throw new EtcdUnavailableError(timeoutMs, failures());
+      if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
       try {
         return await attempt(host, Math.min(this.tryMs, left), tries);
       } catch (error) {
         const failure = toFailure(error);
-        if (!saysNothing(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
+        if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
         if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
-        if (failure.kind !== 'stale-token') this.failed(host);
+        // The caller's time was up, not the host's. A host with less than a whole try may be healthy.
+        const isCutShort = left < this.tryMs && failure.code === status.deadlineExceeded;
+        if (failure.kind !== 'stale-token' && !isCutShort) this.failed(host);
         if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
         await this.#backOff(tries, failure, until);
       }
     }
   }
 
-  // Each host at once the first time round, then more and more slowly.
+  // The first round tries every host at once. Later rounds slow down.
   async #backOff(tries: number, failure: CallFailure, until: number): Promise<void> {
     const rounds = Math.floor((tries + 1) / this.#hosts.length);
     if (rounds === 0 && failure.kind !== 'stale-token') return;
-    await this.sleep(Math.min(25 * 2 ** rounds, 500, until - performance.now()));
+    await this.sleep(Math.min(backoffMs(Math.max(0, rounds - 1), { maxMs: 500 }), until - performance.now()));
   }
 
-  /** Waits, but not beyond `close`. */
+  /** Waits for `delayMs`, or until `close`. */
   sleep(delayMs: number): Promise<void> {
     if (delayMs <= 0 || this.#isClosed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -119,5 +122,5 @@ export class Hosts {
   }
 }
 
-/** Of a connection that is not tried again yet grpc-js tells no reason. */
-const saysNothing = ({ code, details }: CallFailure): boolean => code === status.deadlineExceeded || /Last error: null/.test(details);
+/** grpc-js gives no reason while it waits to connect again. */
+const hasNoReason = ({ code, details }: CallFailure): boolean => code === status.deadlineExceeded || /Last error: null/.test(details);

@@ -1,14 +1,17 @@
 /**
  * etcd3's client with a shorter way to the wire.
  *
- * It is an Etcd3: hosts, credentials and channels are etcd3's. What it adds are calls that take and give bytes, on
- * the channel that etcd3 has made: no message objects in between, and of grpc's layers only those that a call needs.
+ * Hosts, credentials and channels are etcd3's. This class adds calls that take and return bytes, on a channel that etcd3 opened.
+ * They create no message objects and pass only the layers of grpc-js that they need (docs/decisions/011).
  */
-import type { Client as GrpcClient, connectivityState, Metadata, status as GrpcStatus } from '@grpc/grpc-js';
+import type { Client as GrpcClient, connectivityState, status as GrpcStatus } from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
-import { decodeToken } from './wire/decode.ts';
 import { Authentication } from './authentication.ts';
-import { CallFailure, isStaleToken, noAnswer, status, toFailure } from './call-failure.ts';
+import { CallFailure, isStaleToken, status, toFailure } from './call-failure.ts';
+import { before, type Channel, createCall } from './channel.ts';
+import { type Cancellable, openStream, type Stream, type StreamListener } from './grpc-stream.ts';
+import { Loader } from './loader.ts';
+import { decodeToken } from './wire/decode.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
 
 export const methods = {
@@ -23,76 +26,51 @@ export const methods = {
 } as const;
 export type Method = (typeof methods)[keyof typeof methods];
 
-export interface StreamListener {
-  message(answer: Buffer): void;
-  /** Once, and never after `end`. */
-  ended(failure: CallFailure): void;
-}
-
-export interface Stream {
-  write(request: Buffer): void;
-  end(): void;
-  /** As `end`, where an answer to what was written is overdue. */
-  giveUp(): void;
-}
-
+/** Times are by `performance.now()`, because the wall clock may jump. */
 export interface RawClient {
   /**
-   * A unary call; `until` is by the monotonic clock, which nobody sets.
-   * @throws {CallFailure} by then at the latest
+   * Makes a unary call.
+   * @throws {CallFailure} at `until` or before
    */
   call(method: Method, request: Buffer, until: number): Promise<Buffer>;
   /**
-   * A stream that etcd ends where the member has no leader.
-   * @throws {CallFailure} by then at the latest
+   * Opens a stream that etcd ends if the member has no leader.
+   * @throws {CallFailure} at `until` or before
    */
   stream(method: Method, listener: StreamListener, until: number): Promise<Stream>;
-  /** Ends what is under way. */
+  /** Cancels all calls and streams, and closes the channel. */
   close(): void;
 }
-
-/** Loading etcd3 takes 100 ms, which an import of this package must not cost. */
-const loadClient = async () => {
-  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
-};
-let loading: ReturnType<typeof loadClient> | undefined;
 
 export interface User {
   readonly username: string;
   readonly password: string;
-  /** How long etcd may take to make a token. */
+  /** The limit for the request of a token, in milliseconds. */
   readonly timeoutMs: number;
 }
 
+/** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
+const clientClass = new Loader(async () => {
+  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
+});
+
 export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
-  const Client = await (loading ??= loadClient());
+  const Client = await clientClass.load();
   return new Client(options, user);
 }
 
-/** After these etcd3 makes new channels, which connect at once where the old ones would wait. */
-const renewing: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
-
-type Call = ReturnType<ReturnType<GrpcClient['getChannel']>['createCall']>;
-
-interface Connection {
-  readonly client: GrpcClient;
-  /** With the token, where there is a user. */
-  readonly metadata: Metadata;
-  /** Closes the channels; others are made when they are needed. */
-  readonly reset: () => void;
-  /** When anything came on it, by performance.now(). */
-  heardAt: number;
-}
+/** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
+const resetting: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
 
 function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, { READY }: typeof connectivityState) {
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;
-    readonly #underWay = new Set<Call>();
-    /** Those whose channels were closed: many calls fail on one, but it is to be replaced once. */
-    readonly #abandoned = new WeakSet<GrpcClient>();
-    /** Kept until a call fails, so that a call has nothing to wait for. */
-    #connection: Connection | undefined;
+    readonly #underWay = new Set<Cancellable>();
+    /** Many calls fail on one channel, but it must be reset only once. */
+    readonly #wasReset = new WeakSet<GrpcClient>();
+    /** Kept until a call fails, so that a call waits for nothing. */
+    #channel: Channel | undefined;
 
     constructor(options: Omit<IOptions, 'auth'>, user?: User) {
       super(options);
@@ -101,31 +79,36 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
 
     async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
-        return await this.#callOn(this.#connection ?? (await this.#connect(until)), method, request, until);
+        return await this.#callOn(this.#channel ?? (await this.#connect(until)), method, request, until);
       } catch (error) {
         if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
       }
-      // Refused before anything was applied, so it may be sent again.
+      // etcd refused the old token before it applied anything, so the request may go again.
       return this.#callOn(await this.#connect(until), method, request, until);
     }
 
-    #callOn(connection: Connection, method: Method, request: Buffer, until: number): Promise<Buffer> {
+    #callOn(channel: Channel, method: Method, request: Buffer, until: number): Promise<Buffer> {
       return new Promise((resolve, reject) => {
-        const call = newCall(connection, method, until);
+        const call = createCall(channel, method, until);
         const sentAt = performance.now();
-        let answer: Buffer | undefined;
-        this.#underWay.add(call);
-        call.start(connection.metadata, {
+        let response: Buffer | undefined;
+        const underWay: Cancellable = {
+          cancel: () => {
+            call.cancelWithStatus(CANCELLED, 'locker closed');
+          },
+        };
+        this.#underWay.add(underWay);
+        call.start(channel.metadata, {
           onReceiveMetadata: () => {
-            connection.heardAt = performance.now();
+            channel.receivedAt = performance.now();
           },
           onReceiveMessage: (message: Buffer) => {
-            answer = message;
+            response = message;
           },
           onReceiveStatus: ({ code, details }) => {
-            this.#underWay.delete(call);
-            if (code === OK && answer !== undefined) resolve(answer);
-            else reject(this.#failed(connection, code, details, sentAt));
+            this.#underWay.delete(underWay);
+            if (code === OK && response !== undefined) resolve(response);
+            else reject(this.#failed(channel, code, details, sentAt));
           },
         });
         call.startRead();
@@ -135,157 +118,80 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     }
 
     async stream(method: Method, listener: StreamListener, until: number): Promise<Stream> {
-      const connection = this.#connection ?? (await this.#connect(until));
-      const call = newCall(connection, method, Infinity);
-      const metadata = connection.metadata.clone();
-      metadata.set('hasleader', 'true');
-      // Until the call has a connection it takes one message only.
-      let waiting: Buffer[] | undefined = [];
-      let isFirst = true;
-      let hasEnded = false;
-      let writtenAt = performance.now();
-      const write = (request: Buffer): void => {
-        if (hasEnded) return;
-        writtenAt = performance.now();
-        if (waiting === undefined) {
-          call.sendMessageWithContext({}, request);
-        } else if (isFirst) {
-          isFirst = false;
-          call.sendMessageWithContext({ callback: sendWaiting }, request);
-        } else {
-          waiting.push(request);
-        }
-      };
-      const sendWaiting = (): void => {
-        const requests = waiting ?? [];
-        waiting = undefined;
-        for (const request of requests) write(request);
-      };
-      this.#underWay.add(call);
-      call.start(metadata, {
-        onReceiveMetadata: () => undefined,
-        onReceiveMessage: (message: Buffer) => {
-          connection.heardAt = performance.now();
-          if (hasEnded) return;
-          call.startRead();
-          listener.message(message);
-        },
-        onReceiveStatus: ({ code, details }) => {
-          this.#underWay.delete(call);
-          if (hasEnded) return;
-          hasEnded = true;
-          listener.ended(this.#failed(connection, code, details, writtenAt));
+      const channel = this.#channel ?? (await this.#connect(until));
+      return openStream(channel, method, listener, {
+        onOpened: (call) => this.#underWay.add(call),
+        onClosed: (call) => this.#underWay.delete(call),
+        toFailure: (code, details, writtenAt) => this.#failed(channel, code, details, writtenAt),
+        onTimeOut: (writtenAt, then) => {
+          this.#checkSilent(channel, writtenAt, then);
         },
       });
-      call.startRead();
-      const cancel = (): void => {
-        call.cancelWithStatus(CANCELLED, 'nobody waits any more');
-      };
-      const end = (): void => {
-        if (hasEnded) return;
-        hasEnded = true;
-        cancel();
-      };
-      const giveUp = (): void => {
-        if (hasEnded) return;
-        hasEnded = true;
-        // An answer that has come already is heard by then.
-        this.#unanswered(connection, writtenAt, cancel);
-      };
-      return { write, end, giveUp };
     }
 
     override close(): void {
-      this.#connection = undefined;
+      this.#channel = undefined;
       super.close();
-      for (const call of [...this.#underWay]) call.cancelWithStatus(CANCELLED, 'locker closed');
+      for (const call of [...this.#underWay]) call.cancel();
     }
 
-    /** What etcd3 would make a call on, with the token where there is one. */
-    async #connect(until: number): Promise<Connection> {
-      this.#connection = await before(until, this.#withToken());
-      return this.#connection;
+    async #connect(until: number): Promise<Channel> {
+      this.#channel = await before(until, this.#withToken());
+      return this.#channel;
     }
 
-    async #withToken(): Promise<Connection> {
-      const connection = await this.#plain();
+    async #withToken(): Promise<Channel> {
+      const channel = await this.#withoutToken();
       const token = await this.#authentication?.token();
-      if (token !== undefined) connection.metadata.set('token', token);
-      return connection;
+      if (token !== undefined) channel.metadata.set('token', token);
+      return channel;
     }
 
-    #plain(): Promise<Connection> {
+    #withoutToken(): Promise<Channel> {
       return this.pool.withConnection('KV', ({ client, metadata, resource }) => ({
         client,
         metadata,
         reset: () => {
           resource.resetAllServices();
         },
-        heardAt: 0,
+        receivedAt: 0,
       }));
     }
 
     async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
       const request = encodeAuthenticate(username, password);
-      return decodeToken(await this.#callOn(await this.#plain(), methods.authenticate, request, performance.now() + timeoutMs));
+      const channel = await this.#withoutToken();
+      return decodeToken(await this.#callOn(channel, methods.authenticate, request, performance.now() + timeoutMs));
     }
 
-    #failed(connection: Connection, code: number, details: string, sentAt: number): CallFailure {
-      if (isStaleToken(details) && this.#connection === connection) {
-        this.#connection = undefined;
+    #failed(channel: Channel, code: number, details: string, sentAt: number): CallFailure {
+      if (isStaleToken(details) && this.#channel === channel) {
+        this.#channel = undefined;
         this.#authentication?.forget();
       }
-      if (renewing.includes(code)) this.#abandon(connection);
-      if (code === status.deadlineExceeded) this.#unanswered(connection, sentAt);
+      if (resetting.includes(code)) this.#reset(channel);
+      if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
       return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
     }
 
     /**
-     * A connection that passes nothing any more need not say so, as where a firewall has forgotten it: then TCP takes a quarter
-     * of an hour to give it up. One that is being made is left alone, as others may be waiting for it.
+     * Resets a channel that is connected but has received nothing since `sentAt`. A firewall may have forgotten the connection, and
+     * TCP would report that a quarter of an hour later. A channel that still connects stays, because other calls wait for it.
      */
-    #unanswered(connection: Connection, sentAt: number, then?: () => void): void {
-      // In a process that was held up timers come before all that arrived meanwhile.
+    #checkSilent(channel: Channel, sentAt: number, then?: () => void): void {
+      // If the process was suspended, timers run before the bytes that arrived meanwhile.
       setImmediate(() => {
-        const isConnected = connection.client.getChannel().getConnectivityState(false) === READY;
-        if (isConnected && connection.heardAt < sentAt) this.#abandon(connection);
+        const isConnected = channel.client.getChannel().getConnectivityState(false) === READY;
+        if (isConnected && channel.receivedAt < sentAt) this.#reset(channel);
         then?.();
       });
     }
 
-    #abandon({ client, reset }: Connection): void {
-      if (this.#abandoned.has(client)) return;
-      this.#abandoned.add(client);
-      this.#connection = undefined;
+    #reset({ client, reset }: Channel): void {
+      if (this.#wasReset.has(client)) return;
+      this.#wasReset.add(client);
+      this.#channel = undefined;
       reset();
     }
   };
-}
-
-function newCall({ client }: Connection, method: Method, until: number): Call {
-  const timeoutMs = until - performance.now();
-  // grpc-js may send a call first and notice its deadline then.
-  if (timeoutMs <= 0) throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded before call started');
-  try {
-    return client.getChannel().createCall(method, Date.now() + timeoutMs, null, null, null);
-  } catch (error) {
-    throw new CallFailure(status.unavailable, 'Channel closed before call started', error);
-  }
-}
-
-/** What comes before a call has no deadline of its own. */
-function before<T>(until: number, task: Promise<T>): Promise<T> {
-  const timeoutMs = Math.max(0, until - performance.now());
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(noAnswer(timeoutMs));
-    }, timeoutMs).unref();
-    task
-      .then(resolve, (error: unknown) => {
-        reject(toFailure(error));
-      })
-      .finally(() => {
-        clearTimeout(timer);
-      });
-  });
 }

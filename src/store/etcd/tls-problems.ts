@@ -1,13 +1,13 @@
 /**
- * Why TLS with a host did not come about, in words that say what to mend.
+ * The reasons why TLS with a host failed, in words that say what to change.
  *
- * grpc-js tells of it as of any host that cannot be reached, with the words of OpenSSL in between. But to try again does not help: a
- * certificate that one side refuses is refused the next time too.
+ * grpc-js reports them like any connection that failed, with OpenSSL's words inside. A retry does not help, because a certificate that
+ * one side refuses is refused the next time too.
  */
 
 export interface TlsProblem {
   readonly words: string;
-  /** Whether it is certain, and so not to be tried again; otherwise a server that was about to end looks the same. */
+  /** False if a server that was about to stop looks the same. Then a retry may help. */
   readonly isCertain: boolean;
 }
 
@@ -20,21 +20,21 @@ const certificates: readonly (readonly [form: RegExp, words: string])[] = [
   ],
 ];
 
-/** What a server says of ours, by the numbers of RFC 8446 §6. Go says 42 for most of them, older ones also where there is none. */
+/** The server's reasons to refuse TLS, by the alerts of RFC 8446 §6. Go sends 42 for most of them, and old Go also without a certificate. */
 const alerts: Readonly<Record<string, string>> = {
-  40: 'the server and this process agree on no cipher',
-  42: 'the server wants a client certificate and got none that it takes: set credentials.privateKey and credentials.certChain',
-  43: 'the server does not take the kind of the client certificate in credentials.certChain',
+  40: 'the server and this process have no cipher in common',
+  42: 'the server requires a client certificate that it accepts: set credentials.privateKey and credentials.certChain',
+  43: 'the server does not accept the type of the client certificate in credentials.certChain',
   44: 'the client certificate in credentials.certChain has been revoked',
   45: 'the client certificate in credentials.certChain has expired',
-  46: 'the server does not take the client certificate in credentials.certChain',
+  46: 'the server does not accept the client certificate in credentials.certChain',
   48: 'the client certificate in credentials.certChain is of an authority that the server does not know',
-  49: 'the server lets nobody in with the client certificate in credentials.certChain',
-  70: 'the server and this process agree on no version of TLS',
-  116: 'the server wants a client certificate: set credentials.privateKey and credentials.certChain',
+  49: 'the server denies access with the client certificate in credentials.certChain',
+  70: 'the server and this process have no version of TLS in common',
+  116: 'the server requires a client certificate: set credentials.privateKey and credentials.certChain',
 };
 
-/** undefined where `details`, of a call that failed, have nothing to do with TLS. */
+/** Explains the details of a failed call. Returns undefined if they have nothing to do with TLS. */
 export function tlsProblem(details: string): TlsProblem | undefined {
   const [, last] = /^No connection established\. Last error: (.*)/s.exec(details) ?? [];
   if (last === undefined) return undefined;
@@ -44,12 +44,12 @@ export function tlsProblem(details: string): TlsProblem | undefined {
   if (words !== undefined) return { words, isCertain: true };
   if (/wrong version number|packet length too long|before secure TLS connection was established/.test(last))
     return {
-      words: 'the server ended TLS before it began; perhaps it speaks none, and hosts should be written with http://',
+      words: 'the server ended the connection before TLS began; if it does not use TLS, write hosts with http://',
       isCertain: false,
     };
   if (last.startsWith('Failed to connect'))
     return {
-      words: 'the server ended the connection; perhaps it wants TLS: write hosts with https:// or set credentials',
+      words: 'the server ended the connection; if it uses TLS, write hosts with https:// or set credentials',
       isCertain: false,
     };
   return undefined;
@@ -61,7 +61,7 @@ function nameProblem(text: string): string | undefined {
   return `the server's certificate is for other names than in hosts (${names}): use one of them, or set grpcOptions['grpc.ssl_target_name_override']`;
 }
 
-/** Any other of the reasons for which OpenSSL refuses a certificate. */
+/** OpenSSL's own reason, for all other certificates that it refuses. */
 function otherProblem(text: string): string | undefined {
   const [, reason] = /^Error: ([^.;]*\b(?:certificate|CA|EE|CRL)\b[^.;]*)/.exec(text) ?? [];
   return reason === undefined ? undefined : `the server's certificate is refused: ${reason}`;

@@ -1,45 +1,26 @@
 /**
- * The one watch stream of a locker, for all that it watches.
+ * The one watch stream of a locker, which carries all its watches.
  *
- * A stream of etcd3's never reconnects and a hung one never says so. Here every break, cancel or unanswered ping ends in a new
- * stream at the next host with every watch created anew, each of which tells its listener the revision from which it stands.
+ * A broken stream, a cancelled watch or a ping without a response ends in a new stream at the next host. There every watch is
+ * created again, and reports the revision at which it starts. etcd3's watchers are not used, because their streams never reconnect
+ * and do not notice a host that hangs.
  */
+import { backoffMs } from '../../backoff.ts';
 import type { Logger } from '../../context.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
-import { type WatchResponse, decodeWatch } from './wire/decode.ts';
-import { methods, type Stream } from './raw-client.ts';
 import { toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
-import { encodeCancel, encodeRange, encodeWatch } from './wire/encode.ts';
+import { IdleWatches, type Watch } from './idle-watches.ts';
+import { methods } from './raw-client.ts';
+import { type ConnectionListener, WatchConnection } from './watch-connection.ts';
+import type { WatchResponse } from './wire/decode.ts';
+import { encodeRange } from './wire/encode.ts';
 
-interface Watch {
-  readonly request: WatchRequest;
-  /** None while it is kept for the next who asks for the same. */
-  listener: WatchListener | undefined;
-  /** On the stream of today; ids are never used twice. */
-  id: number;
-  /** The revision of its newest event, or that from which it stands; undefined until it does. */
-  seenAt: bigint | undefined;
-}
-
-/** A create that was sent: answers come in the order of the requests, but a failed one bears no id. */
-interface Pending {
-  readonly id: number;
-  readonly sentAt: number;
-}
-
-interface Connection {
-  readonly host: Host;
-  readonly stream: Stream;
-  readonly pending: Pending[];
-  heardAt: number;
-}
-
-/** How long a stream without watches is kept for the next one; it holds the process. */
+/** How long a stream without watches stays open for the next watch. An open stream keeps the process alive. */
 const lingerMs = 100;
-/** How many watches without a listener are kept. Callers that take turns on a name have the same predecessor each time. */
-const maxIdle = 32;
+/** How long after a refusal a watch is created again: the permission may have been granted meanwhile. */
+const refusedAgainMs = 1_000;
 
 export class WatchStream {
   readonly #hosts: Hosts;
@@ -47,8 +28,16 @@ export class WatchStream {
   readonly #pingAfterMs: number;
   readonly #watches = new Set<Watch>();
   readonly #byId = new Map<number, Watch>();
-  readonly #idle = new Map<string, Watch>();
-  #connection: Connection | undefined;
+  readonly #idle = new IdleWatches();
+  readonly #listener: ConnectionListener = {
+    response: (connection, response) => {
+      if (this.#connection === connection) this.#receive(connection, response);
+    },
+    broken: (connection, reason) => {
+      this.#reconnect(connection, reason);
+    },
+  };
+  #connection: WatchConnection | undefined;
   #isConnecting = false;
   #failures = 0;
   #lastId = 0;
@@ -61,15 +50,21 @@ export class WatchStream {
     this.#pingAfterMs = Math.max(500, requestTimeoutMs / 2);
   }
 
+  /** Watches from now on. The returned function ends the watch. */
   add(request: WatchRequest, listener: WatchListener): () => void {
     clearTimeout(this.#lingering);
-    const watch = this.#resume(request, listener) ?? this.#begin(request, listener);
+    const watch = this.#resume(request, listener) ?? this.#start(request, listener);
     return () => {
       if (watch.listener === listener) this.#remove(watch);
     };
   }
 
-  #begin(request: WatchRequest, listener: WatchListener): Watch {
+  close(): void {
+    this.#watches.clear();
+    this.#disconnect();
+  }
+
+  #start(request: WatchRequest, listener: WatchListener): Watch {
     const watch: Watch = { request, listener, id: 0, seenAt: undefined };
     this.#watches.add(watch);
     if (this.#connection === undefined) void this.#connect();
@@ -77,11 +72,10 @@ export class WatchStream {
     return watch;
   }
 
-  /** It has stood all the while, so all that the listener may have missed is what it has seen: up to that revision. */
+  // An idle watch has seen all events, so the listener has missed those up to its newest revision and none after it.
   #resume(request: WatchRequest, listener: WatchListener): Watch | undefined {
-    const watch = isKeepable(request) ? this.#idle.get(request.key) : undefined;
+    const watch = this.#idle.take(request);
     if (watch === undefined) return undefined;
-    this.#idle.delete(request.key);
     this.#watches.add(watch);
     watch.listener = listener;
     queueMicrotask(() => {
@@ -90,15 +84,11 @@ export class WatchStream {
     return watch;
   }
 
-  close(): void {
-    this.#watches.clear();
-    this.#disconnect();
-  }
-
   #remove(watch: Watch): void {
     watch.listener = undefined;
     if (!this.#watches.delete(watch)) return;
-    this.#keepOrCancel(watch);
+    const cancelled = this.#byId.has(watch.id) ? this.#idle.add(watch) : watch;
+    if (cancelled !== undefined) this.#cancel(cancelled);
     if (this.#watches.size > 0) return;
     clearTimeout(this.#lingering);
     this.#lingering = setTimeout(() => {
@@ -106,24 +96,8 @@ export class WatchStream {
     }, lingerMs);
   }
 
-  #keepOrCancel(watch: Watch): void {
-    const { key } = watch.request;
-    const isKept = isKeepable(watch.request) && watch.seenAt !== undefined && this.#byId.has(watch.id) && !this.#idle.has(key);
-    if (!isKept) {
-      this.#cancel(watch);
-      return;
-    }
-    this.#idle.set(key, watch);
-    if (this.#idle.size <= maxIdle) return;
-    for (const [oldestKey, oldest] of this.#idle) {
-      this.#idle.delete(oldestKey);
-      this.#cancel(oldest);
-      return;
-    }
-  }
-
   #cancel(watch: Watch): void {
-    if (this.#byId.delete(watch.id)) this.#connection?.stream.write(encodeCancel(watch.id));
+    if (this.#byId.delete(watch.id)) this.#connection?.cancel(watch.id);
   }
 
   async #connect(): Promise<void> {
@@ -132,8 +106,8 @@ export class WatchStream {
     while (this.#watches.size > 0 && this.#connection === undefined) {
       const host = this.#hosts.current;
       try {
-        if (this.#failures > 1) await this.#hosts.sleep(Math.min(25 * 2 ** this.#failures, 1_000));
-        await this.#open(host);
+        if (this.#failures > 1) await this.#hosts.sleep(backoffMs(this.#failures - 1));
+        this.#connected(await WatchConnection.open(host, this.#hosts.tryMs, this.#listener));
       } catch (error) {
         this.#failed(host, toFailure(error).details);
       }
@@ -141,34 +115,11 @@ export class WatchStream {
     this.#isConnecting = false;
   }
 
-  async #open(host: Host): Promise<void> {
-    const at: { connection?: Connection; failure?: Error } = {};
-    const broken = (error: Error): void => {
-      at.failure = error;
-      if (at.connection !== undefined) this.#broken(at.connection, error.message);
-    };
-    const stream = await host.stream(this.#hosts.tryMs, methods.watch, {
-      message: (answer) => {
-        const { connection } = at;
-        if (connection === undefined || this.#connection !== connection) return;
-        try {
-          this.#take(connection, decodeWatch(answer));
-        } catch (error) {
-          broken(toFailure(error));
-        }
-      },
-      ended: broken,
-    });
-    if (at.failure !== undefined) throw at.failure;
+  #connected(connection: WatchConnection): void {
     if (this.#watches.size === 0) {
-      stream.end();
+      connection.end();
       return;
     }
-    at.connection = { host, stream, pending: [], heardAt: performance.now() };
-    this.#connected(at.connection);
-  }
-
-  #connected(connection: Connection): void {
     this.#connection = connection;
     this.#timer = setInterval(() => {
       this.#checkAlive(connection);
@@ -176,85 +127,76 @@ export class WatchStream {
     for (const watch of this.#watches) this.#create(connection, watch);
   }
 
-  #create(connection: Connection, watch: Watch): void {
+  #create(connection: WatchConnection, watch: Watch): void {
     watch.seenAt = undefined;
-    watch.id = this.#send(connection, watch.request);
+    watch.id = ++this.#lastId;
     this.#byId.set(watch.id, watch);
+    connection.create(watch.id, watch.request);
   }
 
-  #send({ stream, pending }: Connection, request: WatchRequest): number {
-    const id = ++this.#lastId;
-    pending.push({ id, sentAt: performance.now() });
-    stream.write(encodeWatch(request, id));
-    return id;
+  #receive(connection: WatchConnection, response: WatchResponse): void {
+    // `canceled` comes first: the response to a failed create has both flags.
+    if (response.canceled) this.#cancelled(connection, response);
+    else if (response.created) this.#created(connection, response);
+    else this.#changed(response);
   }
 
-  #take(connection: Connection, answer: WatchResponse): void {
-    connection.heardAt = performance.now();
-    // First whether it was cancelled: a create that failed is both created and cancelled.
-    if (answer.canceled) this.#cancelled(connection, answer);
-    else if (answer.created) this.#created(connection, answer);
-    else {
-      const { events } = answer;
-      const watch = this.#byId.get(answer.watchId);
-      const newest = events.at(-1);
-      if (watch === undefined || newest === undefined) return;
-      // Before the listener hears of it, as that one may let go of the watch in the same turn.
-      watch.seenAt = newest.kv.modRevision;
-      watch.listener?.events(events);
-    }
+  #changed({ watchId, events }: WatchResponse): void {
+    const watch = this.#byId.get(watchId);
+    const newest = events.at(-1);
+    if (watch === undefined || newest === undefined) return;
+    // Before the listener is called, because it may end the watch at once, which keeps it idle.
+    watch.seenAt = newest.kv.modRevision;
+    watch.listener?.events(events);
   }
 
-  #created({ pending, stream }: Connection, { header, watchId }: WatchResponse): void {
-    pending.shift();
+  #created(connection: WatchConnection, { header, watchId }: WatchResponse): void {
+    connection.finishCreate();
     this.#failures = 0;
     const watch = this.#byId.get(watchId);
     if (watch === undefined) {
-      stream.write(encodeCancel(watchId));
+      connection.cancel(watchId);
       return;
     }
     watch.seenAt = header.revision;
     watch.listener?.created(watch.seenAt);
   }
 
-  #cancelled(connection: Connection, { created, watchId, cancelReason }: WatchResponse): void {
-    const id = created ? connection.pending.shift()?.id : watchId;
+  #cancelled(connection: WatchConnection, { created, watchId, cancelReason }: WatchResponse): void {
+    const id = created ? connection.finishCreate() : watchId;
     const watch = id === undefined ? undefined : this.#byId.get(id);
-    // What we have cancelled ourselves, or a ping, is nobody's any more.
+    // A ping, or a watch that this stream has cancelled itself.
     if (watch === undefined) return;
     if (watch.listener === undefined) {
       this.#byId.delete(watch.id);
-      this.#idle.delete(watch.request.key);
+      this.#idle.delete(watch);
       return;
     }
     if (!/permission denied/.test(cancelReason)) {
-      this.#broken(connection, cancelReason === '' ? 'the watch was cancelled' : cancelReason);
+      this.#reconnect(connection, cancelReason === '' ? 'etcd cancelled a watch' : cancelReason);
       return;
     }
-    // It alone may not; the others go on. The right to it may come back.
+    // The refusal concerns this watch only, so the stream stays.
     this.#byId.delete(watch.id);
-    this.#logger.warn(`etcd-locker: a watch was refused: ${cancelReason}`);
-    void this.#hosts.sleep(1_000).then(() => {
+    this.#logger.warn(`etcd-locker: etcd refused a watch: ${cancelReason}`);
+    void this.#hosts.sleep(refusedAgainMs).then(() => {
       if (this.#connection === connection && this.#watches.has(watch)) this.#create(connection, watch);
     });
   }
 
-  // A create is answered always, by a progress request on a stream without a watch that is in sync nothing is.
-  #checkAlive(connection: Connection): void {
-    const [oldest] = connection.pending;
-    const now = performance.now();
-    if (oldest !== undefined) {
-      if (now - oldest.sentAt <= this.#hosts.tryMs) return;
-      connection.stream.giveUp();
-      this.#broken(connection, `no answer within ${String(Math.round(this.#hosts.tryMs))} ms`);
+  #checkAlive(connection: WatchConnection): void {
+    const reason = connection.checkOverdue(this.#hosts.tryMs);
+    if (reason !== undefined) {
+      this.#reconnect(connection, reason);
       return;
     }
     const [watch] = this.#watches;
-    if (watch !== undefined && now - connection.heardAt > this.#pingAfterMs)
-      this.#send(connection, { key: watch.request.key, deletesOnly: true });
+    const isQuiet = !connection.isWaiting && connection.quietMs > this.#pingAfterMs;
+    // No watch has the id of this ping, so its response cancels it.
+    if (watch !== undefined && isQuiet) connection.create(++this.#lastId, { key: watch.request.key, deletesOnly: true });
   }
 
-  #broken(connection: Connection, reason: string): void {
+  #reconnect(connection: WatchConnection, reason: string): void {
     if (this.#connection !== connection) return;
     this.#disconnect();
     this.#failed(connection.host, reason);
@@ -268,7 +210,7 @@ export class WatchStream {
     this.#logger.debug(`etcd-locker: the watch stream to ${host.address} broke: ${reason}`);
   }
 
-  // A stream is never re-authenticated; a unary call is, and the next stream of that client has its token.
+  // A stream does not authenticate again. A unary call does, and the next stream of that client uses its token.
   #refreshToken(host: Host): void {
     void host.call(this.#hosts.tryMs, methods.range, encodeRange({ key: '\0', keysOnly: true })).catch(() => undefined);
   }
@@ -280,9 +222,6 @@ export class WatchStream {
     this.#connection = undefined;
     this.#byId.clear();
     this.#idle.clear();
-    connection?.stream.end();
+    connection?.end();
   }
 }
-
-/** What a waiter asks for: the end of one entry, which leaves nothing to be told to whoever asks for it next. */
-const isKeepable = ({ rangeEnd, deletesOnly }: WatchRequest): boolean => rangeEnd === undefined && deletesOnly === true;

@@ -1,7 +1,7 @@
 /**
- * What an etcd cluster knows, in memory: one revision over all keys, transactions, leases that end, watches from now on.
+ * An etcd cluster in memory: one revision over all keys, transactions, leases that expire, and watches from now on.
  *
- * It answers at once and loses nothing; the faults of a network belong to whoever stands between it and a locker.
+ * It responds at once and loses nothing. Tests put the faults of a network between it and a locker.
  */
 import type { Clock } from '../../clock.ts';
 import { EtcdRefusedError } from '../../errors.ts';
@@ -43,17 +43,17 @@ export class MemoryEtcd {
     return this.#revision;
   }
 
-  /** The ids of the leases that live. */
+  /** The ids of all leases that have not ended. */
   get leaseIds(): readonly string[] {
     return [...this.#leases.keys()];
   }
 
-  /** How many watches stand. */
+  /** The number of open watches. */
   get watchCount(): number {
     return this.#watchers.size;
   }
 
-  /** False where a lease of that id exists. */
+  /** Grants a lease. Returns false if a lease with that id exists. */
   grant(id: string, ttlSeconds: number): boolean {
     if (this.#leases.has(id)) return false;
     const lease: Lease = { ttlSeconds, keys: new Set(), endsAtMs: this.#endsAtMs(ttlSeconds), cancelTimer: () => undefined };
@@ -62,7 +62,7 @@ export class MemoryEtcd {
     return true;
   }
 
-  /** False where the lease is gone. */
+  /** Renews a lease. Returns false if the lease is gone. */
   renew(id: string): boolean {
     const lease = this.#leases.get(id);
     if (lease !== undefined) lease.endsAtMs = this.#endsAtMs(lease.ttlSeconds);
@@ -116,12 +116,12 @@ export class MemoryEtcd {
 
   #holds({ key, rangeEnd, target, op, revision }: Compare): boolean {
     const found = this.#range({ key, rangeEnd });
-    // What is not there counts as revision 0, a range without a key too.
+    // A missing key counts as revision 0, and so does an empty range.
     const revisions = found.length === 0 ? [0n] : found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
     return revisions.every((one) => (op === '=' ? one === revision : one < revision));
   }
 
-  /** Does the operations in their order; what they write bears one new revision. */
+  /** Runs the operations in their order. All their writes have one new revision. */
   #write(operations: readonly Operation[]): (readonly KeyValue[])[] {
     const revision = this.#revision + 1n;
     const events: WatchEvent[] = [];
@@ -183,7 +183,7 @@ export class MemoryEtcd {
 const isWithin = (key: string, from: string, end: string | undefined): boolean =>
   end === undefined ? key === from : key >= from && key < end;
 
-/** Whether a key is put twice, or put and deleted: etcd does not take that. */
+/** Whether a key is put twice, or put and deleted. etcd refuses both. */
 function writesTwice(operations: readonly Operation[]): boolean {
   const puts = operations.flatMap((one) => ('put' in one ? [one.put.key] : []));
   const isDeleted = (key: string): boolean =>

@@ -1,15 +1,19 @@
-/** The store port on a MemoryEtcd: the same answers as etcd's, one turn of the microtask queue later. */
+/**
+ * The store port on a `MemoryEtcd`, for tests without a server.
+ *
+ * It gives the same results as etcd, one microtask later. Read `memory-etcd.ts` next: it has the semantics of etcd.
+ */
 import { type Clock, systemClock } from '../../clock.ts';
 import type { Committed, Renewal, Store, Transaction, WatchListener, WatchRequest } from '../store.ts';
 import { MemoryEtcd } from './memory-etcd.ts';
 
 export interface MemoryStoreOptions {
-  /** What the leases and the lockers on this store go by; tests inject a manual one. */
+  /** The clock of the leases and of the lockers on this store. Default: the system's clock. */
   readonly clock?: Clock;
 }
 
 /**
- * A store for tests: lockers that share it exclude each other as they would on one etcd cluster.
+ * Creates a store for tests. Lockers that share it exclude each other as on one etcd cluster.
  *
  * @example
  * const store = memoryStore()
@@ -59,10 +63,10 @@ export class MemoryStore implements Store {
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
     let isOver = false;
-    // What is told comes in the order in which it happened, but never before the caller's own turn has ended.
-    const later = (tell: () => void): void => {
+    // Keeps the order of the events, and never calls the listener before `watch` has returned.
+    const later = (notify: () => void): void => {
       queueMicrotask(() => {
-        if (!isOver) tell();
+        if (!isOver) notify();
       });
     };
     const stop = this.#etcd.watch(request, (events) => {

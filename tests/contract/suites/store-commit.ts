@@ -8,7 +8,7 @@ import { grantLease, put, read, remove, watching, write } from './store-words.ts
 
 export function storeCommitContract(open: OpenFixture): void {
   describe('commit()', () => {
-    test('commit() does the branch that its compares choose, and answers its ranges in order', async () => {
+    test('commit() runs the branch that its compares choose, and returns its ranges in order', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -89,7 +89,7 @@ export function storeCommitContract(open: OpenFixture): void {
       });
     });
 
-    test('commit() sees its own earlier operations, and bears one new revision', async () => {
+    test('commit() sees its own earlier operations, and has one new revision', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -126,24 +126,24 @@ export function storeCommitContract(open: OpenFixture): void {
       const inside = ['a/', 'a/1', 'a/1\0', 'a/\uffff', 'a/😀'].map((key) => `${prefix}${key}`);
       const outside = ['a', 'a.', 'a0', 'a00', 'b/1', '`/'].map((key) => `${prefix}${key}`);
       await write(store, ...[...inside, ...outside].map((key) => put(key, '', lease.leaseId)));
-      const told = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
+      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
 
       const { revision } = await write(store, { delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } });
       await fixture.until(() => {
-        expect(told.batches.flat()).toHaveLength(inside.length);
+        expect(watched.batches.flat()).toHaveLength(inside.length);
       });
 
       expect((await store.leaseKeys(lease.leaseId)).size).toBe(outside.length);
       for (const key of outside) expect(await read(store, { key })).toMatchObject([{ key }]);
       for (const key of inside) expect(await read(store, { key })).toEqual([]);
       // All that one revision did comes together.
-      expect(told.batches).toHaveLength(1);
-      expect(new Set(told.batches.flat().map(({ kv }) => kv.modRevision))).toEqual(new Set([revision]));
-      expect(told.batches.flat().map(({ kv }) => kv.key)).toEqual(expect.arrayContaining(inside));
-      told.stop();
+      expect(watched.batches).toHaveLength(1);
+      expect(new Set(watched.batches.flat().map(({ kv }) => kv.modRevision))).toEqual(new Set([revision]));
+      expect(watched.batches.flat().map(({ kv }) => kv.key)).toEqual(expect.arrayContaining(inside));
+      watched.stop();
     });
 
-    test('commit() deletes nothing where the range is empty, and does the rest', async () => {
+    test('commit() deletes nothing if the range is empty, and does the rest', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -174,7 +174,7 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(await read(store, { key: `${prefix}a/1` })).toMatchObject([{ value: 'old' }]);
     });
 
-    test('commit() clears a range around a key and puts that key, all or nothing: what a theft does', async () => {
+    test('commit() clears a range around a key and puts that key, all or nothing, as a steal does', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using robbed = await grantLease(fixture);
@@ -189,7 +189,7 @@ export function storeCommitContract(open: OpenFixture): void {
           then: [...buildClearing({ queue: range, key, slots: 1 }), put(key, 'stolen', thief.leaseId)],
           otherwise: [{ range: { key: gate } }],
         });
-      const told = await watching(fixture, { key: range.key, rangeEnd: range.rangeEnd });
+      const watched = await watching(fixture, { key: range.key, rangeEnd: range.rangeEnd });
 
       const refused = await theft(gateAt - 1n);
       expect(refused).toMatchObject({ succeeded: false, ranges: [[{ modRevision: gateAt }]] });
@@ -200,11 +200,11 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(done).toEqual({ succeeded: true, revision: done.revision, ranges: [] });
       expect(await read(store, range)).toEqual([kv]);
       await fixture.until(() => {
-        expect(told.batches.flat()).toHaveLength(5);
+        expect(watched.batches.flat()).toHaveLength(5);
       });
-      expect(told.batches).toHaveLength(1);
-      told.stop();
-      // The end of the robbed one's lease is nothing to the thief.
+      expect(watched.batches).toHaveLength(1);
+      watched.stop();
+      // The end of the other lease does not delete the new entry.
       await store.revoke(robbed.leaseId);
       expect(await read(store, range)).toEqual([kv]);
       expect(await store.leaseKeys(thief.leaseId)).toEqual(new Set([gate, key]));

@@ -4,25 +4,25 @@ import { grantLease, put, read, remove, watching, write } from './store-words.ts
 
 export function storeLeaseContract(open: OpenFixture): void {
   describe('leases', () => {
-    test('revoke() deletes every key of the lease in one revision, and resolves when it is gone already', async () => {
+    test('revoke() deletes every key of the lease in one revision, and also resolves when the lease is gone', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       const { leaseId } = await grantLease(fixture);
       await write(store, put(`${prefix}a/1`, 'x', leaseId), put(`${prefix}a/2`, 'x', leaseId));
-      const told = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
+      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
 
       await store.revoke(leaseId);
       await store.revoke(leaseId);
 
       expect(await read(store, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` })).toEqual([]);
       await fixture.until(() => {
-        expect(told.batches).toHaveLength(1);
+        expect(watched.batches).toHaveLength(1);
       });
-      expect(told.batches[0]?.map(({ type }) => type)).toEqual(['delete', 'delete']);
-      told.stop();
+      expect(watched.batches[0]?.map(({ type }) => type)).toEqual(['delete', 'delete']);
+      watched.stop();
     });
 
-    test('leaseKeys() names the keys of the lease alone', async () => {
+    test('leaseKeys() returns only the keys of the lease', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using mine = await grantLease(fixture);
@@ -35,7 +35,7 @@ export function storeLeaseContract(open: OpenFixture): void {
       expect(await store.leaseKeys('1')).toEqual(new Set());
     });
 
-    test('renew() answers renewed with the gate as it is', async () => {
+    test('renew() resolves with renewed and the current gate', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -50,7 +50,7 @@ export function storeLeaseContract(open: OpenFixture): void {
       expect(await store.renew(lease.leaseId, gateKey, 2_000)).toEqual({ renewed: true, gate: null });
     });
 
-    test('renew() answers that it did not renew when the lease is gone', async () => {
+    test('renew() resolves with renewed false when the lease is gone', async () => {
       await using fixture = await open();
       const lease = await grantLease(fixture);
       await fixture.store.revoke(lease.leaseId);
@@ -58,7 +58,7 @@ export function storeLeaseContract(open: OpenFixture): void {
       expect(await fixture.store.renew(lease.leaseId, `${fixture.prefix}gate`, 2_000)).toEqual({ renewed: false, gate: null });
     });
 
-    test('a lease ends by itself, with its keys, when it is not renewed', async () => {
+    test('a lease expires with its keys when it is not renewed', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       const { leaseId } = await grantLease(fixture, 2);

@@ -4,65 +4,65 @@ import { grantLease, put, remove, watching, write } from './store-words.ts';
 
 export function storeWatchContract(open: OpenFixture): void {
   describe('watch()', () => {
-    test('watch() says from which revision it stands, then tells of every later put and delete', async () => {
+    test('watch() reports the revision from which it stands, then every later put and delete', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
       const key = `${prefix}a`;
       const { revision: before } = await write(store, put(key, 'before', lease.leaseId));
-      const told = await watching(fixture, { key });
+      const watched = await watching(fixture, { key });
 
       const { revision: changed } = await write(store, put(key, 'after', lease.leaseId));
       const { revision: deleted } = await write(store, remove(key));
       await write(store, put(`${key}b`, 'other', lease.leaseId));
 
-      expect(told.created[0]).toBeGreaterThanOrEqual(before);
+      expect(watched.created[0]).toBeGreaterThanOrEqual(before);
       await fixture.until(() => {
-        expect(told.batches.flat()).toHaveLength(2);
+        expect(watched.batches.flat()).toHaveLength(2);
       });
-      expect(told.batches.flat()).toMatchObject([
+      expect(watched.batches.flat()).toMatchObject([
         { type: 'put', kv: { key, value: 'after', createRevision: before, modRevision: changed, leaseId: lease.leaseId } },
         { type: 'delete', kv: { key, value: '', modRevision: deleted } },
       ]);
-      told.stop();
+      watched.stop();
     });
 
-    test('watch() delivers what one revision did as one', async () => {
+    test('watch() delivers all events of one revision in one call', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
       await write(store, put(`${prefix}a/1`, '', lease.leaseId));
-      const told = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
+      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
 
       const { revision } = await write(store, remove(`${prefix}a/1`), put(`${prefix}a/2`, '', lease.leaseId));
 
       await fixture.until(() => {
-        expect(told.batches).toHaveLength(1);
+        expect(watched.batches).toHaveLength(1);
       });
-      expect(told.batches[0]?.map(({ type, kv }) => `${type} ${kv.key.at(-1) ?? ''} ${String(kv.modRevision)}`).sort()).toEqual([
+      expect(watched.batches[0]?.map(({ type, kv }) => `${type} ${kv.key.at(-1) ?? ''} ${String(kv.modRevision)}`).sort()).toEqual([
         `delete 1 ${String(revision)}`,
         `put 2 ${String(revision)}`,
       ]);
-      told.stop();
+      watched.stop();
     });
 
-    test('watch() tells of deletes alone when asked for deletesOnly', async () => {
+    test('watch() reports only deletes with deletesOnly', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
-      const told = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
+      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
 
       await write(store, put(`${prefix}a/1`, '', lease.leaseId));
       await write(store, remove(`${prefix}a/1`), put(`${prefix}a/2`, '', lease.leaseId));
 
       await fixture.until(() => {
-        expect(told.batches).not.toEqual([]);
+        expect(watched.batches).not.toEqual([]);
       });
-      expect(told.batches.flat()).toMatchObject([{ type: 'delete', kv: { key: `${prefix}a/1` } }]);
-      told.stop();
+      expect(watched.batches.flat()).toMatchObject([{ type: 'delete', kv: { key: `${prefix}a/1` } }]);
+      watched.stop();
     });
 
-    test('watch() tells nothing more when it was stopped, and others go on', async () => {
+    test('watch() reports nothing after it was stopped, and other watches go on', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);

@@ -1,11 +1,11 @@
-/** Short words for what the store contract does all the time. */
+/** Helpers of the store contract. */
 import { expect } from 'vitest';
 import type { LockerFixture } from '../../support/fixtures/lockers.ts';
 import type { Operation, Range, Store, WatchEvent, WatchRequest } from '../../../src/store/store.ts';
 
 let lastLease = BigInt(Date.now()) << 20n;
 
-/** A lease that is revoked when its scope ends. */
+/** Grants a lease, and revokes it when its scope ends. */
 export async function grantLease({ store }: LockerFixture, ttlSeconds = 60): Promise<AsyncDisposable & { readonly leaseId: string }> {
   const leaseId = String((lastLease += BigInt(1 + Math.floor(Math.random() * 1_000))));
   expect(await store.grant(leaseId, ttlSeconds)).toBeGreaterThanOrEqual(ttlSeconds);
@@ -22,17 +22,17 @@ export async function read(store: Store, range: Range) {
   return ranges[0] ?? [];
 }
 
-export interface Told {
+export interface Watching {
   readonly created: bigint[];
-  /** One for each time that it was told of events. */
+  /** The events of each call of the listener. */
   readonly batches: (readonly WatchEvent[])[];
   readonly stop: () => void;
 }
 
-/** A watch that stands already. */
-export async function watching({ store, until }: LockerFixture, request: WatchRequest): Promise<Told> {
+/** Opens a watch, and waits until it is created. */
+export async function watching({ store, until }: LockerFixture, request: WatchRequest): Promise<Watching> {
   const created: bigint[] = [];
-  const batches: Told['batches'] = [];
+  const batches: Watching['batches'] = [];
   const stop = store.watch(request, {
     created: (revision) => void created.push(revision),
     events: (events) => void batches.push(events),

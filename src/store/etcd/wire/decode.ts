@@ -1,10 +1,10 @@
 /**
- * What etcd answers, from the bytes on the wire straight to the port's words.
+ * Decodes responses of etcd.
  *
- * Fields that nothing here asks for are passed over, known or not. A field that is missing has the value 0, as the wire has it. The
- * numbers are those of etcd's rpc.proto and kv.proto.
+ * Fields that the port does not need are skipped. A missing field has the value 0. Field numbers are those of etcd's rpc.proto and
+ * kv.proto.
  *
- * @throws {MalformedMessageError} each of the functions here
+ * @throws {MalformedMessageError} each function of this file
  */
 import type { Committed, KeyValue, WatchEvent } from '../../store.ts';
 import { MalformedMessageError, Reader } from './protobuf.ts';
@@ -37,15 +37,15 @@ const noHeader: Header = { revision: 0n, raftTerm: 0n };
 const nothing: readonly never[] = [];
 const deleted = 1;
 
-export function decodeCommitted(answer: Buffer): Committed {
-  const committed = readCommitted(new Reader(answer));
+export function decodeCommitted(response: Buffer): Committed {
+  const committed = readCommitted(new Reader(response));
   expectRevision(committed.revision);
   return committed;
 }
 
-/** Of each transaction of a batch; the header of a nested answer is empty: the revision of all of them is that of the whole. */
-export function decodeBatch(answer: Buffer, size: number): Committed[] {
-  const reader = new Reader(answer);
+/** Decodes the response to a batch. Nested headers are empty, so each transaction gets the revision of the whole. */
+export function decodeBatch(response: Buffer, size: number): Committed[] {
+  const reader = new Reader(response);
   const inner: Committed[] = [];
   let { revision } = noHeader;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -58,8 +58,8 @@ export function decodeBatch(answer: Buffer, size: number): Committed[] {
   return inner.map(({ succeeded, ranges }) => ({ succeeded, revision, ranges }));
 }
 
-export function decodeRange(answer: Buffer): RangeResponse {
-  const reader = new Reader(answer);
+export function decodeRange(response: Buffer): RangeResponse {
+  const reader = new Reader(response);
   const kvs: KeyValue[] = [];
   let header = noHeader;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -70,8 +70,8 @@ export function decodeRange(answer: Buffer): RangeResponse {
   return { header, kvs };
 }
 
-export function decodeGrant(answer: Buffer): number {
-  const reader = new Reader(answer);
+export function decodeGrant(response: Buffer): number {
+  const reader = new Reader(response);
   let ttlSeconds = 0;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     if (field === 3) ttlSeconds = Number(reader.int64());
@@ -80,8 +80,8 @@ export function decodeGrant(answer: Buffer): number {
   return ttlSeconds;
 }
 
-export function decodeToken(answer: Buffer): string {
-  const reader = new Reader(answer);
+export function decodeToken(response: Buffer): string {
+  const reader = new Reader(response);
   let token = '';
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     if (field === 2) token = reader.string();
@@ -90,8 +90,8 @@ export function decodeToken(answer: Buffer): string {
   return token;
 }
 
-export function decodeLeaseKeys(answer: Buffer): Set<string> {
-  const reader = new Reader(answer);
+export function decodeLeaseKeys(response: Buffer): Set<string> {
+  const reader = new Reader(response);
   const keys = new Set<string>();
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     if (field === 5) keys.add(reader.string());
@@ -100,8 +100,8 @@ export function decodeLeaseKeys(answer: Buffer): Set<string> {
   return keys;
 }
 
-export function decodeKeepAlive(answer: Buffer): KeepAliveResponse {
-  const reader = new Reader(answer);
+export function decodeKeepAlive(response: Buffer): KeepAliveResponse {
+  const reader = new Reader(response);
   let header = noHeader;
   let ttlSeconds = 0;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -112,8 +112,8 @@ export function decodeKeepAlive(answer: Buffer): KeepAliveResponse {
   return { header, ttlSeconds };
 }
 
-export function decodeWatch(answer: Buffer): WatchResponse {
-  const reader = new Reader(answer);
+export function decodeWatch(response: Buffer): WatchResponse {
+  const reader = new Reader(response);
   const events: WatchEvent[] = [];
   let header = noHeader;
   let watchId = 0;
@@ -132,7 +132,7 @@ export function decodeWatch(answer: Buffer): WatchResponse {
   return { header, watchId, created, canceled, cancelReason, events };
 }
 
-/** Every answer has one: tokens come from it. */
+/** Fencing tokens come from the revision, so a response without one is not accepted. */
 function expectRevision(revision: bigint): void {
   if (revision <= 0n) throw new MalformedMessageError('it has no revision');
 }
@@ -156,7 +156,7 @@ function readCommitted(reader: Reader): Committed {
   return { succeeded, revision, ranges: ranges ?? nothing };
 }
 
-/** What the range of an operation found; undefined of any other operation. */
+/** Reads the result of a range. Returns undefined for any other operation. */
 function readRange(operation: Reader): readonly KeyValue[] | undefined {
   let kvs: readonly KeyValue[] | undefined;
   for (let field = operation.next(); field !== 0; field = operation.next()) {

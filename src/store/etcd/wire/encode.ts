@@ -1,13 +1,13 @@
 /**
- * What is asked of etcd, from the port's words straight to the bytes on the wire.
+ * Encodes requests to etcd.
  *
- * Every lock is two transactions, so what each costs counts: nothing stands between the words and the bytes. Fields are written
- * last first, as `Writer` says. The numbers are those of etcd's rpc.proto.
+ * Every lock costs two transactions, so there are no message objects between the port and the bytes. Fields are written last first,
+ * because `Writer` needs it. Field numbers are those of etcd's rpc.proto.
  */
 import type { Compare, Operation, Range, Transaction, WatchRequest } from '../../store.ts';
 import { Writer } from './protobuf.ts';
 
-/** One for all: a message is complete when its function returns. */
+/** One writer for all messages, because each message is complete when its function returns. */
 const writer = new Writer();
 const leaseWriter = new Writer();
 
@@ -30,7 +30,7 @@ export function encodeTransaction({ compare, then, otherwise }: Transaction): Bu
   return writer.finish();
 }
 
-/** A transaction of transactions, each with compares of its own. */
+/** Encodes a transaction of transactions, each with its own compares. */
 export function encodeBatch(transactions: readonly Buffer[]): Buffer {
   writer.begin();
   lastFirst(transactions, (transaction) => {
@@ -54,7 +54,7 @@ export function encodeGrant(leaseId: string, ttlSeconds: number): Buffer {
   return writer.finish();
 }
 
-/** To revoke a lease, and to renew it. */
+/** Encodes a request to revoke or to renew a lease. */
 export function encodeLease(leaseId: string): Buffer {
   writer.begin();
   writer.int64(1, BigInt(leaseId));
@@ -75,7 +75,7 @@ export function encodeAuthenticate(username: string, password: string): Buffer {
   return writer.finish();
 }
 
-/** Without a start revision, ever: one that may lie in the past makes etcd deliver in steps of 100 ms. */
+/** Never sets a start revision. If it lies in the past, etcd delivers events in steps of 100 ms. */
 export function encodeWatch({ key, rangeEnd, deletesOnly }: WatchRequest, id: number): Buffer {
   writer.begin();
   writer.number(7, id);
@@ -125,7 +125,7 @@ function writeOperation(branch: number, operation: Operation): void {
 
 let lease: { readonly id: string; readonly field: Buffer } | undefined;
 
-// A locker puts with the same lease again and again.
+// A locker uses the same lease in most of its puts, so its field is encoded once.
 function writeLease(id: string): void {
   if (id !== lease?.id) {
     leaseWriter.begin();

@@ -1,8 +1,9 @@
 /**
- * The wire format of protocol buffers, as far as etcd's messages need it.
+ * The wire format of protocol buffers, reduced to what etcd's messages need.
  *
- * A message is written from its end to its beginning: what stands within another is complete before its length has to be told, so one
- * pass is enough. Fields are therefore written last first. Source: protobuf.dev/programming-guides/encoding.
+ * This folder translates between the port and the wire. Read this file first, then `encode.ts` (requests) and `decode.ts` (responses).
+ * A message is written from its end to its beginning, so its fields are written last first. An inner message is then complete before
+ * its length is written, and one pass is enough. Source: protobuf.dev/programming-guides/encoding.
  */
 
 const varint = 0;
@@ -14,17 +15,17 @@ export class Writer {
   #bytes = Buffer.allocUnsafeSlow(4 * 1024);
   #at = this.#bytes.length;
 
-  /** Whatever was left by a message that was not finished goes into no other. */
+  /** Starts a message. Discards the rest of a message that was not finished. */
   begin(): void {
     this.#at = this.#bytes.length;
   }
 
-  /** How much is written: a mark for `close`. */
+  /** The number of bytes written. Use it as the mark for `close`. */
   get length(): number {
     return this.#bytes.length - this.#at;
   }
 
-  /** A field of a whole number; it says nothing of 0, which is what a missing one means. */
+  /** Writes a whole number. Leaves out 0, because a missing field means 0. */
   number(field: number, value: number): void {
     if (value === 0) return;
     this.#varint(value);
@@ -35,7 +36,7 @@ export class Writer {
     if (value === true) this.number(field, 1);
   }
 
-  /** Also 0: within a oneof it makes a difference. */
+  /** Writes a 64-bit number, also 0, which makes a difference within a oneof. */
   int64(field: number, value: bigint): void {
     if (value >= 0n && value <= Number.MAX_SAFE_INTEGER) this.#varint(Number(value));
     else this.#bigVarint(BigInt.asUintN(64, value));
@@ -55,24 +56,24 @@ export class Writer {
     this.close(field, this.length - value.length);
   }
 
-  /** What is written already, by another. */
+  /** Writes bytes that are already encoded. */
   raw(value: Uint8Array): void {
     this.#reserve(value.length);
     this.#at -= value.length;
     this.#bytes.set(value, this.#at);
   }
 
-  /** Makes all that was written since the mark one field: a message within this one. */
+  /** Turns all bytes since the mark into one field, an inner message. */
   close(field: number, mark: number): void {
     this.#varint(this.length - mark);
     this.#varint(field * 8 + delimited);
   }
 
-  /** The message; the writer is empty then. */
+  /** Returns the message, and empties the writer. */
   finish(): Buffer {
     const message = Buffer.from(this.#bytes.subarray(this.#at));
     this.#at = this.#bytes.length;
-    // One large message must not keep its room for ever.
+    // One large message must not keep its memory for ever.
     if (this.#at > maxKeptBytes) this.#grow(maxKeptBytes);
     return message;
   }
@@ -129,8 +130,8 @@ export class Reader {
   }
 
   /**
-   * The number of the next field, 0 at the end; its value is to be read or skipped.
-   * @throws {MalformedMessageError}
+   * Returns the number of the next field, or 0 at the end. The caller reads or skips its value.
+   * @throws {MalformedMessageError} also each method that reads or skips a value
    */
   next(): number {
     if (this.#at >= this.#end) return 0;
@@ -141,7 +142,7 @@ export class Reader {
     return field;
   }
 
-  /** Exact up to 2^53. */
+  /** Reads a number. It is exact up to 2^53. */
   number(): number {
     this.#expect(varint);
     return this.#varint();
@@ -154,7 +155,7 @@ export class Reader {
   int64(): bigint {
     this.#expect(varint);
     const start = this.#at;
-    // Seven bytes are 49 bits: more than any revision has, and exact as a number.
+    // Seven bytes hold 49 bits: more than any revision needs, and exact as a number.
     let at = start;
     while (at < this.#end && (this.#bytes[at] ?? 0) >= 0x80) at += 1;
     if (at - start < 7) return BigInt(this.#varint());
@@ -172,7 +173,7 @@ export class Reader {
     return value;
   }
 
-  /** A reader of the message that stands here. */
+  /** Returns a reader of the inner message at this field. */
   message(): Reader {
     const end = this.#delimitedEnd();
     const inner = new Reader(this.#bytes, this.#at, end);
@@ -180,7 +181,7 @@ export class Reader {
     return inner;
   }
 
-  /** Leaves out a value: fields that are not known come with every newer etcd. */
+  /** Skips a value. A newer etcd sends fields that are unknown here. */
   skip(): void {
     if (this.#type === varint) this.int64();
     else if (this.#type === delimited) this.#at = this.#delimitedEnd();
@@ -220,11 +221,11 @@ export class Reader {
   }
 }
 
-/** What came is not what etcd sends. */
+/** A message does not have the form that etcd sends. */
 export class MalformedMessageError extends Error {
   override readonly name = 'MalformedMessageError';
 
   constructor(reason: string) {
-    super(`Cannot read the answer of etcd: ${reason}`);
+    super(`Cannot read the response of etcd: ${reason}`);
   }
 }

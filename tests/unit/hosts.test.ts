@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'vitest';
+import { resolveLockerOptions } from '../../src/options/options.ts';
+import { CallFailure, status } from '../../src/store/etcd/call-failure.ts';
+import { Hosts } from '../../src/store/etcd/hosts.ts';
+
+/** Two hosts, each try of which may take 100 ms. */
+const twoHosts = (): Hosts => new Hosts(resolveLockerOptions({ hosts: ['127.0.0.1:1', '127.0.0.1:2'], requestTimeoutMs: 300 }));
+
+/** A try that fails as at a host that does not answer within its time. */
+const unanswered = async (_host: unknown, timeoutMs: number): Promise<never> => {
+  await new Promise((resolve) => setTimeout(resolve, timeoutMs));
+  throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded');
+};
+
+describe('Hosts', () => {
+  test('request() stays at a host whose try was cut short by the time of the caller', async () => {
+    const hosts = twoHosts();
+    const { current } = hosts;
+
+    await expect(hosts.request(unanswered, { timeoutMs: 60 })).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect(hosts.current).toBe(current);
+    await expect(hosts.request(unanswered, { timeoutMs: 60, once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+
+    expect(hosts.current).toBe(current);
+  });
+
+  test('request() goes to the next host after a whole try without a response', async () => {
+    const hosts = twoHosts();
+    const { current } = hosts;
+
+    await expect(hosts.request(unanswered, { once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+
+    expect(hosts.current).not.toBe(current);
+  });
+
+  test('request() goes to the next host after a short try that failed for another reason', async () => {
+    const hosts = twoHosts();
+    const tried = new Set<unknown>();
+    const refused = (host: unknown): Promise<never> => {
+      tried.add(host);
+      return Promise.reject(new CallFailure(status.unavailable, 'No connection established. Last error: connect ECONNREFUSED'));
+    };
+
+    await expect(hosts.request(refused, { timeoutMs: 60 })).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+
+    expect(tried.size).toBe(2);
+  });
+
+  test('request() sends nothing if there is no time left for a response', async () => {
+    let tries = 0;
+
+    const request = twoHosts().request(() => Promise.resolve((tries += 1)), { timeoutMs: 9 });
+
+    await expect(request).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect(tries).toBe(0);
+  });
+});
