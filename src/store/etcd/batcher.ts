@@ -55,6 +55,11 @@ export class Batcher {
     return pending.promise;
   }
 
+  /** Leaves no timer behind. */
+  close(): void {
+    this.#deadlines.close();
+  }
+
   #flush(): void {
     while (this.#waiting.length > 0 && this.#underWay < maxUnderWay) {
       const [batch, rest] = takeBatch(this.#waiting, { maxCommits: this.#maxCommits, maxBytes });

@@ -26,6 +26,12 @@ export class Deadlines {
     this.#items.delete(item);
   }
 
+  /** Stops the timer. Commits that are still pending are settled by their requests. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#items.clear();
+  }
+
   #wakeAt(at: number): void {
     clearTimeout(this.#timer);
     this.#wakesAt = at;

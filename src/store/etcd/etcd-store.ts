@@ -96,6 +96,7 @@ class EtcdStore implements Store {
 
   async close(): Promise<void> {
     this.#watches.close();
+    this.#batcher.close();
     await this.#hosts.close();
   }
 }

@@ -1,0 +1,49 @@
+/** The one timer for the deadlines of all commits. */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Deadlines } from '../../src/store/etcd/deadlines.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const limited = (delayMs: number) => ({ until: performance.now() + delayMs, expire: vi.fn() });
+
+describe('Deadlines', () => {
+  test('expire each item at its own time, with one timer for all', () => {
+    const deadlines = new Deadlines();
+    const [late, early] = [limited(300), limited(100)];
+    deadlines.add(late);
+    deadlines.add(early);
+    expect(vi.getTimerCount()).toBe(1);
+
+    vi.advanceTimersByTime(100);
+    expect([early.expire, late.expire].map(({ mock }) => mock.calls.length)).toEqual([1, 0]);
+    vi.advanceTimersByTime(200);
+
+    expect(late.expire).toHaveBeenCalledOnce();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('do not expire an item that was deleted', () => {
+    const deadlines = new Deadlines();
+    const item = limited(100);
+    deadlines.add(item);
+    deadlines.delete(item);
+
+    vi.advanceTimersByTime(1_000);
+
+    expect(item.expire).not.toHaveBeenCalled();
+  });
+
+  test('leave no timer after close()', () => {
+    const deadlines = new Deadlines();
+    deadlines.add(limited(100));
+
+    deadlines.close();
+
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
