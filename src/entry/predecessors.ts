@@ -1,9 +1,11 @@
 /**
  * The entries before a waiter: what the last look found, and what has happened since that calls for another look.
  *
- * A waiter watches its obstacle from now on: a single entry, or the whole queue if several entries have to go. It looks again once
- * enough of them are deleted, or if the watch was created after its look. A start revision in the past is never used: etcd would then
- * deliver events in steps of 100 ms.
+ * A waiter watches its obstacle: a single entry, or the whole queue if several entries have to go. It looks again
+ * - once enough of them are deleted; while a look is under way, any deletion counts;
+ * - if the watch starts at a later revision than its last look;
+ * - after a third of the TTL in any case: the slow look.
+ * The watch starts at the present revision. With a start revision in the past, etcd delivers events in steps of 100 ms.
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';

@@ -1,8 +1,8 @@
 /**
  * The meaning of a failed call: whether etcd can have applied it, and which error the caller gets.
  *
- * Nothing was applied only if etcd itself worded the refusal, or if the call failed before its first byte. Every other outcome is
- * unknown. Errors of etcd3 have no status code, but their message begins with it.
+ * Nothing was applied only if etcd itself worded the refusal, or if the call failed before its first byte. Lack of space is the
+ * exception: etcd also reports it for a call that it has applied. Every other outcome is unknown. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
 import { LeaseNotFoundError } from '../store.ts';

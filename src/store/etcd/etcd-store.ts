@@ -1,10 +1,10 @@
 /**
  * The store port on a cluster of etcd.
  *
- * This folder reads best in this order: this file; `hosts.ts` (which host gets a request, and how often); `batcher.ts` with `batch.ts`
- * (commits that share a request); `watch-stream.ts` with `watch-connection.ts` and `idle-watches.ts`; `renewal.ts`; then `host.ts`,
- * `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire). `call-failure.ts` decides what a failed call means.
- * `wire/` encodes requests and decodes responses.
+ * This folder reads best in this order: this file; `hosts.ts` (which host gets a request, and how often); `batcher.ts` with
+ * `batch.ts`, `pending-commit.ts` and `deadlines.ts` (commits that share a request); `watch-stream.ts` with `watch-connection.ts`
+ * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
+ * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
  */
 import type { ResolvedOptions } from '../../options/options.ts';
 import {

@@ -18,7 +18,7 @@ const maxStaleTokens = 3;
 
 export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
-  /** Rejects with OutcomeUnknownError instead of sending again what may have been applied. */
+  /** Rejects with OutcomeUnknownError instead of sending again what etcd may have applied. */
   readonly once?: boolean | undefined;
 }
 
@@ -62,7 +62,8 @@ export class Hosts {
    * @param attempt gets the host, its time in milliseconds, and the number of tries before this one
    * @throws {EtcdUnavailableError} no host responded in time
    * @throws {EtcdAuthError} at once, if TLS fails with every host for lack of trust
-   * @throws {OutcomeUnknownError} with `once`: a try was sent and got no response
+   * @throws {EtcdRefusedError} etcd refused the request; also {EtcdAuthError} and {LeaseNotFoundError}, by the reason
+   * @throws {OutcomeUnknownError} with `once`: a try was sent and got no response, or etcd ran out of space
    */
   async request<T>(
     attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>,

@@ -2,8 +2,9 @@
  * The one watch stream of a locker, which carries all its watches.
  *
  * A broken stream, a cancelled watch or a ping without a response ends in a new stream at the next host. There every watch is
- * created again, and reports the revision at which it starts. etcd3's watchers are not used, because their streams never reconnect
- * and do not notice a host that hangs.
+ * created again, and `created` reports the revision at which it starts: that is how listeners learn of the break. Two cancellations
+ * keep the stream: that of an idle watch, and one for lack of permission, which is retried after a pause. etcd3's watchers are not
+ * used, because their streams never reconnect and do not notice a host that hangs.
  */
 import { backoffMs } from '../../backoff.ts';
 import type { Logger } from '../../context.ts';
