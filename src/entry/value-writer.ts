@@ -7,7 +7,7 @@
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
 import type { Context } from '../context.ts';
@@ -45,6 +45,8 @@ export class ValueWriter {
   #writes: Write[] = [];
   #isBusy = false;
   #isCertain = true;
+  /** Why the last try failed. */
+  #reason: unknown;
 
   /** The entry has `value` since `modRevision`. `onGone` is called if a response shows that the entry is gone. */
   constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, onGone: () => void) {
@@ -95,8 +97,9 @@ export class ValueWriter {
         });
       } catch (error) {
         failures += 1;
+        this.#reason = this.#toReason(error);
         this.#settle(this.#failed(pending, error), (write) => {
-          write.reject(error instanceof OutcomeUnknownError ? this.#unavailable(error.hosts) : error);
+          write.reject(this.#reason);
         });
         if (this.#writes.length > 0) await this.#entry.session.pause(backoffMs(failures, { firstMs: 25 }));
       }
@@ -118,6 +121,7 @@ export class ValueWriter {
       { once: true, timeoutMs: Math.max(1, timeoutMs) },
     );
     this.#isCertain = true;
+    this.#reason = undefined;
     const found = ranges[0]?.[0];
     if (!succeeded && found?.createRevision !== token) {
       this.#onGone();
@@ -141,7 +145,12 @@ export class ValueWriter {
     writes.forEach(settle);
   }
 
-  #unavailable(hosts: readonly HostFailure[]): EtcdUnavailableError {
-    return new EtcdUnavailableError(this.#context.requestTimeoutMs, hosts);
+  /** Returns the error for the caller. A try that had no time left says nothing: the failure before it is the reason. */
+  #toReason(error: unknown): unknown {
+    if (error instanceof OutcomeUnknownError) {
+      return error.cause instanceof EtcdRefusedError ? error.cause : new EtcdUnavailableError(this.#context.requestTimeoutMs, error.hosts);
+    }
+    const saysNothing = error instanceof EtcdUnavailableError && error.hosts.length === 0;
+    return saysNothing ? (this.#reason ?? error) : error;
   }
 }

@@ -131,8 +131,10 @@ export class OutcomeUnknownError extends Error {
   override readonly name = 'OutcomeUnknownError';
   readonly hosts: readonly HostFailure[];
 
-  constructor(hosts: readonly HostFailure[]) {
-    super(`Cannot tell whether a write was applied: no response from ${hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ')}`);
+  /** The `cause` is the refusal, if etcd refused the write in a way that does not prove that it was not applied. */
+  constructor(hosts: readonly HostFailure[], options?: ErrorOptions) {
+    const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
+    super(`Cannot tell whether a write was applied: no response from ${list}`, options);
     this.hosts = hosts;
   }
 }

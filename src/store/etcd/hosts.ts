@@ -89,7 +89,8 @@ export class Hosts {
         // The caller's time was up, not the host's. A host with less than a whole try may be healthy.
         const isCutShort = left < this.tryMs && failure.code === status.deadlineExceeded;
         if (failure.kind !== 'stale-token' && !isCutShort) this.failed(host);
-        if (once && (failure.kind === 'unknown' || failure.kind === 'no-space')) throw new OutcomeUnknownError(failures());
+        if (once && failure.kind === 'unknown') throw new OutcomeUnknownError(failures());
+        if (once && failure.kind === 'no-space') throw new OutcomeUnknownError(failures(), { cause: toRefusal(failure, this.#prefix) });
         await this.#backOff(tries, failure, until);
       }
     }
