@@ -1,8 +1,9 @@
+/** Tests of an abort signal that several calls share. */
 import { expect, test } from 'vitest';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf } from '../support/fixtures/holding.ts';
 
-test('an abort ends all waiting calls and watches, even if another listener of the signal stops the event', async () => {
+test('an abort ends all waiting calls and watches, even if another listener calls stopImmediatePropagation()', async () => {
   await using memory = await openFaultyMemory();
   const locker = memory.createLocker();
   await locker.lock('a');

@@ -1,3 +1,4 @@
+/** Tests of onLoss(), by which the command notices a lost lock. */
 import { expect, test } from 'vitest';
 import { onLoss } from '../../src/cli/run.ts';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
@@ -5,7 +6,7 @@ import { openFaultyMemory } from '../support/fixtures/faults.ts';
 test.each([
   ['before', 20_000, 0],
   ['after', 0, 20_000],
-])('onLoss() calls back once for a lock that is lost %s the call', async (_, beforeMs, afterMs) => {
+])('onLoss() calls its callback once if the lock is lost %s the call', async (_, beforeMs, afterMs) => {
   await using memory = await openFaultyMemory();
   const lock = await memory.createLocker().lock('a', { renew: false });
   const messages: string[] = [];

@@ -1,14 +1,15 @@
+/** Tests of the deadline: a session counts as over before etcd can end its lease. */
 import { LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, after, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
+import { respondsAfter, after, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 
 // With the default TTL of 15 s the margin is 1.5 s.
 const fullMs = 13_500;
 
 describe('the deadline', () => {
-  test('remainingMs counts from the sending of the grant when its answer takes three seconds', async () => {
+  test('remainingMs counts from the sending of the grant when its response takes three seconds', async () => {
     await using memory = await openFaultyMemory();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, 3_000));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 3_000));
     const pending = memory.createLocker().lock('a');
 
     await memory.clock.advance(3_000);
@@ -16,10 +17,10 @@ describe('the deadline', () => {
     expect((await pending).remainingMs).toBe(fullMs - 3_000);
   });
 
-  test('remainingMs counts from the sending of a renewal when its answer takes a second', async () => {
+  test('remainingMs counts from the sending of a renewal when its response takes a second', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.store.every(calls.renew, answeredAfter(memory.clock, 1_000));
+    memory.store.every(calls.renew, respondsAfter(memory.clock, 1_000));
     while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
     await memory.clock.advance(1_000);
@@ -33,7 +34,7 @@ describe('the deadline', () => {
     { ttlMs: 3_001, deadlineMs: 3_500 },
     { ttlMs: 5_000, deadlineMs: 4_500 },
     { ttlMs: 60_000, deadlineMs: 54_000 },
-  ])('the margin is half a second or a tenth: $ttlMs ms of TTL are $deadlineMs', async ({ ttlMs, deadlineMs }) => {
+  ])('the margin is the larger of 500 ms and TTL/10: a TTL of $ttlMs ms gives $deadlineMs ms', async ({ ttlMs, deadlineMs }) => {
     await using memory = await openFaultyMemory();
 
     const lock = await memory.createLocker({ ttlMs }).lock('a');
@@ -64,7 +65,7 @@ describe('the deadline', () => {
     expect(aborts).toBe(1);
   });
 
-  test('signal aborts within half a margin of the deadline, and before etcd frees the lock, when nobody reads it', async () => {
+  test('signal aborts within half a margin after the deadline, and before etcd ends the lease, when the user reads nothing', async () => {
     await using memory = await openFaultyMemory();
     memory.store.every(calls.renew, hangs);
     const { signal } = await memory.createLocker().lock('a');
@@ -79,7 +80,7 @@ describe('the deadline', () => {
   });
 
   test.each(['held', 'remainingMs', 'throwIfLost()', 'signal'])(
-    '%s says so first when the process was frozen past the deadline',
+    '%s reports the loss at its first read after a freeze past the deadline',
     async (first) => {
       await using memory = await openFaultyMemory();
       const lock = await memory.createLocker().lock('a');
@@ -105,7 +106,7 @@ describe('the deadline', () => {
     },
   );
 
-  test('a signal that was taken before aborts at the read of held when the process was frozen past the deadline', async () => {
+  test('a read of held aborts the signal that the user got earlier when the process was frozen past the deadline', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     const { signal } = lock;
@@ -140,7 +141,7 @@ describe('the deadline', () => {
     expect(lock.held).toBe(false);
   });
 
-  test('Lock stays held for an hour when the wall clock was set back and renewals are answered', async () => {
+  test('Lock stays held for an hour when the wall clock was set back and renewals succeed', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
 
@@ -150,10 +151,10 @@ describe('the deadline', () => {
     expect(lock.held).toBe(true);
   });
 
-  test('Lock stays lost, and its session over, when a renewal is answered after the deadline', async () => {
+  test('Lock stays lost, and its session stays over, when the response of a renewal arrives after the deadline', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    memory.store.every(calls.renew, answeredAfter(memory.clock, 12_000));
+    memory.store.every(calls.renew, respondsAfter(memory.clock, 12_000));
     const lock = await locker.lock('a');
     const { signal } = lock;
 
@@ -162,26 +163,26 @@ describe('the deadline', () => {
     expect(lock.held).toBe(false);
     expect(signal.reason).toMatchObject({ reason: 'expired' });
     expect(memory.etcd.leaseIds).not.toContain(lock.leaseId);
-    memory.store.mend();
+    memory.store.clearFaults();
     const next = await locker.lock('a');
     expect(next.leaseId).not.toBe(lock.leaseId);
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
     expect(lock.held).toBe(false);
   });
 
-  test('Lock stays lost when a renewal is the first thing that is heard after a freeze past the deadline', async () => {
+  test('Lock stays lost when the first event after a freeze past the deadline is a renewal', async () => {
     await using memory = await openFaultyMemory();
-    let answer: () => void = () => undefined;
+    let respond: () => void = () => undefined;
     const lock = await memory.createLocker().lock('a');
     memory.store.next(calls.renew, async (send) => {
-      await new Promise<void>((resolve) => (answer = resolve));
+      await new Promise<void>((resolve) => (respond = resolve));
       return send();
     });
     while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
 
-    // By its sending the renewal would reach beyond now.
+    // The deadline of this renewal would be in the future, because it was sent before the freeze.
     memory.clock.freeze(lock.remainingMs);
-    answer();
+    respond();
     await memory.clock.settle();
 
     expect(lock.held).toBe(false);
@@ -202,9 +203,9 @@ describe('the deadline', () => {
     expect(memory.store.count(calls.renew)).toBe(before);
   });
 
-  test('lock() opens another session when the lease was over before its grant was answered', async () => {
+  test('lock() opens another session when the lease expired before the response of its grant', async () => {
     await using memory = await openFaultyMemory();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, 16_000));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 16_000));
     const pending = memory.createLocker({ requestTimeoutMs: 60_000 }).lock('a');
 
     await memory.clock.advance(16_000);
@@ -214,7 +215,7 @@ describe('the deadline', () => {
     expect(memory.store.count(calls.grant)).toBe(2);
   });
 
-  test('a failed grant rejects the caller, and is not kept', async () => {
+  test('a failed grant rejects its callers, and the next call sends another grant', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const failure = new Error('refused by the test');

@@ -1,11 +1,21 @@
+/** Tests of the hand-over: release() and the creation of the next entry in one transaction. */
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
-import { answeredAfter, away, calls, late, lostAnswer, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
+import {
+  respondsAfter,
+  unreachable,
+  calls,
+  appliedLater,
+  lostResponse,
+  lostRequest,
+  openFaultyMemory,
+  refused,
+} from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 describe('the hand-over', () => {
-  test('release() takes one commit for itself and the next caller', async () => {
+  test('release() sends one commit for its own entry and that of the next caller', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -19,7 +29,7 @@ describe('the hand-over', () => {
     expect(memory.entries('a')).toMatchObject([{ key: lock.key, createRevision: lock.fencingToken }]);
   });
 
-  test('a chain of a hundred callers takes a commit each', async () => {
+  test('a hundred callers in a row take one commit each', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const locks = Array.from({ length: 100 }, () => locker.lock('a'));
@@ -33,7 +43,7 @@ describe('the hand-over', () => {
   });
 
   test.each([new EtcdRefusedError('no space'), new EtcdAuthError('locks/', 'denied'), new LeaseNotFoundError('requested lease not found')])(
-    'release() resolves, and the next caller has its lock by a plain enqueue, when it was refused with $name',
+    'release() resolves, and the next caller enqueues by itself, when etcd refuses the hand-over with $name',
     async (refusal) => {
       await using memory = await openFaultyMemory();
       const locker = memory.createLocker();
@@ -49,7 +59,7 @@ describe('the hand-over', () => {
     },
   );
 
-  test('release() resolves, and the next caller alone is told, when its own enqueue is refused too', async () => {
+  test('release() resolves, and only the next caller rejects, when etcd also refuses the enqueue of that caller', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -65,9 +75,9 @@ describe('the hand-over', () => {
   });
 
   test.each([
-    ['its request was lost', lostRequest],
-    ['its answer was lost', lostAnswer],
-  ])('release() resolves, and the next caller has its lock, when %s', async (_, fault) => {
+    ['the request was lost', lostRequest],
+    ['the response was lost', lostResponse],
+  ])('release() resolves, and the next caller gets its lock, when %s', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -81,12 +91,12 @@ describe('the hand-over', () => {
     expect(memory.entries('a')).toMatchObject([{ key: second.value?.key, createRevision: second.value?.fencingToken }]);
   });
 
-  test('a hand-over that is applied late makes no ghost', async () => {
+  test('a hand-over that etcd applies late leaves no entry', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     const second = locker.lock('a');
-    const duplicate = late();
+    const duplicate = appliedLater();
     memory.store.next(calls.handOver, duplicate.fault);
     await first.release();
     await (await second).release();
@@ -96,13 +106,13 @@ describe('the hand-over', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('release() resolves, and nothing is left, when the next caller gave up meanwhile', async () => {
+  test('release() resolves, and leaves no entry, when the next call was aborted meanwhile', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { signal: controller.signal }));
-    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.handOver, respondsAfter(memory.clock, 1_000));
     const released = follow(first.release());
     await memory.clock.advance(500);
 
@@ -114,14 +124,14 @@ describe('the hand-over', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('release() does not wait for the delete of an entry that the next caller gave up', async () => {
+  test('release() does not wait for the deletion of the entry of an aborted next call', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { signal: controller.signal }));
-    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
-    memory.store.every(calls.deletion, away(memory.clock));
+    memory.store.next(calls.handOver, respondsAfter(memory.clock, 1_000));
+    memory.store.every(calls.deletion, unreachable(memory.clock));
     const released = follow(first.release());
     await memory.clock.advance(500);
 
@@ -133,14 +143,14 @@ describe('the hand-over', () => {
     expect(await second).toBe(controller.signal.reason);
   });
 
-  test('the third caller has the place when the second gave up during the hand-over', async () => {
+  test('the third caller gets the entry when the second was aborted during the hand-over', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     const controller = new AbortController();
     const second = errorOf(locker.lock('a', { value: 'second', signal: controller.signal }));
     const third = follow(locker.lock('a', { value: 'third' }));
-    memory.store.next(calls.handOver, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.handOver, respondsAfter(memory.clock, 1_000));
     const released = first.release();
     await memory.clock.advance(500);
 
@@ -153,7 +163,7 @@ describe('the hand-over', () => {
     expect(memory.entries('a')).toMatchObject([{ key: third.value?.key, value: 'third' }]);
   });
 
-  test('release() frees the lock plainly when the next caller has a TTL without a session', async () => {
+  test('release() only deletes its entry when no session has the TTL of the next caller', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -167,7 +177,7 @@ describe('the hand-over', () => {
     expect(second.value?.remainingMs).toBe(27_000);
   });
 
-  test('release() hands over to the session of the next caller when that one is open', async () => {
+  test('release() hands over to an entry in the session of the next caller when that session is open', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const long = await locker.lock('long', { ttlMs: 30_000 });
@@ -181,7 +191,7 @@ describe('the hand-over', () => {
     expect(second.value?.leaseId).toBe(long.leaseId);
   });
 
-  test('release() does not hand over within a session that is near its deadline', async () => {
+  test('release() does not hand over when the session is near its deadline', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -193,12 +203,12 @@ describe('the hand-over', () => {
 
     expect(memory.store.count(calls.handOver)).toBe(0);
     expect(memory.entries('a').map(({ createRevision }) => createRevision)).not.toContain(first.fencingToken);
-    memory.store.mend();
+    memory.store.clearFaults();
     await memory.clock.advance(2_000);
     expect(second.value?.held).toBe(true);
   });
 
-  test('release() hands nothing over when the holder was robbed, and the next caller lines up', async () => {
+  test('release() hands nothing over when its entry was deleted, and the next caller enqueues', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const first = await locker.lock('a');

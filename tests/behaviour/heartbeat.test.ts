@@ -1,9 +1,10 @@
+/** Tests of the heartbeat: the renewal of leases, and the check of the keys of a lease. */
 import { createLocker, type Lock } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';
 import type { Renewal } from '../../src/store/store.ts';
 import {
-  answeredAfter,
+  respondsAfter,
   type FaultyMemory,
   calls,
   type Fault,
@@ -14,34 +15,34 @@ import {
 } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
-async function untilBeats(memory: FaultyMemory, count: number): Promise<void> {
+async function waitForBeats(memory: FaultyMemory, count: number): Promise<void> {
   for (let tries = 0; memory.store.count(calls.renew) < count && tries < 2_000; tries += 1) await memory.clock.advance(10);
   expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(count);
 }
 
-/** A renewal whose answer is made up from the true one. */
-const answers =
+/** Sends the renewal, and changes its response. */
+const changedResponse =
   (change: (renewal: Renewal) => Renewal): Fault =>
   async (send) =>
     change((await send()) as Renewal);
 
-const atGate = (lock: Lock) => `locks/@sessions/${BigInt(lock.leaseId).toString(16)}`;
+const gateKeyOf = (lock: Lock) => `locks/@sessions/${BigInt(lock.leaseId).toString(16)}`;
 
 describe('the heartbeat', () => {
-  test('the heartbeat renews within a third of the TTL, and not all the time', async () => {
+  test('the heartbeat renews once within each third of the TTL', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');
 
     await memory.clock.advance(150_000);
 
-    // A beat comes after 4 to 5 s, on a tick of 750 ms.
+    // A beat comes after 4 to 5 s. The timer fires every 750 ms.
     expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
     expect(memory.store.count(calls.renew)).toBeLessThanOrEqual(150 / 4 + 1);
   });
 
-  test.each([600, 700, 800, 900])('renews in time a lease of 2 s that etcd took %i ms to grant', async (ms) => {
+  test.each([600, 700, 800, 900])('the heartbeat renews a lease of 2 s in time when its grant takes %i ms', async (ms) => {
     await using memory = await openFaultyMemory();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, ms));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, ms));
     const locking = follow(memory.createLocker({ ttlMs: 2_000 }).lock('a'));
 
     await memory.clock.advance(10_000);
@@ -49,19 +50,19 @@ describe('the heartbeat', () => {
     expect(locking.value?.held).toBe(true);
   });
 
-  test('the heartbeat is not put off by answers that are slow', async () => {
+  test('the heartbeat keeps its interval when responses are slow', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.store.every(calls.renew, answeredAfter(memory.clock, 2_400));
+    memory.store.every(calls.renew, respondsAfter(memory.clock, 2_400));
 
     await memory.clock.advance(150_000);
 
-    // Each is sent 4 to 5 s after the one before, or on the next tick of 750 ms; 2.4 s more between them would be 20 of them.
+    // The beats are 4 to 5.75 s apart. If each waited for the response of the last one, there would be only 20.
     expect(memory.store.count(calls.renew)).toBeGreaterThanOrEqual(150 / 5.75 - 1);
     expect(lock.held).toBe(true);
   });
 
-  test('the heartbeat goes again at once when a beat failed', async () => {
+  test('the heartbeat retries at once after a failed beat', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.next(calls.renew, lostRequest);
@@ -72,14 +73,14 @@ describe('the heartbeat', () => {
     expect(lock.remainingMs).toBe(13_500);
   });
 
-  test('the heartbeat goes on, more and more slowly, as long as the deadline has not passed', async () => {
+  test('the heartbeat retries with growing back-off until the deadline', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const mend = memory.store.every(calls.renew, lostRequest);
+    const stopFault = memory.store.every(calls.renew, lostRequest);
 
     await memory.clock.advance(12_000);
     const tries = memory.store.count(calls.renew);
-    mend();
+    stopFault();
     await memory.clock.advance(1_000);
 
     expect(tries).toBeGreaterThan(5);
@@ -88,28 +89,28 @@ describe('the heartbeat', () => {
     expect(lock.remainingMs).toBeGreaterThan(12_000);
   });
 
-  test.each(['its deadline', 'close()'])('the heartbeat leaves a lease alone once its session was ended by %s', async (what) => {
+  test.each(['its deadline', 'close()'])('the heartbeat does not renew a lease after %s ended its session', async (cause) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a');
     memory.store.every(calls.renew, refused(new Error('no leader')));
     await memory.clock.advance(7_000);
-    let atTheEnd: number | undefined;
-    lock.signal.addEventListener('abort', () => (atTheEnd = memory.store.count(calls.renew)));
+    let countAtEnd: number | undefined;
+    lock.signal.addEventListener('abort', () => (countAtEnd = memory.store.count(calls.renew)));
 
-    if (what === 'close()') await locker.close();
+    if (cause === 'close()') await locker.close();
     await memory.clock.advance(20_000);
 
-    expect(atTheEnd).toBeGreaterThan(2);
-    expect(memory.store.count(calls.renew)).toBe(atTheEnd);
+    expect(countAtEnd).toBeGreaterThan(2);
+    expect(memory.store.count(calls.renew)).toBe(countAtEnd);
   });
 
-  test('Lock is not lost when a renewal is answered with no although the gate is there', async () => {
+  test('Lock stays held when a response says not renewed but has the gate', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.next(
       calls.renew,
-      answers(({ gate }) => ({ renewed: false, gate })),
+      changedResponse(({ gate }) => ({ renewed: false, gate })),
     );
 
     while (memory.store.count(calls.renew) === 0) await memory.clock.advance(10);
@@ -119,12 +120,12 @@ describe('the heartbeat', () => {
     expect(lock.remainingMs).toBe(13_500);
   });
 
-  test('the deadline does not move when a renewal is answered with no', async () => {
+  test('the deadline does not move when responses say not renewed', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.every(
       calls.renew,
-      answers(({ gate }) => ({ renewed: false, gate })),
+      changedResponse(({ gate }) => ({ renewed: false, gate })),
     );
 
     await memory.clock.advance(13_499);
@@ -134,50 +135,50 @@ describe('the heartbeat', () => {
     expect(lock.held).toBe(false);
   });
 
-  test('Lock is lost at the answer when the gate is gone', async () => {
+  test('Lock is lost at the response when the gate is missing', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: gateKeyOf(lock) } }], otherwise: [] });
 
-    await untilBeats(memory, 1);
+    await waitForBeats(memory, 1);
 
     expect(lock.held).toBe(false);
     expect(lock.signal.reason).toMatchObject({ reason: 'expired' });
   });
 
-  test('Lock is lost at the answer when the gate was made anew by somebody', async () => {
+  test('Lock is lost at the response when another client created the gate again', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.etcd.commit({ compare: [], then: [{ delete: { key: atGate(lock) } }], otherwise: [] });
-    const put = { key: atGate(lock), value: '', leaseId: lock.leaseId };
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: gateKeyOf(lock) } }], otherwise: [] });
+    const put = { key: gateKeyOf(lock), value: '', leaseId: lock.leaseId };
     memory.etcd.commit({ compare: [], then: [{ put }], otherwise: [] });
 
-    await untilBeats(memory, 1);
+    await waitForBeats(memory, 1);
 
     expect(lock.held).toBe(false);
   });
 
-  test('Lock is not lost when the gate was put again', async () => {
+  test('Lock stays held when another client puts the gate without deleting it', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.etcd.commit({ compare: [], then: [{ put: { key: atGate(lock), value: 'again', leaseId: lock.leaseId } }], otherwise: [] });
+    memory.etcd.commit({ compare: [], then: [{ put: { key: gateKeyOf(lock), value: 'again', leaseId: lock.leaseId } }], otherwise: [] });
 
     await memory.clock.advance(30_000);
 
     expect(lock.held).toBe(true);
   });
 
-  test('the heartbeat asks for no keys when nothing is held', async () => {
+  test('the heartbeat does not list keys when no lock is held', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.withLock('a', () => undefined);
 
-    await untilBeats(memory, 2);
+    await waitForBeats(memory, 2);
 
     expect(memory.store.count(calls.leaseKeys)).toBe(0);
   });
 
-  test('Lock is not lost when a list of keys lacks it but a linearizable read finds it', async () => {
+  test('Lock stays held when a list of keys lacks its entry but a linearizable read finds it', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.every(calls.leaseKeys, () => Promise.resolve(new Set()));
@@ -188,25 +189,25 @@ describe('the heartbeat', () => {
     expect(lock.held).toBe(true);
   });
 
-  test('Lock is not lost when a list of keys from before its release and new lock lacks it', async () => {
+  test('Lock stays held when an older list of keys lacks its entry', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     const { signal } = first;
-    let answer: (keys: ReadonlySet<string>) => void = () => undefined;
-    memory.store.next(calls.leaseKeys, () => new Promise((resolve) => (answer = resolve)));
+    let respond: (keys: ReadonlySet<string>) => void = () => undefined;
+    memory.store.next(calls.leaseKeys, () => new Promise((resolve) => (respond = resolve)));
     while (memory.store.count(calls.leaseKeys) === 0) await memory.clock.advance(10);
     await first.release();
     const second = await locker.lock('a');
 
-    answer(new Set());
+    respond(new Set());
     await memory.clock.settle();
 
     expect(signal.aborted).toBe(false);
     expect(second.held).toBe(true);
   });
 
-  test('the heartbeat does not wait for a list of keys that never comes', async () => {
+  test('the heartbeat continues when a list of keys hangs', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.every(calls.leaseKeys, hangs);
@@ -216,7 +217,7 @@ describe('the heartbeat', () => {
     expect(lock.held).toBe(true);
   });
 
-  test('Lock outlives lists of keys that fail', async () => {
+  test('Lock stays held when lists of keys fail', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.every(calls.leaseKeys, refused(new Error('denied')));
@@ -227,7 +228,7 @@ describe('the heartbeat', () => {
   });
 });
 
-test('Lock is kept when sessions of other TTLs are opened in quick succession', async () => {
+test('Lock stays held when many sessions of other TTLs open in quick succession', async () => {
   const clock = new ManualClock();
   await using locker = createLocker({ store: memoryStore({ clock }) });
   const lock = await locker.lock('x', { ttlMs: 2_000 });

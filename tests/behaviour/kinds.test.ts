@@ -1,22 +1,24 @@
+/** Tests of the kinds under faults: the order of callers within one process, and tryLock() of shared locks and semaphores. */
 import type { Lock, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import {
   after,
-  answeredAfter,
+  respondsAfter,
   type FaultyMemory,
   calls,
   hangs,
-  lostAnswer,
+  lostResponse,
   lostRequest,
   openFaultyMemory,
 } from '../support/fixtures/faults.ts';
-import { type Fate, follow } from '../support/fixtures/holding.ts';
+import { type Followed, follow } from '../support/fixtures/holding.ts';
 
 const shared: LockOptions = { mode: 'shared' };
 
 /** The values of the entries of 'a', oldest first. */
 const valuesOf = (memory: FaultyMemory): string[] => memory.entries('a').map(({ value }) => value);
 
+/** Puts a foreign entry. Returns a function that deletes it. */
 const putForeign = (memory: FaultyMemory): (() => void) => {
   const key = 'locks/a/1234';
   memory.etcd.commit({ compare: [], then: [{ put: { key, value: 'foreign', leaseId: '0' } }], otherwise: [] });
@@ -25,12 +27,12 @@ const putForeign = (memory: FaultyMemory): (() => void) => {
   };
 };
 
-async function releaseInTurn(waiting: readonly Fate<Lock>[]): Promise<void> {
+async function releaseInOrder(waiting: readonly Followed<Lock>[]): Promise<void> {
   for (const { promise } of waiting) await (await promise).release();
 }
 
 describe('kinds in one process', () => {
-  test('a later caller does not overtake an earlier one of another kind whose creation is under way, nor do those after it', async () => {
+  test('a caller enqueues after an earlier caller of another kind whose creation is under way', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a', { value: 'holder' });
     const locker = memory.createLocker();
@@ -51,10 +53,10 @@ describe('kinds in one process', () => {
 
     expect(valuesOf(memory)).toEqual(['holder', 'writer', 'reader', 'reader', 'two', 'two', 'late']);
     await holder.release();
-    await releaseInTurn(waiting);
+    await releaseInOrder(waiting);
   });
 
-  test('who waits for an earlier caller to stand goes on when that one gives up before', async () => {
+  test('a caller that waits for the entry of an earlier caller continues when that caller is aborted', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a', { value: 'holder' });
     const locker = memory.createLocker();
@@ -76,74 +78,74 @@ describe('kinds in one process', () => {
     expect(reader.value?.held).toBe(true);
   });
 
-  test('who was behind an heir gets a place of its own, and not before the heir', async () => {
+  test('a caller behind an heir that needs an entry of its own enqueues after the heir', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a', { value: 'holder' });
     const locker = memory.createLocker();
     await locker.lock('open', { ttlMs: 30_000 });
     const controller = new AbortController();
-    const quits = follow(locker.lock('a', { value: 'quits', signal: controller.signal }));
-    // It cannot use the place, as its lease is another: it needs an entry of its own.
+    const aborted = follow(locker.lock('a', { value: 'aborted', signal: controller.signal }));
+    // It cannot inherit the entry, because it needs another lease.
     const heir = follow(locker.lock('a', { value: 'heir', ttlMs: 30_000 }));
     const reader = follow(locker.lock('a', { ...shared, value: 'reader' }));
     await memory.clock.advance(100);
-    expect(valuesOf(memory)).toEqual(['holder', 'quits']);
+    expect(valuesOf(memory)).toEqual(['holder', 'aborted']);
     memory.store.next(calls.creation, after(memory.clock, 500));
 
     controller.abort();
     await memory.clock.advance(1_000);
 
-    expect(quits.isSettled).toBe(true);
+    expect(aborted.isSettled).toBe(true);
     expect(valuesOf(memory)).toEqual(['holder', 'heir', 'reader']);
     await holder.release();
-    await releaseInTurn([heir, reader]);
+    await releaseInOrder([heir, reader]);
   });
 
-  test('no heir gets a place before a caller of another kind that was there before it', async () => {
+  test('a caller does not inherit an entry ahead of an earlier caller of another kind', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a', { value: 'holder' });
     const locker = memory.createLocker();
     const controller = new AbortController();
-    const quits = follow(locker.lock('a', { slots: 2, value: 'quits', signal: controller.signal }));
+    const aborted = follow(locker.lock('a', { slots: 2, value: 'aborted', signal: controller.signal }));
     const two = follow(locker.lock('a', { slots: 2, value: 'two' }));
     const writer = follow(locker.lock('a', { value: 'writer' }));
-    // Of the kind of who quits, but the writer came before it.
+    // It has the kind of the aborted caller, but the writer came before it.
     const heir = follow(locker.lock('a', { slots: 2, value: 'heir' }));
     await memory.clock.advance(100);
-    expect(valuesOf(memory)).toEqual(['holder', 'quits', 'two', 'writer']);
+    expect(valuesOf(memory)).toEqual(['holder', 'aborted', 'two', 'writer']);
 
     controller.abort();
     await memory.clock.advance(100);
 
-    expect(quits.isSettled).toBe(true);
+    expect(aborted.isSettled).toBe(true);
     expect(valuesOf(memory)).toEqual(['holder', 'two', 'writer', 'heir']);
     await holder.release();
-    await releaseInTurn([two, writer, heir]);
+    await releaseInOrder([two, writer, heir]);
   });
 
-  test('a place goes to no caller of another kind', async () => {
+  test('a caller of another kind does not inherit an entry', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a', { value: 'holder' });
     const locker = memory.createLocker();
     const controller = new AbortController();
     const writer = follow(locker.lock('a', { value: 'writer' }));
-    const quits = follow(locker.lock('a', { ...shared, value: 'quits', signal: controller.signal }));
+    const aborted = follow(locker.lock('a', { ...shared, value: 'aborted', signal: controller.signal }));
     const next = follow(locker.lock('a', { value: 'next' }));
     await memory.clock.advance(100);
-    expect(valuesOf(memory)).toEqual(['holder', 'writer', 'quits']);
+    expect(valuesOf(memory)).toEqual(['holder', 'writer', 'aborted']);
 
     controller.abort();
     await memory.clock.advance(100);
-    expect(quits.isSettled).toBe(true);
+    expect(aborted.isSettled).toBe(true);
     expect(valuesOf(memory)).toEqual(['holder', 'writer']);
     await holder.release();
-    await releaseInTurn([writer]);
+    await releaseInOrder([writer]);
     await memory.clock.settle();
 
     expect(next.value?.mode).toBe('exclusive');
   });
 
-  test('a hand-over does not overtake an earlier caller of another kind that does not stand yet', async () => {
+  test('a hand-over does not overtake an earlier caller of another kind that has no entry yet', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [one, two] = [await locker.lock('a', { slots: 2 }), await locker.lock('a', { slots: 2 })];
@@ -157,10 +159,10 @@ describe('kinds in one process', () => {
 
     expect(valuesOf(memory).slice(1)).toEqual(['writer', 'third']);
     await two.release();
-    await releaseInTurn([writer, third]);
+    await releaseInOrder([writer, third]);
   });
 
-  test('a semaphore hands over to the next in line in one commit', async () => {
+  test('a semaphore hands over to the next caller in one commit', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [one, two] = [await locker.lock('a', { slots: 2 }), await locker.lock('a', { slots: 2 })];
@@ -175,14 +177,14 @@ describe('kinds in one process', () => {
     expect(two.held).toBe(true);
   });
 
-  test('a writer behind readers is told of none but the one before it, and looks once for each that is gone', async () => {
+  test('a writer behind readers looks only when its predecessor is gone', async () => {
     await using memory = await openFaultyMemory();
     const readers = await Promise.all(Array.from({ length: 10 }, () => memory.createLocker().lock('a', shared)));
     const writer = follow(memory.createLocker().lock('a'));
     await memory.clock.advance(100);
     const before = memory.store.count(calls.read);
 
-    // From the front: those are not in the way of anybody.
+    // These are not the predecessor of the writer.
     for (const reader of readers.slice(0, 9)) await reader.release();
     await memory.clock.advance(100);
     expect(memory.store.count(calls.read) - before).toBe(0);
@@ -193,7 +195,7 @@ describe('kinds in one process', () => {
     expect(writer.value?.held).toBe(true);
   });
 
-  test('a waiter for a slot looks only once enough of those before it are gone', async () => {
+  test('a waiter for a slot looks only when enough entries before it are gone', async () => {
     await using memory = await openFaultyMemory();
     const holders = await Promise.all([0, 1, 2].map(() => memory.createLocker().lock('a', { slots: 3 })));
     const [fourth, sixth] = [memory.createLocker(), memory.createLocker()];
@@ -217,9 +219,9 @@ describe('kinds in one process', () => {
   });
 
   test.each([
-    ['the request', lostRequest],
-    ['the answer', lostAnswer],
-  ])('a shared entry whose creation lost %s is there once', async (_, fault) => {
+    ['its request', lostRequest],
+    ['its response', lostResponse],
+  ])('a shared lock has one entry when its creation lost %s', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a', shared);
@@ -232,8 +234,8 @@ describe('kinds in one process', () => {
   });
 });
 
-describe('tryLock() of a kind that others may hold too', () => {
-  test('takes two commits, and none where somebody of the same locker is in the way', async () => {
+describe('tryLock() of a shared lock or a semaphore', () => {
+  test('sends two commits, and none if a holder of the same locker excludes it', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('a', shared);
@@ -246,7 +248,7 @@ describe('tryLock() of a kind that others may hold too', () => {
     expect(memory.store.calls.length - before).toBe(2);
   });
 
-  test('never puts an entry where a foreign one, or one of another kind, is in the queue', async () => {
+  test('creates no entry if the queue has a foreign entry or one of another kind', async () => {
     await using memory = await openFaultyMemory();
     const remove = putForeign(memory);
 
@@ -256,20 +258,20 @@ describe('tryLock() of a kind that others may hold too', () => {
     remove();
   });
 
-  test('sees who came between its look and its creation, and joins after three conflicts as any other', async () => {
+  test('notices entries that come between its look and its creation, and enqueues after three conflicts', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await other.lock('open');
     const others: Promise<Lock>[] = [];
-    const intruder = async (send: () => Promise<unknown>): Promise<unknown> => {
-      const answer = await send();
+    const enqueueOther = async (send: () => Promise<unknown>): Promise<unknown> => {
+      const response = await send();
       others.push(other.lock('a', shared));
       await others.at(-1);
-      return answer;
+      return response;
     };
     await locker.lock('open too', shared);
     const read = (call: Parameters<typeof calls.read>[0]): boolean => calls.read(call) && others.length < 3;
-    memory.store.next(read, intruder, intruder, intruder);
+    memory.store.next(read, enqueueOther, enqueueOther, enqueueOther);
 
     const lock = await locker.tryLock('a', shared);
 
@@ -278,22 +280,22 @@ describe('tryLock() of a kind that others may hold too', () => {
     expect(memory.entries('a')).toHaveLength(4);
   });
 
-  test('leaves nothing where a writer came first after three conflicts', async () => {
+  test('leaves no entry if a writer comes first after three conflicts', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await other.lock('open');
     let count = 0;
-    const intruder = async (send: () => Promise<unknown>): Promise<unknown> => {
-      const answer = await send();
+    const enqueueOther = async (send: () => Promise<unknown>): Promise<unknown> => {
+      const response = await send();
       count += 1;
       if (count === 4) void other.lock('a', { value: 'writer' }).catch(() => undefined);
       else await other.lock('a', shared);
       await memory.clock.settle();
-      return answer;
+      return response;
     };
     await locker.lock('open too', shared);
     const read = (call: Parameters<typeof calls.read>[0]): boolean => calls.read(call) && count < 4;
-    memory.store.next(read, intruder, intruder, intruder, intruder);
+    memory.store.next(read, enqueueOther, enqueueOther, enqueueOther, enqueueOther);
 
     expect(await locker.tryLock('a', shared)).toBeNull();
     await memory.clock.settle();
@@ -304,9 +306,9 @@ describe('tryLock() of a kind that others may hold too', () => {
   });
 
   test.each([
-    ['the request', lostRequest],
-    ['the answer', lostAnswer],
-  ])('has its lock, once, where the creation lost %s', async (_, fault) => {
+    ['its request', lostRequest],
+    ['its response', lostResponse],
+  ])('has one entry when the creation lost %s', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a', { slots: 2 });
@@ -318,11 +320,11 @@ describe('tryLock() of a kind that others may hold too', () => {
     expect(memory.entries('a').map(({ key }) => key)).toEqual([first.key, second?.key]);
   });
 
-  test('does not hold what was answered only when its deadline was near', async () => {
+  test('does not return a lock whose deadline was near at the response', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ ttlMs: 2_000 });
     await locker.lock('open too', shared);
-    memory.store.next(calls.creation, answeredAfter(memory.clock, 3_000));
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 3_000));
     const tried = follow(locker.tryLock('a', shared));
 
     await memory.clock.advance(3_100);

@@ -1,30 +1,31 @@
+/** Tests of maxHoldMs and `renew: false` under faults and with jumps of the clock. */
 import { describe, expect, test } from 'vitest';
 import { EtcdAuthError } from '../../src/errors.ts';
 import { after, calls, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 describe('maxHoldMs', () => {
-  test('hands over to the next call of the process in one commit, having told the holder', async () => {
+  test('loses the lock first, and then hands over to the next call of the process in one commit', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a', { maxHoldMs: 1_000 });
     const second = follow(locker.lock('a'));
     const before = memory.store.calls.length;
-    let wasTold = false;
+    let wasLostFirst = false;
     memory.store.next(calls.handOver, (send) => {
-      wasTold = !first.held;
+      wasLostFirst = !first.held;
       return send();
     });
 
     await memory.clock.advance(1_000);
 
-    expect(wasTold).toBe(true);
+    expect(wasLostFirst).toBe(true);
     expect(first.signal.reason).toMatchObject({ reason: 'max-hold' });
     expect(second.value?.held).toBe(true);
     expect(memory.store.calls.slice(before).map(calls.handOver)).toEqual([true]);
   });
 
-  test('is over as soon as somebody reads it, where the timer is late', async () => {
+  test('ends at a read of the handle if the timer is late', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [read, watched, woken] = await Promise.all(['a', 'b', 'c'].map((name) => locker.lock(name, { maxHoldMs: 1_000 })));
@@ -38,7 +39,7 @@ describe('maxHoldMs', () => {
     expect(['a', 'b', 'c'].flatMap((name) => memory.entries(name))).toEqual([]);
   });
 
-  test('counts by the wall clock too, as a machine may sleep', async () => {
+  test('counts by the wall clock too, because a machine may sleep', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a', { maxHoldMs: 5_000 });
 
@@ -48,7 +49,7 @@ describe('maxHoldMs', () => {
     expect(lock.signal.reason).toMatchObject({ reason: 'max-hold' });
   });
 
-  test('release() in the listener of its signal gives nothing back a second time', async () => {
+  test('release() in a listener of the signal does not release a second time', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a', { maxHoldMs: 100 });
@@ -61,7 +62,7 @@ describe('maxHoldMs', () => {
     expect(next[0].value?.held).toBe(true);
   });
 
-  test('leaves the lock that was released in time alone', async () => {
+  test('does not lose a lock that was released in time', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a', { maxHoldMs: 100 });
@@ -75,7 +76,7 @@ describe('maxHoldMs', () => {
     expect(memory.store.count(calls.deletion)).toBe(1);
   });
 
-  test('a refused deletion is nobody’s rejection, and the lease ends it', async () => {
+  test('a refused deletion causes no unhandled rejection, and the lease ends the entry', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const lock = await locker.lock('a', { maxHoldMs: 100 });
@@ -93,7 +94,7 @@ describe('maxHoldMs', () => {
 });
 
 describe('renew: false', () => {
-  test('is not renewed once it is held, and its time is no longer than the TTL from the last renewal', async () => {
+  test('is not renewed while it is held, and ends a TTL after the last renewal', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a', { renew: false });
     const before = memory.store.count(calls.renew);
@@ -107,7 +108,7 @@ describe('renew: false', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('is renewed on acquiring, and not given out by what was known before', async () => {
+  test('is renewed when it is acquired, so that the lock has its whole time', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const holder = await other.lock('a');
@@ -122,7 +123,7 @@ describe('renew: false', () => {
     expect(waiting.value?.remainingMs).toBe(13_500);
   });
 
-  test('is over, and not given out, when the process was frozen on the way', async () => {
+  test('goes to the back of the queue with a new lease when the process was frozen before it was acquired', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const holder = await other.lock('a');
@@ -135,7 +136,6 @@ describe('renew: false', () => {
 
     await memory.clock.advance(1_000);
 
-    // It went to the back of the queue with a new lease of its own.
     expect(waiting.value?.held).toBe(true);
     expect(waiting.value?.remainingMs).toBeGreaterThan(12_000);
     expect(await errorOf(waiting.promise)).toBeUndefined();

@@ -1,12 +1,13 @@
+/** Tests of lockAll() and tryLockAll() under faults: all locks or none. */
 import type { LockOptions, MultiLock } from 'etcd-locker';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { after, calls, hangs, lostAnswer, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
+import { after, calls, hangs, lostResponse, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 import { EtcdAuthError } from '../../src/errors.ts';
 
 describe('lockAll()', () => {
-  test('takes a commit a name, and its release one each in the same turn', async () => {
+  test('sends one commit for each name, and its release sends all deletions in one tick', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
@@ -20,7 +21,7 @@ describe('lockAll()', () => {
     expect(memory.store.calls.slice(-3).every(calls.deletion)).toBe(true);
   });
 
-  test('rejects at once, and frees what it had in the background, when its time is up in an outage', async () => {
+  test('rejects soon after its timeout during an outage, and releases its locks in the background', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await other.lock('b');
@@ -30,11 +31,11 @@ describe('lockAll()', () => {
 
     await memory.clock.advance(3_500);
 
-    // Half a second for the value of the holder, of which nothing can be heard.
+    // The call waits half a second for the value of the holder, which never comes.
     expect(all.error).toMatchObject({ code: 'LOCK_TIMEOUT', holder: undefined });
   });
 
-  test('has all its time though the wall clock is set forward before the second name (seed 422111095 of the simulation)', async () => {
+  test('keeps its whole timeout when the wall clock is set forward before the second name', async () => {
     await using memory = await openFaultyMemory();
     const others = memory.createLocker();
     const [a, b] = [await others.lock('a'), await others.lock('b')];
@@ -51,14 +52,14 @@ describe('lockAll()', () => {
     expect((await all.promise).held).toBe(true);
   });
 
-  test('aborted in the very turn in which a name was got: none is kept', async () => {
+  test('holds no lock after an abort at any step of the acquisition', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
-    for (let turns = 0; turns < 40; turns += 1) {
+    for (let steps = 0; steps < 40; steps += 1) {
       const controller = new AbortController();
       const all = follow(locker.lockAll(['a', 'b', 'c'], { signal: controller.signal }));
-      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
 
       controller.abort();
       await memory.clock.settle();
@@ -69,13 +70,13 @@ describe('lockAll()', () => {
     }
   });
 
-  test('closed in the very turn in which a name was got: nothing is left', async () => {
-    for (let turns = 0; turns < 40; turns += 4) {
+  test('leaves no entry after close() at any step of the acquisition', async () => {
+    for (let steps = 0; steps < 40; steps += 4) {
       await using memory = await openFaultyMemory();
       const locker = memory.createLocker();
       await locker.lock('open');
       const all = follow(locker.lockAll(['a', 'b', 'c']));
-      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
 
       await locker.close();
       await memory.clock.settle();
@@ -86,7 +87,7 @@ describe('lockAll()', () => {
     }
   });
 
-  test('does not give out what expired while the process was frozen before the last name', async () => {
+  test('rejects with LockLostError if a lock expired while the process was frozen before the last name', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const other = memory.createLocker();
@@ -104,8 +105,8 @@ describe('lockAll()', () => {
 
   test.each([
     ['request', lostRequest],
-    ['answer', lostAnswer],
-  ])('holds each name once where every %s is lost the first time', async (_, fault) => {
+    ['response', lostResponse],
+  ])('holds each name once if the first %s for each name is lost', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
@@ -118,7 +119,7 @@ describe('lockAll()', () => {
     expect(all.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => memory.entries(name)[0]?.key));
   });
 
-  test('the loss of the session is one loss: the first of the locks tells it, and what is given back is not handed over twice', async () => {
+  test('reports the loss of the session once, and hands each name over once', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b']);
@@ -134,7 +135,7 @@ describe('lockAll()', () => {
     expect(next.map(({ value }) => value?.held)).toEqual([true, true]);
   });
 
-  test('release() tells the refusal of one, and has given back the others', async () => {
+  test('release() rejects if etcd refuses one deletion, and releases the other locks', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b', 'c']);
@@ -146,7 +147,7 @@ describe('lockAll()', () => {
     expect(['a', 'b', 'c'].map((name) => memory.entries(name).length)).toEqual([1, 0, 0]);
   });
 
-  test('the loss of one in the middle of a release loses nothing more', async () => {
+  test('the loss of one lock during a release does not abort the signal', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const all = await locker.lockAll(['a', 'b']);
@@ -161,7 +162,7 @@ describe('lockAll()', () => {
     expect(signal.aborted).toBe(false);
   });
 
-  test('reading any of them past the deadline loses all there and then', async () => {
+  test('a read of any handle past the deadline loses all locks at once', async () => {
     await using memory = await openFaultyMemory();
     const all = await memory.createLocker().lockAll(['a', 'b'], { renew: false });
     const [a, b] = all.locks;
@@ -174,35 +175,35 @@ describe('lockAll()', () => {
     expect(all.remainingMs).toBe(0);
   });
 
-  test('no deadlock: twenty clients that ask for random, overlapping names of all kinds are all served', async () => {
+  test('serves twenty clients with random, overlapping names of all kinds without a deadlock', async () => {
     const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd', 'e'), { minLength: 1 });
     const options = fc.constantFrom<LockOptions>({}, {}, { mode: 'shared' }, { slots: 2 }, { maxHoldMs: 20 }, { timeoutMs: 40 });
-    const calls20 = fc.array(fc.record({ names, options, locker: fc.nat(3), holdMs: fc.nat(30) }), { minLength: 20, maxLength: 20 });
+    const requests = fc.array(fc.record({ names, options, locker: fc.nat(3), holdMs: fc.nat(30) }), { minLength: 20, maxLength: 20 });
 
     await fc.assert(
-      fc.asyncProperty(calls20, async (all) => {
+      fc.asyncProperty(requests, async (all) => {
         await using memory = await openFaultyMemory();
         const lockers = Array.from({ length: 4 }, () => memory.createLocker());
         const inside = new Map<string, { readonly slots: number; readonly multi: MultiLock }[]>();
-        const served = all.map(async ({ names: asked, options: how, locker, holdMs }) => {
-          const multi = await lockers[locker]?.lockAll(asked, how).catch((error: unknown) => {
+        const served = all.map(async ({ names: requested, options: how, locker, holdMs }) => {
+          const multi = await lockers[locker]?.lockAll(requested, how).catch((error: unknown) => {
             expect(error).toMatchObject({ code: 'LOCK_TIMEOUT' });
           });
           if (multi === undefined) return;
           const slots = how.slots ?? (how.mode === 'shared' ? Infinity : 1);
-          for (const name of asked) {
-            const there = (inside.get(name) ?? []).filter((one) => one.multi.held);
-            for (const one of there) expect(one.slots).toBe(slots);
-            expect(there.length).toBeLessThan(slots);
-            inside.set(name, [...there, { slots, multi }]);
+          for (const name of requested) {
+            const others = (inside.get(name) ?? []).filter((one) => one.multi.held);
+            for (const one of others) expect(one.slots).toBe(slots);
+            expect(others.length).toBeLessThan(slots);
+            inside.set(name, [...others, { slots, multi }]);
           }
           await new Promise<void>((resolve) => memory.clock.setTimer(holdMs, resolve));
           await multi.release();
         });
-        const everybody = follow(Promise.all(served));
-        for (let tries = 0; tries < 100 && !everybody.isSettled; tries += 1) await memory.clock.advance(20);
-        expect(everybody.error).toBeUndefined();
-        expect(everybody.isSettled).toBe(true);
+        const allServed = follow(Promise.all(served));
+        for (let tries = 0; tries < 100 && !allServed.isSettled; tries += 1) await memory.clock.advance(20);
+        expect(allServed.error).toBeUndefined();
+        expect(allServed.isSettled).toBe(true);
       }),
       { numRuns: 40 },
     );
@@ -210,7 +211,7 @@ describe('lockAll()', () => {
 });
 
 describe('tryLockAll()', () => {
-  test('takes one commit, and none where one of the names is taken in this process', async () => {
+  test('sends one commit, and none if this process holds one of the names', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
@@ -225,8 +226,8 @@ describe('tryLockAll()', () => {
 
   test.each([
     ['request', lostRequest],
-    ['answer', lostAnswer],
-  ])('holds all, once, where the %s was lost', async (_, fault) => {
+    ['response', lostResponse],
+  ])('has one entry for each name if the %s is lost', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
@@ -238,21 +239,21 @@ describe('tryLockAll()', () => {
     expect(all?.locks.map(({ key }) => key)).toEqual(['a', 'b', 'c'].map((name) => memory.entries(name)[0]?.key));
   });
 
-  test('answers null, and leaves nothing, where its answer was lost and one of its entries was deleted by then', async () => {
+  test('returns null, and leaves no entry, if its response is lost and one of its entries was deleted meanwhile', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const other = memory.createLocker();
     await locker.lock('open');
     await other.lock('open too');
-    const robbed = async (send: () => Promise<unknown>, call: Parameters<typeof calls.creation>[0]): Promise<unknown> => {
-      const answer = lostAnswer(send, call);
-      await answer.catch(() => undefined);
+    const deletedMeanwhile = async (send: () => Promise<unknown>, call: Parameters<typeof calls.creation>[0]): Promise<unknown> => {
+      const response = lostResponse(send, call);
+      await response.catch(() => undefined);
       const key = memory.entries('b')[0]?.key ?? '';
       memory.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
       await other.lock('b');
-      return answer;
+      return response;
     };
-    memory.store.next(calls.creation, robbed);
+    memory.store.next(calls.creation, deletedMeanwhile);
 
     expect(await locker.tryLockAll(['a', 'b', 'c'])).toBeNull();
     await memory.clock.advance(100);

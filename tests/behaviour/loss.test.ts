@@ -1,4 +1,4 @@
-/** A loss has two phases: the state changes at once, and listeners run in a microtask, or when the user reads a handle. */
+/** Tests of the two phases of a loss: the state changes at once, and listeners run in a microtask or at a read of a handle. */
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
@@ -9,8 +9,8 @@ function countAborts({ signal }: Pick<Lock, 'signal'>): { readonly count: number
   return aborts;
 }
 
-describe('a loss that the library finds', () => {
-  test('runs no listener in the middle of its own step', async () => {
+describe('a loss that the library detects', () => {
+  test('runs no listener within the call that detects it', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const aborts = countAborts(await locker.lock('a'));
@@ -24,7 +24,7 @@ describe('a loss that the library finds', () => {
     expect((await tried)?.held).toBe(true);
   });
 
-  test('is seen by a read of the handle before the listeners run', async () => {
+  test('runs the listeners of a handle at its read, and those of other handles later', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [read, watched] = await Promise.all([locker.lock('a'), locker.lock('b')]);
@@ -39,7 +39,7 @@ describe('a loss that the library finds', () => {
     expect(aborts.map(({ count }) => count)).toEqual([1, 1]);
   });
 
-  test('reads as lost in each lock of the lease before the first listener runs', async () => {
+  test('makes each lock of the lease lost before the first listener runs', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const locks = await Promise.all(['a', 'b', 'c'].map((name) => locker.lock(name)));
@@ -57,13 +57,13 @@ describe('a loss that the library finds', () => {
     ]);
   });
 
-  test('leaves the queue of callers as it was: each caller gets its lock', async () => {
+  test('keeps the local queue, so that each caller gets its lock', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const other = await locker.lock('other', { ttlMs: 2_000 });
     const first = await locker.lock('a');
     const callers = [locker.lock('a', { ttlMs: 2_000 }), locker.lock('a'), locker.lock('a', { ttlMs: 2_000 })];
-    // The release looks for a session of 2 s, and finds that its deadline has passed.
+    // The release uses the session of 2 s, and detects that its deadline has passed.
     memory.clock.freeze(2_000);
 
     await first.release();
@@ -74,7 +74,7 @@ describe('a loss that the library finds', () => {
 });
 
 describe('a loss of several locks', () => {
-  test('gives all back at once, and aborts their signals in a microtask', async () => {
+  test('releases all locks, and aborts each signal once', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const locks = await locker.lockAll(['a', 'b'], { maxHoldMs: 1_000 });
@@ -86,7 +86,7 @@ describe('a loss of several locks', () => {
     expect(['a', 'b'].flatMap((name) => memory.entries(name))).toEqual([]);
   });
 
-  test('a read of any handle of them counts all as lost', async () => {
+  test('makes all locks lost at the read of any handle', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const locks = await locker.lockAll(['a', 'b', 'c'], { maxHoldMs: 1_000 });

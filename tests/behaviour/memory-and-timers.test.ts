@@ -1,3 +1,4 @@
+/** Tests of the memory and the timers of many locks. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -8,26 +9,26 @@ import { ManualClock, memoryStore } from '../../src/testing/index.ts';
 const run = promisify(execFile);
 const source = fileURLToPath(new URL('../../src/', import.meta.url));
 
-/** What a process of its own prints that runs `script` by the Node that runs this. */
-async function printed(script: string): Promise<unknown> {
+/** Runs `script` in a new process of the same Node, and parses its output. */
+async function runScript(script: string): Promise<unknown> {
   const { stdout } = await run(process.execPath, ['--expose-gc', '--input-type=module-typescript', '--eval', script]);
   return JSON.parse(stdout);
 }
 
-test('a held lock takes less than 2 KiB, and 10 000 of them take 10 sessions', { timeout: 60_000 }, async () => {
-  const { bytes, sessions } = (await printed(`
+test('a held lock takes less than 2 KiB of memory, and 10 000 locks take 10 sessions', { timeout: 60_000 }, async () => {
+  const { bytes, sessions } = (await runScript(`
     import { createLocker } from '${source}index.ts';
     import { MemoryEtcd } from '${source}store/memory/memory-etcd.ts';
     import { MemoryStore } from '${source}store/memory/memory-store.ts';
     import { systemClock } from '${source}clock.ts';
-    // The store keeps no more of a key than that it was created, so that what is measured is the locker's.
-    class Forgetful extends MemoryStore {
+    // This store keeps no keys, so that the test measures only the memory of the locker.
+    class StoreWithoutKeys extends MemoryStore {
       revision = 100n;
       leases = new Set();
       async grant(id, ttl) { this.leases.add(id); return ttl; }
       async commit({ then }) { return { succeeded: true, revision: ++this.revision, ranges: then.flatMap((one) => ('range' in one ? [[]] : [])) }; }
     }
-    const store = new Forgetful(new MemoryEtcd(systemClock), systemClock);
+    const store = new StoreWithoutKeys(new MemoryEtcd(systemClock), systemClock);
     const locker = createLocker({ store, ttlMs: 600_000 });
     const names = Array.from({ length: 10_100 }, (_, index) => 'orders/' + index);
     for (const name of names.slice(0, 100)) await (await locker.lock(name)).release();
@@ -44,7 +45,7 @@ test('a held lock takes less than 2 KiB, and 10 000 of them take 10 sessions', {
   expect(sessions).toBe(10);
 });
 
-test('waiting and holding take no timer of their own', async () => {
+test('waiters and holders have no timer of their own', async () => {
   const clock = new ManualClock();
   const store = memoryStore({ clock });
   await using holders = createLocker({ store });
@@ -55,7 +56,7 @@ test('waiting and holding take no timer of their own', async () => {
   const waiting = names.map((name) => waiters.lock(name));
   await clock.settle();
 
-  // A lease's in the store and a tick of the heartbeat, for each of the two lockers.
+  // For each of the two lockers: the timer of the lease in the store, and that of the heartbeat.
   expect(clock.timerCount).toBe(4);
   await waiters.close();
   await Promise.allSettled(waiting);

@@ -1,6 +1,6 @@
-/** The log lines of an outage: one per interval for a whole locker. */
+/** Tests of the log during an outage: one line per interval for a whole locker. */
 import { expect, test } from 'vitest';
-import { away, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { unreachable, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 test('an outage logs one warning per requestTimeoutMs, for all waiters and watches together', async () => {
@@ -16,9 +16,9 @@ test('an outage logs one warning per requestTimeoutMs, for all waiters and watch
   const watches = names.map((name) => locker.watch(name));
   for (const watch of watches) await watch.next();
   await memory.clock.advance(1_000);
-  memory.store.every(calls.read, away(memory.clock));
+  memory.store.every(calls.read, unreachable(memory.clock));
   memory.store.breakWatches();
-  memory.store.mendWatches();
+  memory.store.restoreWatches();
 
   await memory.clock.advance(600_000);
 

@@ -1,4 +1,4 @@
-/** What a lock with a private lease (`renew: false`) costs when many are held. */
+/** Tests of the cost of a private lease (`renew: false`) when many locks are held. */
 import { expect, test } from 'vitest';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
 

@@ -1,9 +1,10 @@
+/** Tests of the hold on the process: which calls keep it alive. */
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { respondsAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 describe('the hold on the process', () => {
-  test('an idle locker, and one that only holds, do not keep the process alive', async () => {
+  test('an idle locker and a held lock do not keep the process alive', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     expect(memory.clock.isHeld).toBe(false);
@@ -17,7 +18,7 @@ describe('the hold on the process', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('a waiting lock() keeps the process alive until it has the lock', async () => {
+  test('a waiting lock() keeps the process alive until it gets the lock', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker().lock('a'));
@@ -30,7 +31,7 @@ describe('the hold on the process', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('a lock() in the local queue keeps the process alive until it gives up', async () => {
+  test('a lock() in the local queue keeps the process alive until it is aborted or times out', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('a');
@@ -47,11 +48,11 @@ describe('the hold on the process', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('every request under way keeps the process alive', async () => {
+  test('each call keeps the process alive until its response', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a');
-    memory.store.every(calls.commit, answeredAfter(memory.clock, 100));
+    memory.store.every(calls.commit, respondsAfter(memory.clock, 100));
     const requests = [
       () => locker.tryLock('b'),
       () => locker.inspect('a'),
@@ -62,28 +63,28 @@ describe('the hold on the process', () => {
     ];
 
     for (const request of requests.slice(0, 4)) {
-      const answer = request();
+      const call = request();
       expect(memory.clock.isHeld).toBe(true);
       await memory.clock.advance(200);
-      await answer;
+      await call;
       expect(memory.clock.isHeld).toBe(false);
     }
     for (const request of requests.slice(4)) {
-      const answer = request();
+      const call = request();
       expect(memory.clock.isHeld).toBe(true);
       await memory.clock.advance(200);
-      await answer;
+      await call;
     }
 
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('a timeout keeps the process alive until its error is told', async () => {
+  test('lock() keeps the process alive after its timeout until it rejects', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a', { value: 'holder' });
     const error = errorOf(memory.createLocker().lock('a', { timeoutMs: 1_000 }));
     await memory.clock.settle();
-    memory.store.next(calls.read, answeredAfter(memory.clock, 300));
+    memory.store.next(calls.read, respondsAfter(memory.clock, 300));
 
     await memory.clock.advance(1_000);
     expect(memory.clock.isHeld).toBe(true);
@@ -93,12 +94,12 @@ describe('the hold on the process', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('a timeout is told after half a second when nobody says who holds', async () => {
+  test('lock() rejects half a second after its timeout when the value of the holder does not arrive', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker().lock('a', { timeoutMs: 1_000 }));
     await memory.clock.settle();
-    memory.store.every(calls.read, answeredAfter(memory.clock, 60_000));
+    memory.store.every(calls.read, respondsAfter(memory.clock, 60_000));
 
     await memory.clock.advance(1_500);
 

@@ -1,15 +1,15 @@
-/** A release that is under way when its session ends resolves once etcd certainly no longer has the entry. */
+/** Tests of release() under way at close(): it resolves when etcd certainly no longer has the entry. */
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, calls, hangs, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { respondsAfter, calls, hangs, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('release() under way at close()', () => {
-  test('resolves once etcd has confirmed the end of the lease', async () => {
+  test('resolves when etcd confirms the end of the lease', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a');
     memory.store.every(calls.deletion, hangs);
-    memory.store.next(calls.revoke, answeredAfter(memory.clock, 2_000));
+    memory.store.next(calls.revoke, respondsAfter(memory.clock, 2_000));
     const released = follow(lock.release());
 
     const closed = locker.close();
@@ -21,7 +21,7 @@ describe('release() under way at close()', () => {
     await closed;
   });
 
-  test('resolves once its delete is confirmed, if that comes first', async () => {
+  test('resolves when etcd confirms the deletion, if that comes first', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a');

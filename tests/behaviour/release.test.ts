@@ -1,12 +1,13 @@
+/** Tests of release() during an outage, and of deletions that etcd applies late. */
 import { describe, expect, test } from 'vitest';
-import { after, away, calls, hangs, late, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, unreachable, calls, hangs, appliedLater, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('release()', () => {
-  test('release() resolves at the end of the lease when etcd is away', async () => {
+  test('release() resolves at the end of the lease during an outage', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.store.every(calls.any, away(memory.clock));
+    memory.store.every(calls.any, unreachable(memory.clock));
 
     const released = follow(lock.release());
     await memory.clock.advance(14_999);
@@ -16,7 +17,7 @@ describe('release()', () => {
     expect(released).toMatchObject({ isSettled: true, error: undefined });
   });
 
-  test('release() resolves at the end of the lease when its delete hangs for ever', async () => {
+  test('release() resolves at the end of the lease when its deletion hangs for ever', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.every(calls.any, hangs);
@@ -28,22 +29,22 @@ describe('release()', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
-  test('release() goes on until it is confirmed when etcd is away for a while', async () => {
+  test('release() retries during an outage until etcd confirms the deletion', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const mend = memory.store.every(calls.deletion, away(memory.clock));
+    const stopFault = memory.store.every(calls.deletion, unreachable(memory.clock));
     const released = follow(lock.release());
 
     await memory.clock.advance(12_000);
     expect(released.isSettled).toBe(false);
-    mend();
+    stopFault();
     await memory.clock.advance(6_000);
 
     expect(released).toMatchObject({ isSettled: true, error: undefined });
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('release() sends one delete when it is called twice', async () => {
+  test('release() sends one deletion when it is called twice', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     memory.store.next(calls.deletion, after(memory.clock, 100));
@@ -56,7 +57,7 @@ describe('release()', () => {
     expect(memory.store.count(calls.deletion)).toBe(1);
   });
 
-  test('release() asks for nothing, and lets nobody in, when the lock was lost before', async () => {
+  test('release() sends no request, and admits no waiter, when the lock was already lost', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lost = await locker.lock('a');
@@ -75,7 +76,7 @@ describe('release()', () => {
     expect(waiting.isSettled).toBe(false);
   });
 
-  test('release() deletes nothing but its own entry when the key was made anew by somebody', async () => {
+  test('release() deletes only its own entry when another client created the key again', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
     const { key } = lock;
@@ -88,11 +89,11 @@ describe('release()', () => {
     memory.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
   });
 
-  test('a delete that is applied late leaves the next lock alone', async () => {
+  test('a deletion that etcd applies late does not delete the next entry', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
-    const duplicate = late();
+    const duplicate = appliedLater();
     memory.store.next(calls.deletion, duplicate.fault);
     const released = first.release();
     await memory.clock.advance(1_000);

@@ -1,4 +1,4 @@
-/** What a listener of a signal sees and does in the middle of the library's own step, and clocks that jump between two readings. */
+/** Tests of events in one tick: calls in the listener of a loss, and clocks that jump between two reads. */
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { EtcdAuthError } from '../../src/errors.ts';
@@ -9,14 +9,14 @@ import {
   calls,
   type Fault,
   hangs,
-  lostAnswer,
+  lostResponse,
   lostRequest,
   openFaultyMemory,
   refused,
 } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
-/** Freezes the process for `ms` at a reading of the clocks, `readings` from now; the answer ends the waiting for it. */
+/** Freezes the process for `ms` at the given read of the clocks, counted from now. Returns a function that cancels it. */
 function freezeAt({ clock }: FaultyMemory, readings: number, ms: number): () => void {
   const now = clock.now.bind(clock);
   let left = readings;
@@ -31,12 +31,12 @@ function freezeAt({ clock }: FaultyMemory, readings: number, ms: number): () => 
 }
 
 describe('in the listener of a loss', () => {
-  test('the other locks of the session are lost already, and their signals abort once', async () => {
+  test('the other locks of the session are already lost, and their signals abort once', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [a, b] = await Promise.all([locker.lock('a'), locker.lock('b')]);
-    const told: unknown[] = [];
-    b.signal.addEventListener('abort', () => told.push(b.signal.reason));
+    const reasons: unknown[] = [];
+    b.signal.addEventListener('abort', () => reasons.push(b.signal.reason));
     let seen: { readonly held: boolean; readonly remainingMs: number; readonly error: unknown } | undefined;
     a.signal.addEventListener('abort', () => {
       seen = {
@@ -52,10 +52,10 @@ describe('in the listener of a loss', () => {
     expect(a.held).toBe(false);
 
     expect(seen).toMatchObject({ held: false, remainingMs: 0, error: { code: 'LOCK_LOST', lockName: 'b', reason: 'expired' } });
-    expect(told).toHaveLength(1);
+    expect(reasons).toHaveLength(1);
   });
 
-  test('the name is nobody’s in this process: a try is made', async () => {
+  test('tryLock() of the lost name sends its request', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const a = await locker.lock('a');
@@ -68,7 +68,7 @@ describe('in the listener of a loss', () => {
     expect((await Promise.all(tries)).map((lock) => lock?.held)).toEqual([true]);
   });
 
-  test('close() in the listener of a loss that a try finds leaves no session', async () => {
+  test('close() leaves no session when tryLock() detected the loss', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const lock = await locker.lock('a');
@@ -85,7 +85,7 @@ describe('in the listener of a loss', () => {
     expect(memory.clock.timerCount).toBe(0);
   });
 
-  test('close() has begun: nothing can be asked for any more', async () => {
+  test('new calls reject with LockerClosedError when close() caused the loss', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [a, b] = [await locker.lock('a'), await locker.lock('b', { ttlMs: 30_000 })];
@@ -107,17 +107,17 @@ describe('in the listener of a loss', () => {
   });
 });
 
-describe('a thief', () => {
-  test('has nothing where its lease ended in the listener of whom it robbed', async () => {
+describe('a lock that a steal acquired', () => {
+  test('is lost if its own lease ended in the listener of its victim', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    const [other, robbed] = [await locker.lock('other'), await locker.lock('a')];
-    robbed.signal.addEventListener('abort', () => {
+    const [other, victim] = [await locker.lock('other'), await locker.lock('a')];
+    victim.signal.addEventListener('abort', () => {
       memory.clock.freeze(20_000);
       expect(other.held).toBe(false);
     });
     const internals = internalsOf(locker);
-    if (internals === undefined) throw new Error('It is no locker of this package');
+    if (internals === undefined) throw new Error('The locker has no internals');
 
     const stolen = await internals.queues.steal('a', internals.resolve());
 
@@ -126,8 +126,8 @@ describe('a thief', () => {
   });
 });
 
-describe('a process frozen between two readings of the clocks', () => {
-  test('a try whose session ended in the turn of the call goes to a new one', async () => {
+describe('a process frozen between two reads of the clocks', () => {
+  test('tryLock() uses a new session if the old one ended in the tick of the call', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ ttlMs: 2_000 });
     const other = await locker.lock('other');
@@ -143,7 +143,7 @@ describe('a process frozen between two readings of the clocks', () => {
     expect(creations).toBe(1);
   });
 
-  test('a try for several whose time is up as it begins to settle leaves no rejection that nobody awaits', async () => {
+  test('tryLockAll() causes no unhandled rejection if its time is up while it settles an unknown outcome', async () => {
     const unhandled: unknown[] = [];
     const note = (error: unknown): number => unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -154,7 +154,7 @@ describe('a process frozen between two readings of the clocks', () => {
         await locker.lock('open');
         const lostLate: Fault = (send, call) => {
           const stop = freezeAt(memory, readings, 20);
-          return lostAnswer(send, call).finally(() => setImmediate(stop));
+          return lostResponse(send, call).finally(() => setImmediate(stop));
         };
         memory.store.next(calls.creation, after(memory.clock, 4_990, lostLate));
         memory.store.next(calls.gateMove, lostRequest, lostRequest);
@@ -170,39 +170,36 @@ describe('a process frozen between two readings of the clocks', () => {
     expect(unhandled).toEqual([]);
   });
 
-  test.each([1, 2, 3, 4, 5])(
-    'a release serves everybody who waits, whichever of the sessions ends in it (reading %i)',
-    async (readings) => {
-      await using memory = await openFaultyMemory();
-      const locker = memory.createLocker();
-      const [a, refusedLock] = await Promise.all([locker.lock('a'), locker.lock('b')]);
-      // The session of both takes no new entry from now on.
-      memory.store.next(calls.deletion, refused(new EtcdAuthError('locks/', 'denied')));
-      await errorOf(refusedLock.release());
-      memory.store.every(
-        (call) => call.method === 'renew' && call.leaseId === a.leaseId,
-        () => Promise.reject(new Error('lost')),
-      );
-      await memory.clock.advance(10_000);
-      await locker.lock('c');
-      const waiting = [follow(locker.lock('a')), follow(locker.lock('a'))];
-      await memory.clock.advance(a.remainingMs - 50);
-      expect(a.held).toBe(true);
-      const { signal } = a;
+  test.each([1, 2, 3, 4, 5])('release() serves all waiters if a session ends during it (read %i)', async (readings) => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const [a, refusedLock] = await Promise.all([locker.lock('a'), locker.lock('b')]);
+    // This seals the session of both locks.
+    memory.store.next(calls.deletion, refused(new EtcdAuthError('locks/', 'denied')));
+    await errorOf(refusedLock.release());
+    memory.store.every(
+      (call) => call.method === 'renew' && call.leaseId === a.leaseId,
+      () => Promise.reject(new Error('lost')),
+    );
+    await memory.clock.advance(10_000);
+    await locker.lock('c');
+    const waiting = [follow(locker.lock('a')), follow(locker.lock('a'))];
+    await memory.clock.advance(a.remainingMs - 50);
+    expect(a.held).toBe(true);
+    const { signal } = a;
 
-      const stop = freezeAt(memory, readings, 100);
-      void a.release();
-      await memory.clock.advance(1_000);
-      stop();
-      void waiting[0]?.value?.release();
-      await memory.clock.advance(1_000);
+    const stop = freezeAt(memory, readings, 100);
+    void a.release();
+    await memory.clock.advance(1_000);
+    stop();
+    void waiting[0]?.value?.release();
+    await memory.clock.advance(1_000);
 
-      expect(waiting.map(({ isSettled }) => isSettled)).toEqual([true, true]);
-      expect(waiting[1]?.value?.held).toBe(true);
-      // The release reads the clocks once; what has been given back is not lost.
-      expect(signal.aborted).toBe(readings === 1);
-    },
-  );
+    expect(waiting.map(({ isSettled }) => isSettled)).toEqual([true, true]);
+    expect(waiting[1]?.value?.held).toBe(true);
+    // Only the first read is before the release. A released lock cannot be lost.
+    expect(signal.aborted).toBe(readings === 1);
+  });
 });
 
 function errorIn(step: () => unknown): unknown {

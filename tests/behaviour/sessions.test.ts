@@ -1,12 +1,13 @@
+/** Tests of the life of a session: opening, idle time, sealing and revocation. */
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { after, answeredAfter, away, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
+import { after, respondsAfter, unreachable, calls, hangs, lostRequest, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 const denied = () => new EtcdAuthError('locks/', 'permission denied');
 
-describe('the idle session', () => {
-  test('a session is revoked when it was idle for a TTL, and not before', async () => {
+describe('an idle session', () => {
+  test('a session is revoked after it was idle for a TTL', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await memory.clock.advance(1_000);
@@ -22,7 +23,7 @@ describe('the idle session', () => {
     expect(memory.clock.timerCount).toBe(0);
   });
 
-  test('a session is used again when a lock comes before it was idle for a TTL', async () => {
+  test('a session is used again by a lock that comes before the session was idle for a TTL', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -36,12 +37,12 @@ describe('the idle session', () => {
     expect(second.held).toBe(true);
   });
 
-  test('a session takes no new entry once it is decided that it is revoked', async () => {
+  test('a session takes no new entry while its lease is being revoked', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
     await first.release();
-    memory.store.next(calls.revoke, answeredAfter(memory.clock, 3_000));
+    memory.store.next(calls.revoke, respondsAfter(memory.clock, 3_000));
     while (memory.store.count(calls.revoke) === 0) await memory.clock.advance(10);
 
     const second = await locker.lock('a');
@@ -51,16 +52,16 @@ describe('the idle session', () => {
     expect(second.held).toBe(true);
   });
 
-  test('a session is not idle as long as a delete is not confirmed', async () => {
+  test('a session is not idle until its deletions are confirmed', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const mend = memory.store.every(calls.deletion, away(memory.clock));
+    const stopFault = memory.store.every(calls.deletion, unreachable(memory.clock));
     const released = follow(lock.release());
 
     await memory.clock.advance(40_000);
     expect(memory.store.count(calls.revoke)).toBe(0);
     expect(released.isSettled).toBe(false);
-    mend();
+    stopFault();
     await memory.clock.advance(6_000);
 
     expect(released.isSettled).toBe(true);
@@ -68,11 +69,11 @@ describe('the idle session', () => {
   });
 });
 
-describe('opening a session', () => {
-  test('first locks make one lease however many race for it', async () => {
+describe('the opening of a session', () => {
+  test('50 first locks at once grant one lease', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 1_000));
     const locks = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? locker.lock(String(index)) : locker.tryLock(String(index))));
 
     await memory.clock.advance(1_000);
@@ -81,11 +82,11 @@ describe('opening a session', () => {
     expect(memory.store.count(calls.grant)).toBe(1);
   });
 
-  test('an aborted first lock does not take the session from the others', async () => {
+  test('an abort of the first lock does not abort the opening for the others', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const controller = new AbortController();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 1_000));
     const aborted = errorOf(locker.lock('a', { signal: controller.signal }));
     const other = locker.lock('b');
 
@@ -98,7 +99,7 @@ describe('opening a session', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('an open that failed is not kept', async () => {
+  test('the next call opens a session after a failed opening', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     memory.store.next(calls.grant, lostRequest, refused(denied()));
@@ -109,7 +110,7 @@ describe('opening a session', () => {
     expect((await locker.lock('a')).held).toBe(true);
   });
 
-  test('a lease is revoked when its gate was refused', async () => {
+  test('a lease is revoked when etcd refuses its gate', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     memory.store.next(calls.commit, refused(denied()));
@@ -120,10 +121,10 @@ describe('opening a session', () => {
     expect(memory.etcd.leaseIds).toEqual([]);
   });
 
-  test('close() during an open leaves no lease', async () => {
+  test('close() during the opening leaves no lease', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    memory.store.next(calls.grant, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 1_000));
     const waiting = errorOf(locker.lock('a'));
 
     const closed = follow(locker.close());
@@ -150,27 +151,27 @@ describe('opening a session', () => {
   });
 });
 
-describe('a gate that never stands before its lease is over', () => {
-  test.each(['lock', 'tryLock'] as const)('%s() rejects with ETCD_UNAVAILABLE after its time', async (method) => {
+describe('a gate that is created only after its lease expired', () => {
+  test.each(['lock', 'tryLock'] as const)('%s() rejects with EtcdUnavailableError after requestTimeoutMs', async (method) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ ttlMs: 2_000, requestTimeoutMs: 5_000 });
-    const mend = memory.store.every(calls.gatePut, after(memory.clock, 2_100));
+    const stopFault = memory.store.every(calls.gatePut, after(memory.clock, 2_100));
 
-    const asked = follow<unknown>(locker[method]('a'));
+    const call = follow<unknown>(locker[method]('a'));
     await memory.clock.advance(10_000);
 
-    expect(asked.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect(call.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
     const grants = memory.store.count(calls.grant);
     await memory.clock.advance(10_000);
     expect(memory.store.count(calls.grant)).toBe(grants);
-    mend();
+    stopFault();
     const next = follow(locker.lock('a'));
     await memory.clock.advance(1_000);
     expect(next.value?.held).toBe(true);
   });
 });
 
-describe('a session that was refused a delete', () => {
+describe('a session after etcd refused a deletion', () => {
   test.each([new EtcdRefusedError('no space'), denied()])('release() rejects with $name', async (refusal) => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
@@ -179,7 +180,7 @@ describe('a session that was refused a delete', () => {
     expect(await errorOf(lock.release())).toBe(refusal);
   });
 
-  test('it takes no new entry, its waiters go to a new one, and what it holds goes on', async () => {
+  test('it takes no new entry, its waiters enqueue in a new session, and its locks stay held', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const theirs = await other.lock('b', { value: 'theirs' });
@@ -201,7 +202,7 @@ describe('a session that was refused a delete', () => {
     expect((await waiting.promise).leaseId).not.toBe(kept.leaseId);
   });
 
-  test('it is no longer renewed once nothing is held in it, so that its entry ends with its lease', async () => {
+  test('it is not renewed after the last lock is released, so that the lease ends the entry', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [refusedOne, kept] = [await locker.lock('a'), await locker.lock('kept')];
@@ -219,7 +220,7 @@ describe('a session that was refused a delete', () => {
     expect(memory.etcd.leaseIds).toEqual([]);
   });
 
-  test('withLock() rejects with the error of its function when the release is refused too', async () => {
+  test('withLock() rejects with the error of its function when etcd also refuses the release', async () => {
     await using memory = await openFaultyMemory();
     const warnings: unknown[] = [];
     const logger = { ...console, warn: (message: unknown) => warnings.push(message) };
@@ -232,7 +233,7 @@ describe('a session that was refused a delete', () => {
     expect(warnings).toHaveLength(1);
   });
 
-  test('withLock() rejects when its function succeeded and the release is refused', async () => {
+  test('withLock() rejects when its function succeeds but etcd refuses the release', async () => {
     await using memory = await openFaultyMemory();
     memory.store.next(calls.deletion, refused(denied()));
 

@@ -1,13 +1,14 @@
+/** Tests of setValue() under faults. */
 import { EtcdRefusedError, LockLostError, LockReleasedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import {
   after,
-  answeredAfter,
-  away,
+  respondsAfter,
+  unreachable,
   calls,
   hangs,
-  late,
-  lostAnswer,
+  appliedLater,
+  lostResponse,
   lostRequest,
   openFaultyMemory,
   refused,
@@ -18,9 +19,9 @@ const valuesOf = (memory: Awaited<ReturnType<typeof openFaultyMemory>>) => memor
 
 describe('setValue()', () => {
   test.each([
-    ['its request was lost', lostRequest],
-    ['its answer was lost', lostAnswer],
-  ])('setValue() is done once more or found when %s', async (_, fault) => {
+    ['its request is lost', lostRequest],
+    ['its response is lost', lostResponse],
+  ])('setValue() resolves, and the value is set, when %s', async (_, fault) => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a', { value: 'old' });
     memory.store.next(calls.value, fault);
@@ -33,10 +34,10 @@ describe('setValue()', () => {
     expect(valuesOf(memory)).toEqual(['new']);
   });
 
-  test('setValue() sends one write at a time, and of those that came meanwhile only the newest', async () => {
+  test('setValue() sends one write at a time, and then only the newest value', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    memory.store.next(calls.value, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.value, respondsAfter(memory.clock, 1_000));
 
     const all = Promise.all(['1', '2', '3', '4'].map((value) => lock.setValue(value)));
     await memory.clock.advance(999);
@@ -48,10 +49,10 @@ describe('setValue()', () => {
     expect(valuesOf(memory)).toEqual(['4']);
   });
 
-  test('setValue() does not send an unanswered value again when a newer one came', async () => {
+  test('setValue() does not retry an older value when there is a newer one', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const older = late();
+    const older = appliedLater();
     memory.store.next(calls.value, after(memory.clock, 1_000, older.fault));
     const sent: (string | undefined)[] = [];
     const first = follow(lock.setValue('older'));
@@ -70,10 +71,10 @@ describe('setValue()', () => {
     expect(lock.value).toBe('newer');
   });
 
-  test('setValue() ends with the newer value when the older one is applied just before it', async () => {
+  test('setValue() sets the newer value when etcd applies the older one just before it', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const older = late();
+    const older = appliedLater();
     memory.store.next(calls.value, older.fault, after(memory.clock, 1_000));
     const all = [follow(lock.setValue('older')), follow(lock.setValue('newer'))];
     await memory.clock.advance(500);
@@ -86,22 +87,22 @@ describe('setValue()', () => {
     expect(valuesOf(memory)).toEqual(['newer']);
   });
 
-  test('setValue() rejects with EtcdUnavailableError after requestTimeoutMs when nobody answers, and the next one works', async () => {
+  test('setValue() rejects with EtcdUnavailableError after requestTimeoutMs during an outage, and works again after it', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker({ requestTimeoutMs: 2_000 }).lock('a');
-    const mend = memory.store.every(calls.value, away(memory.clock));
+    const stopFault = memory.store.every(calls.value, unreachable(memory.clock));
     const set = follow(lock.setValue('lost'));
 
     await memory.clock.advance(2_010);
     expect(set.error).toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: [{ host: '127.0.0.1:2379' }] });
-    mend();
+    stopFault();
     await lock.setValue('next');
 
     expect(lock.held).toBe(true);
     expect(valuesOf(memory)).toEqual(['next']);
   });
 
-  test('setValue() rejects with what etcd said when it was refused, and the value stays', async () => {
+  test('setValue() rejects with the error of etcd, and keeps the value, when etcd refuses it', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a', { value: 'old' });
     const refusal = new EtcdRefusedError('no space');
@@ -137,7 +138,7 @@ describe('setValue()', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
-  test('setValue() asks for nothing when the lock was lost or released', async () => {
+  test('setValue() sends no request when the lock was lost or released', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [lost, released] = [await locker.lock('a'), await locker.lock('b')];
@@ -148,14 +149,14 @@ describe('setValue()', () => {
     expect(await errorOf(lost.setValue('x'))).toBeInstanceOf(LockLostError);
     expect(await errorOf(released.setValue('x'))).toBeInstanceOf(LockReleasedError);
 
-    // What is sent is the end of the session, whose deadline the first read has found passed.
+    // The first read ended the session, because its deadline had passed. Only its revocation is sent.
     expect(memory.store.calls.slice(before).filter((call) => !calls.revoke(call))).toEqual([]);
   });
 
-  test('a value that is applied after the release makes no key', async () => {
+  test('a value that etcd applies after the release creates no key', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
-    const duplicate = late();
+    const duplicate = appliedLater();
     memory.store.next(calls.value, duplicate.fault);
     const set = errorOf(lock.setValue('late'));
     await lock.release();
@@ -166,21 +167,21 @@ describe('setValue()', () => {
     expect(await set).toBeDefined();
   });
 
-  test('a lock given to an heir bears the value of the heir when the write of it was lost at first', async () => {
+  test('a lock that inherits an entry gets its own value when the first writes of the value are lost', async () => {
     await using memory = await openFaultyMemory();
     const [one, other] = [memory.createLocker(), memory.createLocker()];
     const holder = await one.lock('a');
     const controller = new AbortController();
-    const quits = errorOf(other.lock('a', { value: 'quits', signal: controller.signal }));
+    const aborted = errorOf(other.lock('a', { value: 'aborted', signal: controller.signal }));
     const heir = follow(other.lock('a', { value: 'heir' }));
     await memory.clock.settle();
-    memory.store.next(calls.value, lostRequest, lostAnswer);
+    memory.store.next(calls.value, lostRequest, lostResponse);
 
     controller.abort();
     await holder.release();
     await memory.clock.advance(3_000);
 
-    expect(await quits).toBe(controller.signal.reason);
+    expect(await aborted).toBe(controller.signal.reason);
     expect(heir.value).toMatchObject({ held: true, value: 'heir' });
     expect(valuesOf(memory)).toEqual(['heir']);
   });

@@ -1,19 +1,20 @@
-/** A short TTL and slow looks: renewals and looks must not alternate for ever. */
+/** Tests of a short TTL with slow looks: renewals and looks do not alternate for ever. */
 import { describe, expect, test } from 'vitest';
-import { after, answeredAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, respondsAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
-// The deadline is 1 500 ms after the sending of a beat, and a lock needs 667 ms of it. With these delays each look ends when less is left.
+// The deadline is 1 500 ms after the sending of a beat, and a new lock needs 667 ms of it.
+// With these delays less than that remains at the end of each look.
 const ttlMs = 2_000;
 const renewMs = 300;
 const lookMs = 1_300;
 
 describe('a TTL of 2 s and looks that take longer than the deadline leaves', () => {
-  test('lock() gets its lock once the holder releases', async () => {
+  test('lock() gets its lock when the holder releases', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a');
     const locker = memory.createLocker({ ttlMs });
-    memory.store.every(calls.read, answeredAfter(memory.clock, lookMs));
+    memory.store.every(calls.read, respondsAfter(memory.clock, lookMs));
     memory.store.every(calls.renew, after(memory.clock, renewMs));
     const waiting = follow(locker.lock('a'));
     await memory.clock.advance(3_000);
@@ -24,11 +25,11 @@ describe('a TTL of 2 s and looks that take longer than the deadline leaves', () 
     expect(waiting.value?.held).toBe(true);
   });
 
-  test('tryLock() of a kind that reads first gets its lock', async () => {
+  test('tryLock() of a shared lock, which looks before it enqueues, gets its lock', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ ttlMs });
     await (await locker.lock('warm')).release();
-    memory.store.every(calls.read, answeredAfter(memory.clock, lookMs));
+    memory.store.every(calls.read, respondsAfter(memory.clock, lookMs));
     memory.store.every(calls.creation, after(memory.clock, 100));
 
     const tried = follow(locker.tryLock('a', { mode: 'shared' }));

@@ -1,4 +1,4 @@
-/** Any mixture of requests of several clients, thieves among them, whose creations are lost, late or unheard. */
+/** Tests of random requests of several clients, some with `steal`, whose creations are lost, late or without a response. */
 import { webLocks } from 'etcd-locker/web-locks';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -6,34 +6,34 @@ import { splitQueue } from '../../src/entry/admission.ts';
 import { queueRange } from '../../src/keys.ts';
 import {
   after,
-  answeredAfter,
+  respondsAfter,
   type FaultyMemory,
   calls,
   type Fault,
-  lostAnswer,
+  lostResponse,
   lostRequest,
   openFaultyMemory,
 } from '../support/fixtures/faults.ts';
-import { type Asked, ask } from '../support/fixtures/web-locks.ts';
+import { type TrackedRequest, trackRequest } from '../support/fixtures/web-locks.ts';
 
 interface Step {
   readonly client: number;
   readonly options: { readonly steal?: boolean; readonly ifAvailable?: boolean; readonly mode?: 'exclusive' | 'shared' };
   readonly fault: ((memory: FaultyMemory, ms: number) => Fault) | undefined;
   readonly faultMs: number;
-  /** Until the next step. */
+  /** The time until the next step. */
   readonly pauseMs: number;
-  /** Which of the callbacks before ends then. */
-  readonly ends: number | undefined;
+  /** The index of an earlier request whose callback is finished then. */
+  readonly finishes: number | undefined;
 }
 
 const faults: readonly Step['fault'][] = [
-  () => lostAnswer,
+  () => lostResponse,
   () => lostRequest,
-  (memory, ms) => answeredAfter(memory.clock, ms),
-  (memory, ms) => answeredAfter(memory.clock, ms, false),
+  (memory, ms) => respondsAfter(memory.clock, ms),
+  (memory, ms) => respondsAfter(memory.clock, ms, false),
   (memory, ms) => after(memory.clock, ms),
-  // Given up, and applied in spite of it.
+  // The call fails, and etcd applies the request later.
   (memory, ms) => (send, call) => {
     memory.clock.setTimer(ms, () => void send().catch(() => undefined));
     return lostRequest(send, call);
@@ -50,7 +50,7 @@ const steps = fc.array(
     fault: fc.option(fc.constantFrom(...faults), { nil: undefined }),
     faultMs: fc.integer({ min: 1, max: 900 }),
     pauseMs: fc.constantFrom(0, 0, 1, 100, 600),
-    ends: fc.option(fc.nat({ max: 9 }), { nil: undefined }),
+    finishes: fc.option(fc.nat({ max: 9 }), { nil: undefined }),
   }),
   { minLength: 2, maxLength: 10 },
 );
@@ -61,53 +61,54 @@ function holders(memory: FaultyMemory): bigint[] {
   return splitQueue(range, ranges[0] ?? []).holders.map(({ createRevision }) => createRevision);
 }
 
-const believes = ({ lock, aborts, fate }: Asked): boolean => lock !== null && lock !== undefined && aborts === 0 && !fate.isSettled;
+const countsAsHeld = ({ lock, aborts, outcome }: TrackedRequest): boolean =>
+  lock !== null && lock !== undefined && aborts === 0 && !outcome.isSettled;
 
-function check(memory: FaultyMemory, all: readonly Asked[], ended: ReadonlySet<Asked>): void {
+function check(memory: FaultyMemory, all: readonly TrackedRequest[], ended: ReadonlySet<TrackedRequest>): void {
   const admitted = holders(memory);
-  for (const asked of all) {
-    const { granted, aborts, fate, lock } = asked;
+  for (const request of all) {
+    const { granted, aborts, outcome, lock } = request;
     expect(granted).toBeLessThanOrEqual(1);
     expect(aborts).toBeLessThanOrEqual(1);
-    if (aborts === 1) expect(fate).toMatchObject({ isSettled: true, error: { name: 'AbortError' } });
-    if (aborts === 1) expect(fate.error).toBe(lock?.signal.reason);
-    if (aborts === 0) expect(fate.error).toBeUndefined();
-    // Whoever believes that it holds does so in etcd too; so there are never two.
-    if (believes(asked) && !ended.has(asked)) expect(admitted).toContain(lock?.fencingToken);
+    if (aborts === 1) expect(outcome).toMatchObject({ isSettled: true, error: { name: 'AbortError' } });
+    if (aborts === 1) expect(outcome.error).toBe(lock?.signal.reason);
+    if (aborts === 0) expect(outcome.error).toBeUndefined();
+    // Each request that counts as held is a holder in etcd, so there are never two.
+    if (countsAsHeld(request) && !ended.has(request)) expect(admitted).toContain(lock?.fencingToken);
   }
 }
 
-test('at any moment whoever has not been told of a theft holds in etcd, and everybody is served or robbed once', async () => {
+test('each request that was not notified of a steal is a holder in etcd, and each is served once or aborted once', async () => {
   await fc.assert(
     fc.asyncProperty(steps, async (given) => {
       await using memory = await openFaultyMemory();
       const clients = [1, 2, 3].map(() => webLocks(memory.createLocker()));
       await Promise.all(clients.map((locks) => locks.request('other', () => undefined)));
-      const all: Asked[] = [];
-      const ended = new Set<Asked>();
-      const end = (asked: Asked | undefined): void => {
-        if (asked === undefined) return;
-        ended.add(asked);
-        asked.end('done');
+      const all: TrackedRequest[] = [];
+      const ended = new Set<TrackedRequest>();
+      const end = (request: TrackedRequest | undefined): void => {
+        if (request === undefined) return;
+        ended.add(request);
+        request.finish('done');
       };
-      for (const { client, options, fault, faultMs, pauseMs, ends } of given) {
+      for (const { client, options, fault, faultMs, pauseMs, finishes: ends } of given) {
         if (fault !== undefined) memory.store.next(calls.creation, fault(memory, faultMs));
         const locks = clients[client];
-        if (locks !== undefined) all.push(ask(locks, 'a', options));
+        if (locks !== undefined) all.push(trackRequest(locks, 'a', options));
         if (ends !== undefined) end(all[ends]);
         await memory.clock.advance(pauseMs);
         await memory.clock.settle();
         check(memory, all, ended);
       }
 
-      for (const asked of all) end(asked);
+      for (const request of all) end(request);
       await memory.clock.advance(10_000);
 
       check(memory, all, ended);
-      for (const { fate, aborts, granted } of all) {
-        expect(fate.isSettled).toBe(true);
+      for (const { outcome, aborts, granted } of all) {
+        expect(outcome.isSettled).toBe(true);
         expect(granted).toBe(1);
-        expect(fate.value).toBe(aborts === 0 ? 'done' : undefined);
+        expect(outcome.value).toBe(aborts === 0 ? 'done' : undefined);
       }
       expect(memory.entries('a')).toEqual([]);
     }),

@@ -1,9 +1,10 @@
+/** Tests of tryLock() under faults. */
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, calls, gatesOf, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { respondsAfter, calls, gatesOf, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('tryLock()', () => {
-  test('tryLock() never puts an entry into a queue that is not empty', async () => {
+  test('tryLock() creates no entry in a queue that is not empty', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');
     const events: string[] = [];
@@ -18,7 +19,7 @@ describe('tryLock()', () => {
     stop();
   });
 
-  test('tryLock() asks etcd for nothing when the same locker has the lock', async () => {
+  test('tryLock() sends no request when the same locker holds the lock', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('a');
@@ -29,7 +30,7 @@ describe('tryLock()', () => {
     expect(memory.store.calls.length).toBe(before);
   });
 
-  test('tryLock() tries again, and does not answer null, when only the gate moved', async () => {
+  test('tryLock() retries, and does not return null, when only the gate moved', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const open = await locker.lock('open');
@@ -42,7 +43,7 @@ describe('tryLock()', () => {
     expect(gatesOf(memory.store)).toHaveLength(3);
   });
 
-  test('tryLock() goes to a new session, and does not answer null, when the gate is gone', async () => {
+  test('tryLock() uses a new session, and does not return null, when the gate is missing', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const open = await locker.lock('open');
@@ -55,7 +56,7 @@ describe('tryLock()', () => {
     expect(open.held).toBe(false);
   });
 
-  test('tryLock() finds that its own lock is over when the process was frozen past the deadline', async () => {
+  test('tryLock() gets the lock again when its own lock expired during a freeze', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const first = await locker.lock('a');
@@ -67,11 +68,11 @@ describe('tryLock()', () => {
     expect(second?.fencingToken).toBeGreaterThan(first.fencingToken);
   });
 
-  test('tryLock() and lock() of one locker that race for one name both get their turn', async () => {
+  test('tryLock() and lock() of one locker at once get the lock one after the other', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     await locker.lock('open');
-    memory.store.next(calls.creation, answeredAfter(memory.clock, 500));
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 500));
     const tried = follow(locker.tryLock('a'));
     const waiting = follow(locker.lock('a'));
     await memory.clock.advance(600);
@@ -85,12 +86,12 @@ describe('tryLock()', () => {
     expect(waiting.value?.fencingToken).toBeGreaterThan(tried.value?.fencingToken ?? 0n);
   });
 
-  test('tryLock() answers null, and leaves no entry, when another one came while its outcome was unknown', async () => {
+  test('tryLock() returns null, and leaves no entry, when another locker enqueued while its outcome was unknown', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await locker.lock('open');
     memory.store.next(calls.creation, lostRequest);
-    memory.store.next(calls.gateMove, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.gateMove, respondsAfter(memory.clock, 1_000));
     const tried = follow(locker.tryLock('a'));
     await memory.clock.advance(500);
     const theirs = await other.lock('a');

@@ -1,9 +1,10 @@
+/** Tests of waiting: when a waiter looks, and what it needs before it holds the lock. */
 import { describe, expect, test } from 'vitest';
-import { answeredAfter, away, calls, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { respondsAfter, unreachable, calls, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
-describe('waiting for the turn', () => {
-  test('a waiter looks once in a third of the TTL, and no more, when nothing happens', async () => {
+describe('waiting', () => {
+  test('a waiter looks once in each third of the TTL when nothing happens', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker({ ttlMs: 15_000 }).lock('a'));
@@ -18,7 +19,7 @@ describe('waiting for the turn', () => {
     expect(waiting.isSettled).toBe(false);
   });
 
-  test('a waiter gets its turn by a slow look when the deletion was never told', async () => {
+  test('a waiter gets the lock by its next periodic look when its watch missed the deletion', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker().lock('a'));
@@ -33,7 +34,7 @@ describe('waiting for the turn', () => {
     expect((await waiting.promise).held).toBe(true);
   });
 
-  test('a waiter looks once more when its watch came to stand only after the deletion', async () => {
+  test('a waiter looks once more when its watch was confirmed only after the deletion', async () => {
     await using memory = await openFaultyMemory();
     memory.store.breakWatches();
     const holder = await memory.createLocker().lock('a');
@@ -42,13 +43,13 @@ describe('waiting for the turn', () => {
     await holder.release();
     expect(waiting.isSettled).toBe(false);
 
-    memory.store.mendWatches();
+    memory.store.restoreWatches();
     await memory.clock.settle();
 
     expect(waiting.value?.held).toBe(true);
   });
 
-  test('a waiter does not look when its watch stands from the revision of its look', async () => {
+  test('a waiter does not look again when its watch starts at the revision of its look', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker().lock('a'));
@@ -59,19 +60,19 @@ describe('waiting for the turn', () => {
     expect(waiting.isSettled).toBe(false);
   });
 
-  test('a waiter watches the next one before it when its predecessor left while others are there', async () => {
+  test('a waiter watches its new predecessor when its predecessor was aborted', async () => {
     await using memory = await openFaultyMemory();
     const [one, other, third] = [memory.createLocker(), memory.createLocker(), memory.createLocker()];
     const holder = await one.lock('a');
     const controller = new AbortController();
-    const quits = follow(other.lock('a', { signal: controller.signal }));
+    const aborted = follow(other.lock('a', { signal: controller.signal }));
     await memory.clock.settle();
     const last = follow(third.lock('a'));
     await memory.clock.settle();
 
     controller.abort();
     await memory.clock.settle();
-    expect(quits.error).toBe(controller.signal.reason);
+    expect(aborted.error).toBe(controller.signal.reason);
     expect(last.isSettled).toBe(false);
     await holder.release();
     await memory.clock.settle();
@@ -79,21 +80,21 @@ describe('waiting for the turn', () => {
     expect(last.value?.held).toBe(true);
   });
 
-  test('a waiter whose look fails looks again, and keeps its place', async () => {
+  test('a waiter whose look fails looks again, and keeps its entry', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a');
     const waiting = follow(memory.createLocker().lock('a'));
     await memory.clock.settle();
-    const [, place] = memory.entries('a');
+    const [, entry] = memory.entries('a');
     memory.store.next(calls.read, lostRequest, lostRequest);
 
     await holder.release();
     await memory.clock.advance(1_000);
 
-    expect(waiting.value?.fencingToken).toBe(place?.createRevision);
+    expect(waiting.value?.fencingToken).toBe(entry?.createRevision);
   });
 
-  test('a release wakes only the one whose turn it is', async () => {
+  test('a release makes only the first waiter look', async () => {
     await using memory = await openFaultyMemory();
     const holder = await memory.createLocker().lock('a');
     const waiting = [];
@@ -111,21 +112,21 @@ describe('waiting for the turn', () => {
   });
 });
 
-describe('acquired', () => {
-  test('a waiter renews, and looks again, when its deadline is near as its turn comes', async () => {
+describe('acquiring', () => {
+  test('a waiter renews, and looks again, when its deadline is near at its turn', async () => {
     await using memory = await openFaultyMemory();
     const [one, other] = [memory.createLocker({ ttlMs: 600_000 }), memory.createLocker()];
     const holder = await one.lock('a');
     const waiting = follow(other.lock('a'));
     await memory.clock.settle();
-    const mend = memory.store.every(calls.renew, away(memory.clock));
+    const stopFault = memory.store.every(calls.renew, unreachable(memory.clock));
     await memory.clock.advance(9_000);
 
     const release = holder.release();
     await memory.clock.advance(100);
     await release;
     expect(waiting.isSettled).toBe(false);
-    mend();
+    stopFault();
     const before = memory.store.calls.length;
     await memory.clock.advance(3_000);
 
@@ -136,58 +137,58 @@ describe('acquired', () => {
     expect(waiting.value?.remainingMs).toBeGreaterThan(5_000);
   });
 
-  test('a waiter does not get the lock by what it saw before a renewal that came after its entry was deleted', async () => {
+  test('a waiter does not get the lock by a look before its renewal when its entry was deleted since', async () => {
     await using memory = await openFaultyMemory();
     const [one, other] = [memory.createLocker({ ttlMs: 600_000 }), memory.createLocker()];
     const holder = await one.lock('a');
     const waiting = follow(other.lock('a'));
     await memory.clock.settle();
-    const [, place] = memory.entries('a');
-    const mend = memory.store.every(calls.renew, away(memory.clock));
+    const [, entry] = memory.entries('a');
+    const stopFault = memory.store.every(calls.renew, unreachable(memory.clock));
     await memory.clock.advance(9_000);
     const release = holder.release();
     await memory.clock.advance(100);
     await release;
 
-    memory.etcd.commit({ compare: [], then: [{ delete: { key: place?.key ?? '' } }], otherwise: [] });
-    const thief = await one.lock('a');
-    mend();
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: entry?.key ?? '' } }], otherwise: [] });
+    const later = await one.lock('a');
+    stopFault();
     await memory.clock.advance(4_000);
 
-    expect(thief.held).toBe(true);
+    expect(later.held).toBe(true);
     expect(waiting.isSettled).toBe(false);
-    await thief.release();
+    await later.release();
     await memory.clock.settle();
-    expect(waiting.value?.fencingToken).toBeGreaterThan(thief.fencingToken);
+    expect(waiting.value?.fencingToken).toBeGreaterThan(later.fencingToken);
   });
 
-  test.each(['lock', 'tryLock'] as const)('%s() renews before it gives the lock when the enqueue took most of the TTL', async (member) => {
+  test.each(['lock', 'tryLock'] as const)('%s() renews before it resolves when the enqueue took most of the TTL', async (member) => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ requestTimeoutMs: 60_000 });
     await locker.lock('open');
     memory.store.every(calls.renew, lostRequest);
-    memory.store.next(calls.creation, answeredAfter(memory.clock, 9_000));
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 9_000));
     const call = follow(locker[member]('a'));
 
     await memory.clock.advance(9_000);
     expect(call.isSettled).toBe(false);
-    memory.store.mend();
+    memory.store.clearFaults();
     await memory.clock.advance(1_500);
 
     expect(call.value?.held).toBe(true);
     expect(call.value?.remainingMs).toBeGreaterThan(5_000);
   });
 
-  test('lock() goes to a new session when the deadline passed before the enqueue was answered', async () => {
+  test('lock() enqueues in a new session when the deadline passed before the response of the enqueue', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker({ requestTimeoutMs: 60_000 });
     const open = await locker.lock('open');
     memory.store.every(calls.renew, lostRequest);
-    memory.store.next(calls.creation, answeredAfter(memory.clock, 14_500));
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 14_500));
     const call = follow(locker.lock('a'));
 
     await memory.clock.advance(14_500);
-    memory.store.mend();
+    memory.store.clearFaults();
     await memory.clock.advance(1_000);
 
     expect(open.held).toBe(false);

@@ -1,9 +1,10 @@
+/** Tests of watch() under faults. */
 import { EtcdAuthError, type LockState } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import {
   after,
-  answeredAfter,
-  away,
+  respondsAfter,
+  unreachable,
   type FaultyMemory,
   calls,
   lostRequest,
@@ -34,7 +35,7 @@ const holders = (seen: readonly LockState[]) => seen.map((state) => state.holder
 describe('watch()', () => {
   test('watch() reports changes that happen during its first read', async () => {
     await using memory = await openFaultyMemory();
-    memory.store.next(calls.read, answeredAfter(memory.clock, 1_000));
+    memory.store.next(calls.read, respondsAfter(memory.clock, 1_000));
     const seen = collect(memory.createLocker().watch('a'));
     await memory.clock.advance(500);
 
@@ -107,7 +108,7 @@ describe('watch()', () => {
     await memory.clock.settle();
     expect(holders(seen)).toEqual(['before']);
 
-    memory.store.mendWatches();
+    memory.store.restoreWatches();
     await memory.clock.settle();
     remove(memory, 'locks/a/2');
     await memory.clock.settle();
@@ -123,7 +124,7 @@ describe('watch()', () => {
 
     memory.store.breakWatches();
     put(memory, 'locks/b/1', 'other');
-    memory.store.mendWatches();
+    memory.store.restoreWatches();
     await memory.clock.settle();
 
     expect(holders(seen)).toEqual(['same']);
@@ -137,12 +138,12 @@ describe('watch()', () => {
     await memory.clock.settle();
     memory.store.breakWatches();
     put(memory, 'locks/a/1', 'new');
-    const mend = memory.store.every(calls.read, away(memory.clock));
+    const stopFault = memory.store.every(calls.read, unreachable(memory.clock));
 
-    memory.store.mendWatches();
+    memory.store.restoreWatches();
     await memory.clock.advance(30_000);
     expect(holders(seen)).toEqual(['']);
-    mend();
+    stopFault();
     await memory.clock.advance(7_000);
 
     expect(holders(seen)).toEqual(['', 'new']);
@@ -215,7 +216,7 @@ describe('watch()', () => {
     await states.next();
     memory.store.breakWatches();
     memory.store.next(calls.read, after(memory.clock, 1_000, lostRequest));
-    memory.store.mendWatches();
+    memory.store.restoreWatches();
     await memory.clock.settle();
 
     await states.return?.();

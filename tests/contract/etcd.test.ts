@@ -1,3 +1,4 @@
+/** Runs the contracts of lockers and stores on etcd. */
 import { inject } from 'vitest';
 import { openEtcd } from '../support/fixtures/lockers.ts';
 import { lockerContract } from './locker-contract.ts';

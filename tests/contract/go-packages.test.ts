@@ -1,4 +1,4 @@
-/** What two Go packages for locks on etcd do for their users, each promise as it is kept here. */
+/** Tests of what two Go packages for locks on etcd promise: each promise has its counterpart here. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,8 @@ import { hungHost } from '../support/etcd/etcd.ts';
 
 const open = () => openEtcd(inject('etcdEndpoints'));
 
-describe('What the two Go packages do', () => {
-  test('New(machines, dial timeout, ttl): createLocker() takes hosts, requestTimeoutMs and ttlMs; close() ends it', async () => {
+describe('the promises of two Go packages', () => {
+  test('New(machines, dial timeout, ttl): createLocker() takes hosts, requestTimeoutMs and ttlMs, and close() ends the locker', async () => {
     await using hung = await hungHost();
     await using fixture = await open();
     const hosts = [hung.endpoint, ...inject('etcdEndpoints')];
@@ -26,7 +26,7 @@ describe('What the two Go packages do', () => {
     await expectFree(fixture.createLocker(), 'master');
   });
 
-  test('New() with a machine that is not there: lock() rejects within requestTimeoutMs', async () => {
+  test('New() with an unreachable machine: lock() rejects within requestTimeoutMs', async () => {
     await using locker = createLocker({ hosts: '127.0.0.1:1', requestTimeoutMs: 500 });
     const startedAt = performance.now();
 
@@ -37,7 +37,7 @@ describe('What the two Go packages do', () => {
     expect(performance.now() - startedAt).toBeLessThan(1_500);
   });
 
-  test('Lock on a free key succeeds, on a held one it fails at once: tryLock() gives a lock, then null', async () => {
+  test('Lock() succeeds for a free key, and fails at once for a held one: tryLock() returns a lock, then null', async () => {
     await using fixture = await open();
     const [one, other] = [fixture.createLocker({ value: 'one' }), fixture.createLocker()];
 
@@ -51,7 +51,7 @@ describe('What the two Go packages do', () => {
     await expectHolder(other, success);
   });
 
-  test('Unlock, and it can be locked again: release() and the end of `await using`', async () => {
+  test('Unlock() frees the key for the next Lock(): release() and the end of `await using`', async () => {
     await using fixture = await open();
     const [one, other] = [fixture.createLocker(), fixture.createLocker()];
     const tokens: bigint[] = [];
@@ -71,7 +71,7 @@ describe('What the two Go packages do', () => {
     expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => Number(a - b)));
   });
 
-  test("a dead holder's lock is free after the TTL, a living holder keeps it", async () => {
+  test('the lock of a dead holder is free after the TTL, and a living holder keeps its lock', async () => {
     await using fixture = await open();
     const locker = fixture.createLocker({ ttlMs: 2_000 });
     const living = await locker.lock('kept');
@@ -96,7 +96,7 @@ describe('What the two Go packages do', () => {
     await expectHolder(locker, living);
   });
 
-  test('value of a lock, Get, LockNotFound when free: value, inspect(), held is false', async () => {
+  test('Get() returns the value of a held lock, and LockNotFound for a free one: inspect()', async () => {
     await using fixture = await open();
     const [holder, reader] = [fixture.createLocker({ value: 'http://10.0.0.7:8080' }), fixture.createLocker()];
 
@@ -109,7 +109,7 @@ describe('What the two Go packages do', () => {
     await expectFree(reader, 'master');
   });
 
-  test('Watch tells the current value first, then each change, none when free; quit ends it', async () => {
+  test('Watch() reports the current value first, then each change, until quit: watch() and its signal', async () => {
     await using fixture = await open();
     const [holder, watcher] = [fixture.createLocker(), fixture.createLocker()];
     const quit = new AbortController();
@@ -126,7 +126,7 @@ describe('What the two Go packages do', () => {
     expect(seen).toEqual(['first', 'second', '']);
   });
 
-  test('two clients compete, the second gets it when the first quits', async () => {
+  test('the second of two clients gets the lock when the first quits: close()', async () => {
     await using fixture = await open();
     const [one, other, third] = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()];
     const first = await one.lock('master');
@@ -146,19 +146,19 @@ describe('What the two Go packages do', () => {
     await expectHolder(other, await last.promise);
   });
 
-  test('the owner is told when the ownership changes: lock.signal', async () => {
+  test('the owner is notified when the ownership changes: lock.signal', async () => {
     await using fixture = await open();
     const lock = await fixture.createLocker({ ttlMs: 2_000 }).lock('master');
-    const told = once(lock.signal, 'abort');
+    const aborted = once(lock.signal, 'abort');
 
     await fixture.deleteKey(lock.key);
-    await told;
+    await aborted;
 
     expect(lock.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'deleted' });
     expect(lock.held).toBe(false);
   });
 
-  test('guard works as it is in a transaction of any etcd3 client', async () => {
+  test('guard works unchanged in a transaction of the etcd3 client', async () => {
     await using fixture = await open();
     const client = new Etcd3({ hosts: inject('etcdEndpoints') });
     const total = `${fixture.prefix}total`;

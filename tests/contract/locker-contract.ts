@@ -1,8 +1,8 @@
-/** What every locker promises, whatever store it stands on: one suite, a function of how to open one. */
+/** The contract of a locker on any store. Each suite takes a function that opens a fixture. */
 import { describe } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
 import { closeContract } from './suites/close.ts';
-import { giveUpContract } from './suites/give-up.ts';
+import { abortAndTimeoutContract } from './suites/abort-and-timeout.ts';
 import { handleContract } from './suites/handle.ts';
 import { inspectContract } from './suites/inspect.ts';
 import { lockContract } from './suites/lock.ts';
@@ -23,7 +23,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     lockContract(open);
     tryLockContract(open);
     orderContract(open);
-    giveUpContract(open);
+    abortAndTimeoutContract(open);
     handleContract(open);
     inspectContract(open);
     watchContract(open);

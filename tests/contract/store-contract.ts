@@ -1,4 +1,4 @@
-/** The promises of the store port, as one suite for every store. */
+/** The contract of the store port for every store. Each suite takes a function that opens a fixture. */
 import { describe } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
 import { storeCommitContract } from './suites/store-commit.ts';

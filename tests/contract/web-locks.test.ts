@@ -1,7 +1,8 @@
 /**
- * Web Locks, clause by clause, on the memory store and on etcd. What concerns the arguments runs on Node's own `navigator.locks` too,
- * where there is one: a proof that it asks for what the specification says. The rest of Node's own goes other ways: it calls the callback
- * in the turn of the request.
+ * Runs the tests of Web Locks on the memory store and on etcd, clause by clause.
+ *
+ * The tests of the arguments also run on Node's own `navigator.locks`, if there is one. This shows that they follow the specification.
+ * The other tests do not, because Node's own calls the callback in the tick of the request.
  */
 import { describe, inject } from 'vitest';
 import { nodeLocks, openOn, openReference } from '../support/fixtures/web-locks.ts';

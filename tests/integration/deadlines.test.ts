@@ -9,7 +9,7 @@ import { methods } from '../../src/store/etcd/raw-client.ts';
 import { Host } from '../../src/store/etcd/host.ts';
 import { encodeRange, encodeWatch } from '../../src/store/etcd/wire/encode.ts';
 import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/etcd.ts';
-import { follow, type Fate } from '../support/fixtures/holding.ts';
+import { follow, type Followed } from '../support/fixtures/holding.ts';
 import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** How long etcd3 lets a channel that connects go on, when it is to be closed. */
@@ -42,7 +42,7 @@ describe('a call that is not answered in time', () => {
   const read = (timeoutMs: number): Promise<Buffer> => host.call(timeoutMs, methods.range, encodeRange({ key: 'x' }));
 
   /** Resolves with the first answer to a watch. */
-  async function watching(): Promise<{ readonly answer: Fate<Buffer>; readonly stream: Stream }> {
+  async function watching(): Promise<{ readonly answer: Followed<Buffer>; readonly stream: Stream }> {
     const answer = deferred<Buffer>();
     const stream = await host.stream(longMs, methods.watch, { message: answer.resolve, ended: answer.reject });
     stream.write(encodeWatch({ key: 'x', deletesOnly: true }, 1));

@@ -1,4 +1,4 @@
-/** Checks that docs/architecture.md names files and functions that exist, and draws the imports of src as they are. */
+/** Tests of docs/architecture.md: its files and functions exist, and its picture has the imports of src. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-/** What the pages point at is there: files, headings, and the tests that are said to show something. */
+/** Tests of the pages: their links lead somewhere, and docs/guarantees.md cites existing tests. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,7 +13,7 @@ const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8
 const withoutCode = (markdown: string): string =>
   markdown.replace(/^```[^]*?^```$/gm, '').replace(/`[^`\n]*`/g, (code) => code.slice(1, -1));
 
-/** As GitHub makes them. */
+/** Builds the anchors of the headings as GitHub does. */
 const anchorsOf = (markdown: string): string[] =>
   [...withoutCode(markdown).matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
     title
@@ -22,24 +22,24 @@ const anchorsOf = (markdown: string): string[] =>
       .replace(/\s/g, '-'),
   );
 
-/** What describe() and test() are told first, in whichever way they are called. */
+/** Returns the titles of describe() and test(): each string that is a first argument. */
 const titlesIn = (source: string): string[] =>
   [...source.matchAll(/\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1,/g)].map(([, , title = '']) => title);
 
-test.each(pages)('%s links to what is there', async (page) => {
+test.each(pages)('each link of %s leads to an existing file and heading', async (page) => {
   const broken: string[] = [];
   for (const [, link = ''] of withoutCode(await read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
     if (/^[a-z]+:/.test(link)) continue;
     const [path = '', anchor] = link.split('#');
     const target = path === '' ? page : join(dirname(page), path);
-    const isThere = existsSync(join(root, target));
-    if (!isThere || (anchor !== undefined && !anchorsOf(await read(target)).includes(anchor))) broken.push(link);
+    const exists = existsSync(join(root, target));
+    if (!exists || (anchor !== undefined && !anchorsOf(await read(target)).includes(anchor))) broken.push(link);
   }
 
   expect(broken).toEqual([]);
 });
 
-test('docs/guarantees.md cites tests that are there', async () => {
+test('docs/guarantees.md cites existing tests', async () => {
   const lines = (await read('docs/guarantees.md')).split('\n').filter((line) => line.startsWith('- ['));
   const missing: string[] = [];
   let cited = 0;
@@ -56,13 +56,13 @@ test('docs/guarantees.md cites tests that are there', async () => {
   expect(cited).toBeGreaterThan(100);
 });
 
-test('docs/guarantees.md says of each promise under what it holds, and which tests show it', async () => {
+test('docs/guarantees.md names the faults and the tests of each promise', async () => {
   const promises = (await read('docs/guarantees.md'))
     .split(/^## (?=\d)/m)
     .slice(1)
     .map((part) => part.split(/^## /m)[0] ?? '');
-  const lacking = promises.filter((part) => !/^- \[/m.test(part) || !/^(Holds (under|always)|Not for )/m.test(part));
+  const incomplete = promises.filter((part) => !/^- \[/m.test(part) || !/^(Holds (under|always)|Not for )/m.test(part));
 
   expect(promises.length).toBe(13);
-  expect(lacking).toEqual([]);
+  expect(incomplete).toEqual([]);
 });

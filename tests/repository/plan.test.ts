@@ -1,3 +1,4 @@
+/** Tests of tests/plan.ts: no test file is missing from it. */
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';

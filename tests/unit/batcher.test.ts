@@ -1,3 +1,4 @@
+/** Tests of the batcher: which commits share a request, and which result each gets. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
@@ -13,7 +14,7 @@ import { messagesOf } from '../support/etcd/messages.ts';
 
 const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');
 
-/** A commit, named by the keys that it puts. */
+/** A commit that puts these keys. The tests recognize it by them. */
 const putting = (...ids: string[]) => ({
   request: encodeTransaction({ compare: [], then: ids.map((key) => ({ put: { key, value: '', leaseId: '0' } })), otherwise: [] }),
   operations: ids.length,
@@ -25,19 +26,19 @@ const idsIn = ({ success = [] }: ITxnRequest): string[] =>
 
 const isBatch = ({ success = [] }: ITxnRequest): boolean => success.some(({ request_put: put }) => put == null);
 
-/** etcd, as a batcher sees it: `answer` is called for each request, and rejects it by throwing. */
+/** A fake etcd. It calls `respond` for each request, and rejects the request if `respond` throws. */
 class Etcd implements Sender {
   readonly requests: string[][] = [];
   /** The time limit of each request. */
   readonly limits: number[] = [];
-  mostUnderWay = 0;
-  #underWay = 0;
-  readonly #answer: (request: ITxnRequest) => unknown;
+  mostInFlight = 0;
+  #inFlight = 0;
+  readonly #respond: (request: ITxnRequest) => unknown;
   readonly tryMs = 1_000;
   readonly current: Host;
 
-  constructor(answer: (request: ITxnRequest) => unknown = () => undefined) {
-    this.#answer = answer;
+  constructor(respond: (request: ITxnRequest) => unknown = () => undefined) {
+    this.#respond = respond;
     this.current = {
       address: 'a:1',
       checksNestedPermissions: () => true,
@@ -47,21 +48,21 @@ class Etcd implements Sender {
 
   async request<T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>, { timeoutMs = 0 } = {}): Promise<T> {
     this.limits.push(timeoutMs);
-    this.#underWay += 1;
-    this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
+    this.#inFlight += 1;
+    this.mostInFlight = Math.max(this.mostInFlight, this.#inFlight);
     try {
       return await attempt(this.current, 1_000, 0);
     } catch (error) {
       throw error instanceof CallFailure ? toRefusal(error, 'locks/') : error;
     } finally {
-      this.#underWay -= 1;
+      this.#inFlight -= 1;
     }
   }
 
   async #txn(request: ITxnRequest): Promise<Buffer> {
     this.requests.push(idsIn(request));
     await new Promise((resolve) => setImmediate(resolve));
-    await this.#answer(request);
+    await this.#respond(request);
     const found = (id: string) => ({ response_range: { kvs: [{ key: Buffer.from(id) }] } });
     const responses = (request.success ?? []).map(({ request_txn: inner, request_put: put }) =>
       put == null ? { response_txn: { succeeded: true, responses: idsIn(inner ?? {}).map(found) } } : found(String(put.key)),
@@ -76,25 +77,25 @@ const commitAll = (batcher: Batcher, commits: readonly { id: string; lane: strin
 const many = (count: number) => Array.from({ length: count }, (_, index) => ({ id: `c${String(index)}`, lane: `n${String(index)}` }));
 
 describe('Batcher', () => {
-  test('commit() never puts two commits of one lane into a request, and resolves each with its own response', async () => {
+  test('commit() never puts two commits of one lane into one request, and resolves each with its own result', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 150 }), { maxLength: 4 }), async (turns) => {
+      fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 150 }), { maxLength: 4 }), async (rounds) => {
         const etcd = new Etcd();
         const batcher = new Batcher(etcd);
         const laneOf = new Map<string, string>();
         const all: Promise<unknown>[] = [];
 
-        for (const [turn, lanes] of turns.entries()) {
-          const commits = lanes.map((lane, index) => ({ id: `${String(turn)}.${String(index)}`, lane: String(lane) }));
+        for (const [round, lanes] of rounds.entries()) {
+          const commits = lanes.map((lane, index) => ({ id: `${String(round)}.${String(index)}`, lane: String(lane) }));
           for (const { id, lane } of commits) laneOf.set(id, lane);
           all.push(
-            commitAll(batcher, commits).then((answers) => {
-              for (const [index, answer] of answers.entries()) {
-                expect(answer).toMatchObject({ value: { ranges: [[{ key: commits[index]?.id }]] } });
+            commitAll(batcher, commits).then((results) => {
+              for (const [index, result] of results.entries()) {
+                expect(result).toMatchObject({ value: { ranges: [[{ key: commits[index]?.id }]] } });
               }
             }),
           );
-          if (turn % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
+          if (round % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
         }
         await Promise.all(all);
 
@@ -104,31 +105,31 @@ describe('Batcher', () => {
           expect(new Set(lanes).size).toBe(lanes.length);
           expect(ids.length).toBeLessThanOrEqual(64);
         }
-        expect(etcd.mostUnderWay).toBeLessThanOrEqual(2);
+        expect(etcd.mostInFlight).toBeLessThanOrEqual(2);
       }),
       { numRuns: 60 },
     );
   });
 
-  test.each([1, 2])('commit() of %i once with an empty response has an unknown outcome', async (count) => {
-    const silent = new Etcd();
-    Object.assign(silent, {
+  test.each([1, 2])('commit() rejects %i commits with once with OutcomeUnknownError when the response is empty', async (count) => {
+    const etcd = new Etcd();
+    Object.assign(etcd, {
       current: { checksNestedPermissions: () => true, call: () => Promise.resolve(Buffer.alloc(0)) },
       request: async <T>(attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>) => {
         try {
-          return await attempt(silent.current, 1_000, 0);
+          return await attempt(etcd.current, 1_000, 0);
         } catch {
           throw new OutcomeUnknownError([]); // as Hosts does for a request with `once`
         }
       },
     });
 
-    const answers = await commitAll(
-      new Batcher(silent),
+    const results = await commitAll(
+      new Batcher(etcd),
       many(count).map((one) => ({ ...one, once: true })),
     );
 
-    expect(answers.map((answer) => answer.status === 'rejected' && (answer.reason as unknown))).toEqual(
+    expect(results.map((result) => result.status === 'rejected' && (result.reason as unknown))).toEqual(
       Array.from({ length: count }, () => expect.any(OutcomeUnknownError) as unknown),
     );
   });
@@ -144,7 +145,7 @@ describe('Batcher', () => {
       { id: 'e', lane: 'other' },
     ]);
 
-    // The first two are under way together, in either order.
+    // The first two requests are sent together, in either order.
     expect(etcd.requests.slice(0, 2).sort()).toEqual([['a', 'b', 'e'], ['c']]);
     expect(etcd.requests.slice(2)).toEqual([['d']]);
   });
@@ -169,7 +170,7 @@ describe('Batcher', () => {
     }
   });
 
-  test('commit() sends a lone commit plain', async () => {
+  test('commit() sends a single commit without a batch around it', async () => {
     const plain: boolean[] = [];
     const batcher = new Batcher(new Etcd((request) => plain.push(!isBatch(request))));
 
@@ -178,12 +179,12 @@ describe('Batcher', () => {
     expect(plain).toEqual([true]);
   });
 
-  test('commit() gives each commit of a batch the revision of the whole', async () => {
+  test('commit() resolves each commit of a batch with the revision of the batch', async () => {
     const batcher = new Batcher(new Etcd());
 
-    const answers = await commitAll(batcher, many(3));
+    const results = await commitAll(batcher, many(3));
 
-    expect(answers.map((answer) => answer.status === 'fulfilled' && answer.value.revision)).toEqual([7n, 7n, 7n]);
+    expect(results.map((result) => result.status === 'fulfilled' && result.value.revision)).toEqual([7n, 7n, 7n]);
   });
 
   test('commit() rejects only the commit that etcd refuses when it was in a batch', async () => {
@@ -191,40 +192,40 @@ describe('Batcher', () => {
       if (idsIn(request).includes('c1')) throw new CallFailure(7, 'etcdserver: permission denied');
     });
 
-    const answers = await commitAll(new Batcher(etcd), many(4));
+    const results = await commitAll(new Batcher(etcd), many(4));
 
-    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
     expect(etcd.requests.map(({ length }) => length)).toEqual([4, 1, 1, 1, 1]);
   });
 
-  test('commit() makes smaller batches when etcd says that one has too many operations', async () => {
+  test('commit() makes smaller batches when etcd refuses one for too many operations', async () => {
     const etcd = new Etcd((request) => {
       if (isBatch(request) && idsIn(request).length > 8) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
     });
     const batcher = new Batcher(etcd);
 
-    for (let turn = 0; turn < 4; turn += 1) await commitAll(batcher, many(64));
+    for (let round = 0; round < 4; round += 1) await commitAll(batcher, many(64));
     etcd.requests.length = 0;
-    const answers = await commitAll(batcher, many(64));
+    const results = await commitAll(batcher, many(64));
 
-    expect(answers.every(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(results.every(({ status }) => status === 'fulfilled')).toBe(true);
     expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
   });
 
-  test('commit() sends all commits at once when etcd takes no batch at all', async () => {
+  test('commit() sends all commits at once when etcd accepts no batch at all', async () => {
     const etcd = new Etcd((request) => {
       if (isBatch(request)) throw new CallFailure(3, 'etcdserver: too many operations in txn request');
     });
     const batcher = new Batcher(etcd);
 
-    for (let turn = 0; turn < 7; turn += 1) await commitAll(batcher, many(64));
-    etcd.mostUnderWay = 0;
+    for (let round = 0; round < 7; round += 1) await commitAll(batcher, many(64));
+    etcd.mostInFlight = 0;
     await commitAll(batcher, many(64));
 
-    expect(etcd.mostUnderWay).toBe(64);
+    expect(etcd.mostInFlight).toBe(64);
   });
 
-  test('commit() leaves the outcome of commits with once unknown, and sends the others again', async () => {
+  test('commit() rejects commits with once with OutcomeUnknownError after a lost response, and sends the others again', async () => {
     let isLost = true;
     const etcd = new Etcd(() => {
       if (!isLost) return;
@@ -232,58 +233,58 @@ describe('Batcher', () => {
       throw new OutcomeUnknownError([{ host: 'a:1', reason: 'no answer' }]);
     });
 
-    const answers = await commitAll(new Batcher(etcd), [
+    const results = await commitAll(new Batcher(etcd), [
       { id: 'a', lane: 'a', once: true },
       { id: 'b', lane: 'b' },
     ]);
 
-    expect(answers).toMatchObject([{ status: 'rejected', reason: { name: 'OutcomeUnknownError' } }, { status: 'fulfilled' }]);
+    expect(results).toMatchObject([{ status: 'rejected', reason: { name: 'OutcomeUnknownError' } }, { status: 'fulfilled' }]);
     expect(etcd.requests).toEqual([['a', 'b'], ['b']]);
   });
 
-  test('commit() rejects all of a batch when no host answered in the time of each', async () => {
+  test('commit() rejects all commits of a batch when no host responds within their time limits', async () => {
     const etcd = new Etcd(async () => {
       await sleep(45);
       throw new EtcdUnavailableError(50, [{ host: 'a:1', reason: 'refused' }]);
     });
     const batcher = new Batcher(etcd);
 
-    const answers = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 50 })));
+    const results = await Promise.allSettled(['a', 'b'].map((id) => batcher.commit({ ...putting(id), lane: id, timeoutMs: 50 })));
 
-    expect(answers).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
+    expect(results).toMatchObject([{ reason: { code: 'ETCD_UNAVAILABLE' } }, { reason: { code: 'ETCD_UNAVAILABLE' } }]);
     expect(etcd.requests).toHaveLength(1);
   });
 
-  test.each([0, 1, 2])('commit() refuses a commit with too little time beside %i others, and sends it nowhere', async (others) => {
+  test.each([0, 1, 2])('commit() rejects a commit with too little time beside %i others, and does not send it', async (others) => {
     const etcd = new Etcd();
     const batcher = new Batcher(etcd);
 
     const late = batcher.commit({ ...putting('late'), lane: 'late', timeoutMs: 9 });
-    const answers = commitAll(batcher, many(others));
+    const results = commitAll(batcher, many(others));
 
     await expect(late).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', message: expect.stringContaining('within 9 ms') as string });
-    expect((await answers).map(({ status }) => status)).toEqual(many(others).map(() => 'fulfilled'));
+    expect((await results).map(({ status }) => status)).toEqual(many(others).map(() => 'fulfilled'));
     expect(etcd.requests.flat()).toEqual(many(others).map(({ id }) => id));
   });
 
-  test('commit() rejects each commit at its own deadline, and keeps the time of the others in the batch', async () => {
+  test('commit() rejects each commit at its own deadline, and keeps the deadlines of the others in the batch', async () => {
     const etcd = new Etcd(() => sleep(150));
     const batcher = new Batcher(etcd);
     const commit = (id: string, timeoutMs: number, once: boolean) => batcher.commit({ ...putting(id), lane: id, once, timeoutMs });
 
     const startedAt = performance.now();
     const [creation, look, other] = [commit('creation', 60, true), commit('look', 60, false), commit('other', 1_000, true)];
-    const unanswered = [{ host: 'a:1', reason: expect.stringMatching(/^no response within \d+ ms$/) as string }];
+    const reasons = [{ host: 'a:1', reason: expect.stringMatching(/^no response within \d+ ms$/) as string }];
 
-    await expect(creation).rejects.toMatchObject({ name: 'OutcomeUnknownError', hosts: unanswered });
-    await expect(look).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: unanswered });
+    await expect(creation).rejects.toMatchObject({ name: 'OutcomeUnknownError', hosts: reasons });
+    await expect(look).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE', hosts: reasons });
     expect(performance.now() - startedAt).toBeLessThan(140);
     expect(await other).toMatchObject({ succeeded: true });
     expect(etcd.requests).toEqual([['creation', 'look', 'other']]);
     expect(etcd.limits[0]).toBeGreaterThan(900);
   });
 
-  test('commit() leaves a commit whose time is up out of the next try of its batch', async () => {
+  test('commit() removes a commit whose time is up from the next try of its batch', async () => {
     const etcd = new Etcd();
     const request = etcd.request.bind(etcd);
     // The first try fails before it is sent, as at a host that refuses connections.
@@ -296,25 +297,25 @@ describe('Batcher', () => {
     const batcher = new Batcher(etcd);
 
     const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
-    const answers = commitAll(batcher, many(2));
+    const results = commitAll(batcher, many(2));
 
-    // It was in no request.
+    // No request contained it.
     await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
-    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect((await results).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
     expect(etcd.requests).toEqual([['c0', 'c1']]);
   });
 
-  test('commit() does not send a commit whose time is up while the host is asked about nested permissions', async () => {
+  test('commit() does not send a commit whose time is up during the check for nested permissions', async () => {
     const etcd = new Etcd();
     const checks = [true, sleep(100, true)];
     Object.assign(etcd.current, { checksNestedPermissions: () => checks.shift() ?? true });
     const batcher = new Batcher(etcd);
 
     const short = batcher.commit({ ...putting('short'), lane: 'short', once: true, timeoutMs: 50 });
-    const answers = commitAll(batcher, many(2));
+    const results = commitAll(batcher, many(2));
 
     await expect(short).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
-    expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect((await results).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
     expect(etcd.requests).toEqual([['c0', 'c1']]);
   });
 
@@ -337,7 +338,7 @@ describe('Batcher', () => {
     expect(etcd.requests.flat()).not.toContain('late');
   });
 
-  test('commit() sends a commit alone that is too large for its share of a request', async () => {
+  test('commit() sends a commit alone if it is too large for a batch', async () => {
     const large = putting(...Array.from({ length: 61 }, (_, index) => `l${String(index)}`));
     const etcd = new Etcd();
     const batcher = new Batcher(etcd);
@@ -351,13 +352,13 @@ describe('Batcher', () => {
     const etcd = new Etcd();
     Object.assign(etcd.current, { checksNestedPermissions: () => false });
 
-    const answers = await commitAll(new Batcher(etcd), many(3));
+    const results = await commitAll(new Batcher(etcd), many(3));
 
-    expect(answers.every(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(results.every(({ status }) => status === 'fulfilled')).toBe(true);
     expect(etcd.requests).toEqual([['c0'], ['c1'], ['c2']]);
   });
 
-  test('commit() reports why etcd refused a lone commit', async () => {
+  test('commit() rejects a single commit with the reason of etcd', async () => {
     const batcher = new Batcher(
       new Etcd(() => {
         throw new CallFailure(3, 'etcdserver: request is too large');

@@ -1,3 +1,4 @@
+/** Tests of failed calls: whether etcd may have applied them, and which error the caller gets. */
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
@@ -29,7 +30,7 @@ describe('toFailure()', () => {
     expect(toFailure(new Error(message)).kind).toBe(kind);
   });
 
-  test('toFailure() counts no call as refused when etcd is out of space, because it may have been applied', () => {
+  test('toFailure() counts a call as possibly applied when etcd is out of space', () => {
     expect(toFailure(new Error('8 RESOURCE_EXHAUSTED: etcdserver: mvcc: database space exceeded')).kind).not.toMatch(/unsent|refused/);
   });
 
@@ -80,7 +81,7 @@ describe('toFailure() of a failed TLS handshake', () => {
     [alert(45, 'alert certificate expired'), /credentials\.certChain has expired$/],
     [alert(48, 'alert unknown ca'), /authority that the server does not know$/],
     [alert(116, 'tlsv13 alert certificate required'), /credentials\.privateKey and credentials\.certChain$/],
-  ])('%j says what to change, and is final', (message, words) => {
+  ])('%j is final, and the details name the option to change', (message, words) => {
     const failure = toFailure(new Error(message));
 
     expect(failure.kind).toBe('untrusted');
@@ -92,7 +93,7 @@ describe('toFailure() of a failed TLS handshake', () => {
     [tls('Error: Client network socket disconnected before secure TLS connection was established'), /http:\/\/$/],
     [tls('Error: 1:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:..'), /http:\/\/$/],
     [tls('Failed to connect (2026-11-25T14:58:45.605Z)'), /https:\/\/ or set credentials$/],
-  ])('%j suggests a reason, and may be retried', (message, words) => {
+  ])('%j may be retried, and the details name a likely cause', (message, words) => {
     const failure = toFailure(new Error(message));
 
     expect(failure.kind).not.toMatch(/untrusted|refused/);
@@ -104,7 +105,7 @@ describe('toFailure() of a failed TLS handshake', () => {
     alert(80, 'alert internal error'),
     '14 UNAVAILABLE: certificate has expired',
     '14 UNAVAILABLE: No connection established. Last error: null. Resolution note: ',
-  ])('%j has nothing to do with certificates', (message) => {
+  ])('%j is not a problem with certificates', (message) => {
     expect(toFailure(new Error(message)).kind).not.toBe('untrusted');
   });
 });
@@ -119,7 +120,7 @@ describe('toRefusal()', () => {
     [3, 'etcdserver: user name not found', EtcdAuthError],
     [3, 'etcdserver: request is too large', EtcdRefusedError],
     [3, 'etcdserver: duplicate key given in txn request', EtcdRefusedError],
-  ])('toRefusal() of %i %j is an error that the caller can act on', (code, details, type) => {
+  ])('toRefusal() of %i %j returns the error class for the caller', (code, details, type) => {
     const refusal = toRefusal(new CallFailure(code, details), 'locks/');
 
     expect(refusal).toBeInstanceOf(type);

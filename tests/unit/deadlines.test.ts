@@ -1,4 +1,4 @@
-/** The one timer for the deadlines of all commits. */
+/** Tests of the deadlines of all commits, which share one timer. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Deadlines } from '../../src/store/etcd/deadlines.ts';
 
@@ -12,7 +12,7 @@ afterEach(() => {
 const limited = (delayMs: number) => ({ until: performance.now() + delayMs, expire: vi.fn() });
 
 describe('Deadlines', () => {
-  test('expire each item at its own time, with one timer for all', () => {
+  test('add() expires each item at its own time, with one timer for all', () => {
     const deadlines = new Deadlines();
     const [late, early] = [limited(300), limited(100)];
     deadlines.add(late);
@@ -27,7 +27,7 @@ describe('Deadlines', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('do not expire an item that was deleted', () => {
+  test('delete() keeps an item from expiring', () => {
     const deadlines = new Deadlines();
     const item = limited(100);
     deadlines.add(item);
@@ -38,7 +38,7 @@ describe('Deadlines', () => {
     expect(item.expire).not.toHaveBeenCalled();
   });
 
-  test('leave no timer after close()', () => {
+  test('close() leaves no timer', () => {
     const deadlines = new Deadlines();
     deadlines.add(limited(100));
 

@@ -1,3 +1,4 @@
+/** Tests of the error classes: codes, messages and fields. */
 import {
   EtcdAuthError,
   EtcdRefusedError,

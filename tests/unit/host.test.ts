@@ -1,3 +1,4 @@
+/** Tests of a host: its client is opened at the first call, and closed at the end. */
 import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { Host } from '../../src/store/etcd/host.ts';
@@ -8,7 +9,7 @@ const response = Buffer.from('response');
 class Client implements RawClient {
   isClosed = false;
   readonly call = (): Promise<Buffer> => Promise.resolve(response);
-  readonly stream = (): Promise<never> => Promise.reject(new Error('no streams here'));
+  readonly stream = (): Promise<never> => Promise.reject(new Error('the test opens no stream'));
   close(): void {
     this.isClosed = true;
   }

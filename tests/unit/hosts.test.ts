@@ -1,25 +1,26 @@
+/** Tests of requests to several hosts: when the next host is tried. */
 import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { CallFailure, status } from '../../src/store/etcd/call-failure.ts';
 import { Hosts } from '../../src/store/etcd/hosts.ts';
 
-/** Two hosts, each try of which may take 100 ms. */
+/** Two hosts. A try at one of them takes at most 100 ms. */
 const twoHosts = (): Hosts => new Hosts(resolveLockerOptions({ hosts: ['127.0.0.1:1', '127.0.0.1:2'], requestTimeoutMs: 300 }));
 
-/** A try that fails as at a host that does not answer within its time. */
-const unanswered = async (_host: unknown, timeoutMs: number): Promise<never> => {
+/** A try that fails like one at a host that does not respond in time. */
+const timesOut = async (_host: unknown, timeoutMs: number): Promise<never> => {
   await new Promise((resolve) => setTimeout(resolve, timeoutMs));
   throw new CallFailure(status.deadlineExceeded, 'Deadline exceeded');
 };
 
 describe('Hosts', () => {
-  test('request() stays at a host whose try was cut short by the time of the caller', async () => {
+  test('request() stays at a host when the time limit of the caller ended the try', async () => {
     const hosts = twoHosts();
     const { current } = hosts;
 
-    await expect(hosts.request(unanswered, { timeoutMs: 60 })).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    await expect(hosts.request(timesOut, { timeoutMs: 60 })).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
     expect(hosts.current).toBe(current);
-    await expect(hosts.request(unanswered, { timeoutMs: 60, once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+    await expect(hosts.request(timesOut, { timeoutMs: 60, once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
 
     expect(hosts.current).toBe(current);
   });
@@ -28,7 +29,7 @@ describe('Hosts', () => {
     const hosts = twoHosts();
     const { current } = hosts;
 
-    await expect(hosts.request(unanswered, { once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+    await expect(hosts.request(timesOut, { once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
 
     expect(hosts.current).not.toBe(current);
   });
@@ -46,7 +47,7 @@ describe('Hosts', () => {
     expect(tried.size).toBe(2);
   });
 
-  test('request() sends nothing if there is no time left for a response', async () => {
+  test('request() sends nothing if the time is too short for a response', async () => {
     let tries = 0;
 
     const request = twoHosts().request(() => Promise.resolve((tries += 1)), { timeoutMs: 9 });

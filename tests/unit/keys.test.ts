@@ -1,3 +1,4 @@
+/** Tests of the key layout: entries, gates, ranges and kinds. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -126,7 +127,7 @@ describe('keys', () => {
     expect(isExact(Buffer.from([0x6c, 0xff]).toString())).toBe(false);
   });
 
-  test('headOf() and aheadOf() read no more than a decision needs', () => {
+  test('headOf() and aheadOf() read only the entries that a decision needs', () => {
     const queue = queueRange('locks/', 'a');
 
     expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });

@@ -1,7 +1,8 @@
+/** Tests of the loader: one load for all callers, and a new one after a failure. */
 import { describe, expect, test } from 'vitest';
 import { Loader } from '../../src/store/etcd/loader.ts';
 
-/** Starts loads whose first one fails; later ones resolve with their number. */
+/** Returns a load that fails the first time, and then resolves with its number. */
 function failingFirst(): () => Promise<number> {
   let loads = 0;
   return async () => {

@@ -1,3 +1,4 @@
+/** Tests of the manual clock, the system clock and the hold on the process. */
 import { createLocker } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+/** Tests of the option checks: each invalid option is reported, and no error shows a secret. */
 import { createLocker, InvalidOptionsError, type LockerOptions, type OptionIssue } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { createPrivateKey } from 'node:crypto';
@@ -23,7 +24,7 @@ function issuesOf(options: unknown): readonly OptionIssue[] {
     if (error instanceof InvalidOptionsError) return error.issues;
     throw error;
   }
-  return expect.unreachable('the options are invalid');
+  return expect.unreachable('the options must be invalid');
 }
 
 const invalid: readonly (readonly [description: string, options: unknown, path: string, expected: RegExp])[] = [
@@ -152,7 +153,7 @@ describe('createLocker()', () => {
   ])('createLocker() throws an error without a secret when it is given %j', (options) => {
     try {
       createLocker(options as unknown as LockerOptions);
-      expect.unreachable('the options are invalid');
+      expect.unreachable('the options must be invalid');
     } catch (error) {
       expect(error).toBeInstanceOf(InvalidOptionsError);
       expect(`${String(error)} ${JSON.stringify(error)} ${String((error as Error).stack)}`).not.toMatch(/hunter2|987654321/);

@@ -1,3 +1,4 @@
+/** Tests of quoting and printing text on one line. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { onOneLine, quote } from '../../src/text.ts';
@@ -19,7 +20,7 @@ describe('quote()', () => {
     ['\x7f\x85\u2028\u2029', '"\\u007f\\u0085\\u2028\\u2029"'],
     ['\u202egnp.\u2066', '"\\u202egnp.\\u2066"'],
     ['\ud800 😀 ä', '"\\ud800 😀 ä"'],
-  ])('%j', (text, quoted) => {
+  ])('quotes %j as %j', (text, quoted) => {
     expect(quote(text)).toBe(quoted);
   });
 
@@ -39,11 +40,11 @@ describe('onOneLine()', () => {
     ['all is well: "a"', 'all is well: "a"'],
     ['one \r\n  two\nthree', 'one two three'],
     ['\x1b[2J\u202e', '\\u001b[2J\\u202e'],
-  ])('%j', (text, line) => {
+  ])('prints %j as %j', (text, line) => {
     expect(onOneLine(text)).toBe(line);
   });
 
-  test('removes everything that breaks a line or controls a terminal', () => {
+  test('returns no character that breaks a line or controls a terminal', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         expect(onOneLine(text)).not.toMatch(hostile);

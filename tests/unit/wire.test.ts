@@ -1,3 +1,4 @@
+/** Tests of the protobuf codec against the definitions of the etcd3 package. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -87,7 +88,7 @@ const transactionMessage = (one: Transaction) => ({
   failure: one.otherwise.map(operationMessage),
 });
 
-describe('requests, read by the protobuf definitions of etcd3', () => {
+describe('requests that etcd3 decodes', () => {
   test('encodeTransaction() writes every field of the transaction', () => {
     fc.assert(
       fc.property(transaction, (one) => {
@@ -126,7 +127,7 @@ describe('requests, read by the protobuf definitions of etcd3', () => {
     );
   });
 
-  test('requests for leases have the whole id', () => {
+  test('encodeGrant(), encodeLease() and encodeLeaseKeys() write all 63 bits of the id', () => {
     fc.assert(
       fc.property(leaseId, fc.nat(), (id, ttlSeconds) => {
         expect(leases('LeaseGrant').readRequest(encodeGrant(id, ttlSeconds))).toEqual({ ID: id, TTL: String(ttlSeconds) });
@@ -182,13 +183,13 @@ const responsesMessage = (all: readonly (readonly KeyValue[] | undefined)[]) =>
       : { response_range: { header: headerMessage(5n), kvs: kvs.map(keyValueMessage), more: true, count: '12' } },
   );
 
-describe('responses, written by the protobuf definitions of etcd3', () => {
+describe('responses that etcd3 encodes', () => {
   test('decodeCommitted() returns the results of the ranges in their order', () => {
     fc.assert(
       fc.property(written, fc.boolean(), responses, (number, succeeded, all) => {
-        const answer = kv('Txn').writeAnswer({ header: headerMessage(number), succeeded, responses: responsesMessage(all) });
+        const response = kv('Txn').writeAnswer({ header: headerMessage(number), succeeded, responses: responsesMessage(all) });
 
-        expect(decodeCommitted(answer)).toEqual({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) });
+        expect(decodeCommitted(response)).toEqual({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) });
       }),
     );
   });
@@ -197,16 +198,16 @@ describe('responses, written by the protobuf definitions of etcd3', () => {
     const parts = fc.array(fc.record({ succeeded: fc.boolean(), all: responses }), { maxLength: 6 });
     fc.assert(
       fc.property(written, parts, (number, inner) => {
-        const answer = kv('Txn').writeAnswer({
+        const response = kv('Txn').writeAnswer({
           header: headerMessage(number),
           succeeded: true,
           responses: inner.map(({ succeeded, all }) => ({ response_txn: { header: {}, succeeded, responses: responsesMessage(all) } })),
         });
 
-        expect(decodeBatch(answer, inner.length)).toEqual(
+        expect(decodeBatch(response, inner.length)).toEqual(
           inner.map(({ succeeded, all }) => ({ succeeded, revision: number, ranges: all.filter((kvs) => kvs !== undefined) })),
         );
-        expect(() => decodeBatch(answer, inner.length + 1)).toThrow(MalformedMessageError);
+        expect(() => decodeBatch(response, inner.length + 1)).toThrow(MalformedMessageError);
       }),
     );
   });
@@ -240,46 +241,46 @@ describe('responses, written by the protobuf definitions of etcd3', () => {
       events: fc.array(event, { maxLength: 4 }),
     });
     fc.assert(
-      fc.property(revision, about, (number, answer) => {
+      fc.property(revision, about, (number, response) => {
         const message = watches('Watch').writeAnswer({
           header: headerMessage(number),
-          watch_id: String(answer.watchId),
-          created: answer.created,
-          canceled: answer.canceled,
+          watch_id: String(response.watchId),
+          created: response.created,
+          canceled: response.canceled,
           compact_revision: '4',
-          cancel_reason: answer.cancelReason,
-          events: answer.events.map(({ type, kv: one }) => ({
+          cancel_reason: response.cancelReason,
+          events: response.events.map(({ type, kv: one }) => ({
             type: type === 'put' ? 'Put' : 'Delete',
             kv: keyValueMessage(one),
             prev_kv: { key: bytes('before') },
           })),
         });
 
-        expect(decodeWatch(message)).toEqual({ header: { revision: number, raftTerm: number }, ...answer });
+        expect(decodeWatch(message)).toEqual({ header: { revision: number, raftTerm: number }, ...response });
       }),
     );
   });
 });
 
 describe('unexpected responses', () => {
-  const answer = kv('Txn').writeAnswer({
+  const response = kv('Txn').writeAnswer({
     header: headerMessage(300n),
     succeeded: true,
     responses: [{ response_range: { kvs: [{ key: bytes('key'), value: bytes('value'), create_revision: '300', lease: '9' }] } }],
   });
 
-  test('fields of a newer etcd are skipped, whatever their type', () => {
+  test('decodeCommitted() skips unknown fields of each type', () => {
     // Field 1000 as a varint, as 8 bytes, as a string, as 4 bytes.
     const newer = Buffer.from('c03e96ffffffffffffff01' + 'c13e0102030405060708' + 'c23e03616263' + 'c53e01020304', 'hex');
 
-    expect(decodeCommitted(Buffer.concat([newer, answer, newer]))).toEqual(decodeCommitted(answer));
+    expect(decodeCommitted(Buffer.concat([newer, response, newer]))).toEqual(decodeCommitted(response));
   });
 
-  test('a truncated response is refused, and never read with other values', () => {
-    for (let size = 0; size < answer.length; size += 1) {
+  test('decodeCommitted() throws for a truncated response, and never returns other values', () => {
+    for (let size = 0; size < response.length; size += 1) {
       let read: unknown = 'refused';
       try {
-        read = decodeCommitted(answer.subarray(0, size));
+        read = decodeCommitted(response.subarray(0, size));
       } catch (error) {
         expect(error).toBeInstanceOf(MalformedMessageError);
       }
@@ -288,7 +289,7 @@ describe('unexpected responses', () => {
     }
   });
 
-  test('any bytes are either read or refused with MalformedMessageError', () => {
+  test('each decoder either reads random bytes or throws MalformedMessageError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (noise) => {
         for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeGrant]) {
@@ -308,9 +309,9 @@ describe('unexpected responses', () => {
     ['a number that does not end', 'ffffffffffffffffffffffff01'],
     ['a field with the number 0', '0001'],
     ['a group', '0b'],
-    ['a text where a number should be', '1201ff'],
+    ['a string in place of a number', '1201ff'],
     ['a message that is longer than the response', '0a7f08'],
-  ])('%s is refused', (_what, hex) => {
+  ])('decodeCommitted() throws for %s', (_, hex) => {
     expect(() => decodeCommitted(Buffer.from(hex, 'hex'))).toThrow(MalformedMessageError);
   });
 });

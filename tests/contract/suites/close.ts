@@ -1,3 +1,4 @@
+/** Contract of close(): it rejects waiters, loses held locks, and leaves no entry. */
 import { LockerClosedError, LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
@@ -5,7 +6,7 @@ import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function closeContract(open: OpenFixture): void {
   describe('close()', () => {
-    test('close() loses what is held, with its reason, and frees it at once for others', async () => {
+    test('close() makes held locks lost with reason closed, and frees them at once', async () => {
       await using fixture = await open();
       const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
       const lock = await locker.lock('a');
@@ -25,7 +26,7 @@ export function closeContract(open: OpenFixture): void {
       expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
     });
 
-    test('close() rejects who waits, in etcd and in the local queue, and leaves no entry', async () => {
+    test('close() rejects waiters in etcd and in the local queue, and leaves no entry', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a');
@@ -53,11 +54,11 @@ export function closeContract(open: OpenFixture): void {
       expect(await fixture.entries('b')).toEqual([]);
     });
 
-    test.each([0, 1, 2, 4, 8])('close() leaves nothing when a lock() and a tryLock() are %i turns on their way', async (turns) => {
+    test.each([0, 1, 2, 4, 8])('close() leaves no entry %i ticks after a lock() and a tryLock()', async (ticks) => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const calls = [follow(locker.lock('a')), follow(locker.tryLock('b'))];
-      for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      for (let tick = 0; tick < ticks; tick += 1) await new Promise((resolve) => setImmediate(resolve));
 
       await locker.close();
 
@@ -71,7 +72,7 @@ export function closeContract(open: OpenFixture): void {
       expect(await fixture.entries('b')).toEqual([]);
     });
 
-    test('every member rejects with LockerClosedError when the locker is closed', async () => {
+    test('each method rejects with LockerClosedError when the locker is closed', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
@@ -96,7 +97,7 @@ export function closeContract(open: OpenFixture): void {
       expect(await errorOf(lock.setValue('late'))).toBeInstanceOf(LockLostError);
     });
 
-    test('close() waits for the release() that was called before it', async () => {
+    test('close() waits for an earlier call of release()', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const lock = await locker.lock('a');

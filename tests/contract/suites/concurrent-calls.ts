@@ -1,3 +1,4 @@
+/** Contract of many calls at once: sessions, listeners and order. */
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { expectHolder } from '../../support/fixtures/holding.ts';
@@ -5,7 +6,7 @@ import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function concurrentCallsContract(open: OpenFixture): void {
   describe('concurrent calls', () => {
-    test('lock() makes one lease when 50 first locks come at once', async () => {
+    test('lock() grants one lease for 50 first locks at once', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
@@ -18,12 +19,12 @@ export function concurrentCallsContract(open: OpenFixture): void {
       for (const lock of locks.slice(0, 3)) await expectHolder(locker, lock);
     });
 
-    test('lock() has one session for each TTL, rounded up to whole seconds', async () => {
+    test('lock() uses one session for each TTL, rounded up to whole seconds', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker({ ttlMs: 10_000 });
 
-      const asked = [undefined, 9_001, 10_000, 20_000, 19_999, 30_000];
-      const locks = await Promise.all(asked.map((ttlMs, index) => locker.lock(`n${String(index)}`, { ttlMs })));
+      const ttls = [undefined, 9_001, 10_000, 20_000, 19_999, 30_000];
+      const locks = await Promise.all(ttls.map((ttlMs, index) => locker.lock(`n${String(index)}`, { ttlMs })));
 
       const leases = locks.map(({ leaseId }) => leaseId);
       expect(leases).toEqual([leases[0], leases[0], leases[0], leases[3], leases[3], leases[5]]);
@@ -44,7 +45,7 @@ export function concurrentCallsContract(open: OpenFixture): void {
       expect(await fixture.gates()).toHaveLength(2);
     });
 
-    test('lock() leaves no listener on a signal that goes through 10 000 calls in turn', async () => {
+    test('lock() leaves no listener on a signal after 10 000 calls', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const { signal } = new AbortController();
@@ -63,7 +64,7 @@ export function concurrentCallsContract(open: OpenFixture): void {
       expect(getEventListeners(signal, 'abort')).toEqual([]);
     });
 
-    test('lock() gives each of 200 contenders its turn, one at a time, when five lockers race for one name', async () => {
+    test('lock() serves 200 callers of five lockers one at a time', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 5 }, () => fixture.createLocker());
       const tokens: bigint[] = [];

@@ -1,3 +1,4 @@
+/** Contract of the lock handle: its state, setValue(), release() and the guard. */
 import { LockReleasedError, type Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectFree, expectHolder } from '../../support/fixtures/holding.ts';
@@ -16,7 +17,7 @@ async function guardedPut({ store, prefix }: LockerFixture, { guard: [key, , , r
 
 export function handleContract(open: OpenFixture): void {
   describe('Lock', () => {
-    test('Lock says that it is held, and for how long, when it has just been given', async () => {
+    test('Lock is held, and has its remaining time, when lock() resolves', async () => {
       await using fixture = await open();
 
       const lock = await fixture.createLocker({ ttlMs: 10_000 }).lock('a');
@@ -31,7 +32,7 @@ export function handleContract(open: OpenFixture): void {
       }).not.toThrow();
     });
 
-    test('Lock says that it is not held, without a signal, when it was released', async () => {
+    test('Lock is not held, and its signal does not abort, after release()', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const lock = await locker.lock('a');
@@ -48,7 +49,7 @@ export function handleContract(open: OpenFixture): void {
       expect(signal.aborted).toBe(false);
     });
 
-    test('Lock is not held from the call of release() on', async () => {
+    test('Lock is not held as soon as release() is called', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker().lock('a');
 
@@ -58,7 +59,7 @@ export function handleContract(open: OpenFixture): void {
       await released;
     });
 
-    test('release() has deleted the entry when it resolves', async () => {
+    test('release() resolves after the entry was deleted', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const lock = await locker.lock('a');
@@ -69,7 +70,7 @@ export function handleContract(open: OpenFixture): void {
       await expectFree(locker, 'a');
     });
 
-    test('release() leaves the next holder alone when it is called twice', async () => {
+    test('release() does not affect the next holder when it is called twice', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const first = await locker.lock('a');
@@ -92,7 +93,7 @@ export function handleContract(open: OpenFixture): void {
       expect(await fixture.entries('a')).toEqual([]);
     });
 
-    test('setValue() shows others the new value under the same token', async () => {
+    test('setValue() changes the value, and keeps the token', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const lock = await locker.lock('a', { value: 'old' });
@@ -104,7 +105,7 @@ export function handleContract(open: OpenFixture): void {
       await expectHolder(observer, lock);
     });
 
-    test('setValue() leaves the last value when it is called many times at once', async () => {
+    test('setValue() sets the last value when it is called many times at once', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker().lock('a');
 
@@ -114,7 +115,7 @@ export function handleContract(open: OpenFixture): void {
       expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['v29']);
     });
 
-    test('setValue() rejects, and writes nothing, when the lock was released', async () => {
+    test('setValue() rejects, and writes nothing, after release()', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker().lock('a');
       await lock.release();
@@ -135,7 +136,7 @@ export function handleContract(open: OpenFixture): void {
       await expectHolder(locker, lock);
     });
 
-    test('guard lets a write through exactly as long as the lock is held', async () => {
+    test('guard admits a write only while the lock is held', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const lock = await locker.lock('a');

@@ -1,12 +1,13 @@
+/** Contract of the kinds: exclusive locks, shared locks and semaphores on one name. */
 import type { Lock, Locker, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { expectHolder, expectHolders, type Fate, follow } from '../../support/fixtures/holding.ts';
+import { expectHolder, expectHolders, type Followed, follow } from '../../support/fixtures/holding.ts';
 import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
 const shared: LockOptions = { mode: 'shared' };
 
-/** Makes `locker` ask for 'a', and waits until its entry is in the queue. */
-async function lineUp(fixture: LockerFixture, locker: Locker, value: string, options: LockOptions = {}): Promise<Fate<Lock>> {
+/** Calls lock() for 'a', and waits until its entry is in the queue. */
+async function enqueue(fixture: LockerFixture, locker: Locker, value: string, options: LockOptions = {}): Promise<Followed<Lock>> {
   const waiting = follow(locker.lock('a', { ...options, value }));
   await fixture.until(async () => {
     expect(await valuesOf(fixture)).toContain(value);
@@ -16,25 +17,25 @@ async function lineUp(fixture: LockerFixture, locker: Locker, value: string, opt
 
 const valuesOf = async (fixture: LockerFixture): Promise<string[]> => (await fixture.entries('a')).map(({ value }) => value);
 
-/** A foreign entry in the queue of 'a', as `etcdctl lock` makes it. */
+/** Puts a foreign entry into the queue of 'a', as `etcdctl lock` does. */
 async function putForeign(fixture: LockerFixture): Promise<string> {
   const key = `${fixture.prefix}a/694d8a2f0d8c5b01`;
   await fixture.store.commit({ compare: [], then: [{ put: { key, value: 'etcdctl', leaseId: '0' } }], otherwise: [] });
   return key;
 }
 
-/** Time enough for a wrong admission to show. */
-async function expectToWait(fixture: LockerFixture, ...waiting: readonly Fate<unknown>[]): Promise<void> {
+/** Asserts that the calls still wait after 50 ms. */
+async function expectToWait(fixture: LockerFixture, ...waiting: readonly Followed<unknown>[]): Promise<void> {
   await fixture.pass(50);
   for (const { isSettled } of waiting) expect(isSettled).toBe(false);
 }
 
-const promiseOf = (waiting: readonly Fate<Lock>[], index: number): Promise<Lock> =>
-  waiting[index]?.promise ?? Promise.reject(new Error(`Nobody is number ${String(index)}`));
+const promiseOf = (waiting: readonly Followed<Lock>[], index: number): Promise<Lock> =>
+  waiting[index]?.promise ?? Promise.reject(new Error(`Cannot find waiter ${String(index)}`));
 
 export function kindContract(open: OpenFixture): void {
   describe('kinds', () => {
-    test('shared locks are held together, of several lockers and of one, each with a token of its own', async () => {
+    test('shared locks of one or several lockers are held together, each with its own token', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
 
@@ -47,12 +48,12 @@ export function kindContract(open: OpenFixture): void {
       await expectHolders(other, first, second, third);
     });
 
-    test('an exclusive lock waits for all shared ones, and the shared ones that come after it wait for it', async () => {
+    test('an exclusive lock waits for all earlier shared locks, and later shared locks wait for it', async () => {
       await using fixture = await open();
       const [one, other, third] = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()];
       const readers = [await one.lock('a', shared), await other.lock('a', shared)] as const;
-      const writer = await lineUp(fixture, third, 'writer');
-      const late = [await lineUp(fixture, one, 'late 1', shared), await lineUp(fixture, other, 'late 2', shared)] as const;
+      const writer = await enqueue(fixture, third, 'writer');
+      const late = [await enqueue(fixture, one, 'late 1', shared), await enqueue(fixture, other, 'late 2', shared)] as const;
 
       await expectToWait(fixture, writer, ...late);
       await expectHolders(third, ...readers);
@@ -60,7 +61,7 @@ export function kindContract(open: OpenFixture): void {
         waiting: 3,
         waiters: [{ mode: 'exclusive', value: 'writer' }, { mode: 'shared', slots: Infinity, value: 'late 1' }, { value: 'late 2' }],
       });
-      // The one in front of the writer first, then the other: it has to look at both.
+      // The predecessor of the writer is released first, so the writer has to look again.
       await readers[1].release();
       await expectToWait(fixture, writer, ...late);
       await readers[0].release();
@@ -99,7 +100,7 @@ export function kindContract(open: OpenFixture): void {
       expect(served).toEqual({ exclusive: 2 * rounds, shared: 6 * rounds });
     });
 
-    test('a semaphore has as many holders as slots, and the next in line follows when any of them leaves', async () => {
+    test('a semaphore has as many holders as slots, and admits the next waiter when any holder releases', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const [first, second, third, fourth] = [
@@ -108,8 +109,8 @@ export function kindContract(open: OpenFixture): void {
         await fixture.createLocker().lock('a', { slots: 4 }),
         await fixture.createLocker().lock('a', { slots: 4 }),
       ];
-      const fifth = await lineUp(fixture, fixture.createLocker(), '5', { slots: 4 });
-      const sixth = await lineUp(fixture, fixture.createLocker(), '6', { slots: 4 });
+      const fifth = await enqueue(fixture, fixture.createLocker(), '5', { slots: 4 });
+      const sixth = await enqueue(fixture, fixture.createLocker(), '6', { slots: 4 });
 
       await expectToWait(fixture, fifth, sixth);
       await second.release();
@@ -125,18 +126,18 @@ export function kindContract(open: OpenFixture): void {
       expect(new Set(holders.map(({ key }) => key))).toEqual(new Set([first, third, fourth, last].map(({ key }) => key)));
     });
 
-    test('a semaphore of one locker never has more holders than slots, and everybody is served in order', async () => {
+    test('a semaphore never has more holders than slots, and serves the callers of one locker in order', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const [inside, most] = [new Set<number>(), { count: 0 }];
-      const turns: { readonly index: number; readonly fencingToken: bigint }[] = [];
+      const acquired: { readonly index: number; readonly fencingToken: bigint }[] = [];
 
       await Promise.all(
         Array.from({ length: 24 }, async (_, index) => {
           const locker = index < 16 ? one : other;
           await using lock = await locker.lock('a', { slots: 3 });
           inside.add(index);
-          if (index < 16) turns.push({ index, fencingToken: lock.fencingToken });
+          if (index < 16) acquired.push({ index, fencingToken: lock.fencingToken });
           most.count = Math.max(most.count, inside.size);
           await fixture.pass(1);
           expect(lock.held).toBe(true);
@@ -145,8 +146,8 @@ export function kindContract(open: OpenFixture): void {
       );
 
       expect(most.count).toBeLessThanOrEqual(3);
-      // By their tokens: who hears of it late holds one slot, while others take turns in the rest. Of three on their way any may be the first.
-      const inOrder = turns.sort((a, b) => Number(a.fencingToken - b.fencingToken));
+      // A caller may be notified late, so the tokens give the order. Three enqueues are sent at once, and any of them may be the first.
+      const inOrder = acquired.sort((a, b) => Number(a.fencingToken - b.fencingToken));
       inOrder.forEach(({ index }, at) => {
         expect(Math.abs(index - at)).toBeLessThan(3);
       });
@@ -159,12 +160,12 @@ export function kindContract(open: OpenFixture): void {
       [shared, { slots: 2 }],
       [{ slots: 2 }, { slots: 1 }],
       [{ slots: 1 }, { slots: 2 }],
-    ])('callers that disagree, %j and %j, exclude each other', async (mine, theirs) => {
+    ])('callers with different kinds, %j and %j, exclude each other', async (mine, theirs) => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const first = await one.lock('a', mine);
-      const second = await lineUp(fixture, other, 'theirs', theirs);
-      const third = await lineUp(fixture, fixture.createLocker(), 'mine again', mine);
+      const second = await enqueue(fixture, other, 'theirs', theirs);
+      const third = await enqueue(fixture, fixture.createLocker(), 'mine again', mine);
 
       await expectToWait(fixture, second, third);
       await expectHolder(other, first);
@@ -176,7 +177,7 @@ export function kindContract(open: OpenFixture): void {
       await expectHolder(other, await third.promise);
     });
 
-    test('slots: 1 is the exclusive lock', async () => {
+    test('slots: 1 makes an exclusive lock', async () => {
       await using fixture = await open();
 
       const lock = await fixture.createLocker().lock('a', { slots: 1 });
@@ -185,35 +186,38 @@ export function kindContract(open: OpenFixture): void {
       expect(lock.key).toMatch(/\/[0-9a-f]+-1$/);
     });
 
-    test.each([[{ mode: 'shared' } as const], [{ slots: 5 }]])('a foreign entry excludes %j, before it and after it', async (options) => {
-      await using fixture = await open();
-      const locker = fixture.createLocker();
-      const before = await locker.lock('a', { ...options, value: 'before' });
-      const foreign = await putForeign(fixture);
-      const after = await lineUp(fixture, fixture.createLocker(), 'after', options);
+    test.each([[{ mode: 'shared' } as const], [{ slots: 5 }]])(
+      'a foreign entry and a lock with %j exclude each other in both orders',
+      async (options) => {
+        await using fixture = await open();
+        const locker = fixture.createLocker();
+        const before = await locker.lock('a', { ...options, value: 'before' });
+        const foreign = await putForeign(fixture);
+        const after = await enqueue(fixture, fixture.createLocker(), 'after', options);
 
-      await expectToWait(fixture, after);
-      expect(await locker.inspect('a')).toMatchObject({
-        holders: [{ key: before.key, foreign: false }],
-        waiters: [{ key: foreign, foreign: true, mode: 'exclusive', slots: 1 }, { value: 'after' }],
-      });
-      await before.release();
-      await expectToWait(fixture, after);
-      expect(await locker.inspect('a')).toMatchObject({ holders: [{ key: foreign, foreign: true }] });
-      await fixture.deleteKey(foreign);
+        await expectToWait(fixture, after);
+        expect(await locker.inspect('a')).toMatchObject({
+          holders: [{ key: before.key, foreign: false }],
+          waiters: [{ key: foreign, foreign: true, mode: 'exclusive', slots: 1 }, { value: 'after' }],
+        });
+        await before.release();
+        await expectToWait(fixture, after);
+        expect(await locker.inspect('a')).toMatchObject({ holders: [{ key: foreign, foreign: true }] });
+        await fixture.deleteKey(foreign);
 
-      await expectHolder(locker, await after.promise);
-    });
+        await expectHolder(locker, await after.promise);
+      },
+    );
 
-    test('all kinds mixed on one name are served by the order of their entries', async () => {
+    test('waiters of all kinds on one name are served in the order of their entries', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 3 }, () => fixture.createLocker());
       const holder = await fixture.createLocker().lock('a');
       const kinds: LockOptions[] = [shared, { slots: 2 }, { slots: 2 }, { slots: 2 }, {}, shared, shared, { slots: 3 }, {}, { slots: 2 }];
-      const waiting: Fate<Lock>[] = [];
+      const waiting: Followed<Lock>[] = [];
       for (const [index, options] of kinds.entries()) {
         const locker = lockers[index % lockers.length];
-        if (locker !== undefined) waiting.push(await lineUp(fixture, locker, String(index), options));
+        if (locker !== undefined) waiting.push(await enqueue(fixture, locker, String(index), options));
       }
       const [order, observer] = [[] as number[][], fixture.createLocker()];
 
@@ -223,9 +227,9 @@ export function kindContract(open: OpenFixture): void {
           expect((await observer.inspect('a')).holders.map(({ value }) => value)).not.toContain('holder');
         });
         const { holders } = await observer.inspect('a');
-        const turn = holders.map(({ value }) => Number(value));
-        order.push(turn);
-        const locks = await Promise.all(turn.map((index) => promiseOf(waiting, index)));
+        const group = holders.map(({ value }) => Number(value));
+        order.push(group);
+        const locks = await Promise.all(group.map((index) => promiseOf(waiting, index)));
         for (const lock of locks) expect(lock.held).toBe(true);
         const served = waiting.flatMap(({ isSettled }, index) => (isSettled ? [index] : []));
         expect(served).toEqual(order.flat().sort((one, other) => one - other));
@@ -235,7 +239,7 @@ export function kindContract(open: OpenFixture): void {
       expect(order).toEqual([[0], [1, 2], [3], [4], [5, 6], [7], [8], [9]]);
     });
 
-    test('calls of one locker get their entries in the order of the calls, whatever their kinds', async () => {
+    test('calls of one locker enqueue in their order when their kinds differ', async () => {
       await using fixture = await open();
       const holder = await fixture.createLocker().lock('a', { value: 'holder' });
       const locker = fixture.createLocker();
@@ -247,7 +251,7 @@ export function kindContract(open: OpenFixture): void {
       });
       const values = await valuesOf(fixture);
 
-      // Of one kind it does not matter who comes first.
+      // Entries of one kind may be in any order.
       const kindOf = (value: string): string => (['1', '2'].includes(value) ? 'shared' : ['3', '4'].includes(value) ? 'two' : value);
       expect(values.map(kindOf)).toEqual(['holder', '0', 'shared', 'shared', 'two', 'two', '5']);
       await expectToWait(fixture, ...waiting);
@@ -255,7 +259,7 @@ export function kindContract(open: OpenFixture): void {
       for (const { promise } of waiting) await (await promise).release();
     });
 
-    test('a reader that gives up leaves nobody behind it in the way', async () => {
+    test('an aborted writer no longer excludes the readers behind it', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const reader = await one.lock('a', shared);
@@ -276,7 +280,7 @@ export function kindContract(open: OpenFixture): void {
       expect((await one.inspect('a')).holders).toHaveLength(3);
     });
 
-    test('release() of a semaphore hands over in one step, with the other holders untouched', async () => {
+    test('release() of a semaphore hands over one slot, and keeps the other holders', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const [first, second] = [await locker.lock('a', { slots: 2 }), await locker.lock('a', { slots: 2 })];
@@ -289,7 +293,7 @@ export function kindContract(open: OpenFixture): void {
       await expectHolders(locker, second, await third.promise);
     });
 
-    test('setValue() and the loss of one are of one shared holder alone', async () => {
+    test('setValue() and a loss affect only one shared holder', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker({ ttlMs: 2_000 });
       const [first, second] = [await locker.lock('a', { ...shared, value: '1' }), await locker.lock('a', { ...shared, value: '2' })];
@@ -306,7 +310,7 @@ export function kindContract(open: OpenFixture): void {
       await expectHolder(locker, second);
     });
 
-    test('watch() tells of each reader that comes and goes', async () => {
+    test('watch() reports each shared holder that comes and goes', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
       const states = observer.watch('a');

@@ -1,10 +1,11 @@
+/** Contract of maxHoldMs and `renew: false`. */
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function limitContract(open: OpenFixture): void {
   describe('maxHoldMs and renew: false', () => {
-    test("a lock is given up, reason 'max-hold', after maxHoldMs, and the next in line has it", async () => {
+    test("maxHoldMs ends the lock with reason 'max-hold', and the next waiter gets it", async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const lock = await one.lock('a', { maxHoldMs: 400 });
@@ -43,7 +44,7 @@ export function limitContract(open: OpenFixture): void {
       await expectHolder(locker, lock);
     });
 
-    test('maxHoldMs counts from when the lock is held, and ends with the release', async () => {
+    test('maxHoldMs counts from the acquisition, and ends at the release', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a');
@@ -59,7 +60,7 @@ export function limitContract(open: OpenFixture): void {
       expect(lock.signal.aborted).toBe(false);
     });
 
-    test('maxHoldMs is kept by tryLock(), shared locks and semaphores', async () => {
+    test('maxHoldMs applies to tryLock(), shared locks and semaphores', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const locks = await Promise.all([
@@ -78,7 +79,7 @@ export function limitContract(open: OpenFixture): void {
       });
     });
 
-    test('maxHoldMs of lockAll() counts from when all are held, and ends all', async () => {
+    test('maxHoldMs of lockAll() counts from the last acquisition, and ends all locks', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const b = await one.lock('b');
@@ -100,7 +101,7 @@ export function limitContract(open: OpenFixture): void {
       });
     });
 
-    test('renew: false makes a lock with a lease of its own that ends by itself', async () => {
+    test('renew: false makes a lock with its own lease, which expires after its TTL', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker({ ttlMs: 2_000 }), fixture.createLocker()];
       const renewed = await one.lock('renewed');
@@ -118,7 +119,7 @@ export function limitContract(open: OpenFixture): void {
       await expectHolder(one, renewed);
     });
 
-    test('renew: false is renewed while it waits, and has nearly its whole time when it is acquired', async () => {
+    test('renew: false renews the lease while the call waits, and leaves nearly the whole TTL at the acquisition', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a');
@@ -135,7 +136,7 @@ export function limitContract(open: OpenFixture): void {
       expect(lock.held).toBe(false);
     });
 
-    test('renew: false leaves no lease when it is released or given up', async () => {
+    test('renew: false leaves no lease after a release, a timeout or a busy tryLock()', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const lock = await other.lock('a', { renew: false });
@@ -152,7 +153,7 @@ export function limitContract(open: OpenFixture): void {
       });
     });
 
-    test('renew: false of all names has one lease, and all end together', async () => {
+    test('renew: false of lockAll() and tryLockAll() makes one lease for all names', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const all = await locker.lockAll(['a', 'b'], { renew: false, ttlMs: 2_000 });
@@ -170,16 +171,16 @@ export function limitContract(open: OpenFixture): void {
       }
     });
 
-    test('nobody inherits the place of a caller with renew: false', async () => {
+    test('renew: false makes an entry that the next caller does not inherit', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: 'holder' });
       const controller = new AbortController();
-      const quits = follow(other.lock('a', { value: 'quits', renew: false, signal: controller.signal }));
+      const aborted = follow(other.lock('a', { value: 'aborted', renew: false, signal: controller.signal }));
       await fixture.until(async () => {
         expect(await fixture.entries('a')).toHaveLength(2);
       });
-      const [, place] = await fixture.entries('a');
+      const [, entry] = await fixture.entries('a');
       const next = follow(other.lock('a', { value: 'next' }));
 
       controller.abort();
@@ -188,8 +189,8 @@ export function limitContract(open: OpenFixture): void {
       });
       await holder.release();
 
-      expect(quits.isSettled).toBe(true);
-      expect((await next.promise).leaseId).not.toBe(place?.leaseId);
+      expect(aborted.isSettled).toBe(true);
+      expect((await next.promise).leaseId).not.toBe(entry?.leaseId);
     });
   });
 }

@@ -1,3 +1,4 @@
+/** Contract of lockAll() and tryLockAll(): all locks or none. */
 import { LockLostError, LockReleasedError, type MultiLock } from 'etcd-locker';
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
@@ -11,14 +12,14 @@ const countOf = async (fixture: LockerFixture, ...names: string[]): Promise<numb
 
 export function lockAllContract(open: OpenFixture): void {
   describe('lockAll() and tryLockAll()', () => {
-    test.each(['lockAll', 'tryLockAll'] as const)('%s() holds each distinct name once, in the order first asked for', async (method) => {
+    test.each(['lockAll', 'tryLockAll'] as const)('%s() holds each distinct name once, in the order of the call', async (method) => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
       const all = await locker[method](new Set(['b', 'ä/1', 'a', '1']), { value: 'mine' });
       const twice = await fixture.createLocker()[method](['z', 'y', 'z', 'y', 'x']);
 
-      if (all === null || twice === null) return expect.unreachable('they are free');
+      if (all === null || twice === null) return expect.unreachable('the names must be free');
       expect(namesOf(all)).toEqual(['b', 'ä/1', 'a', '1']);
       expect(namesOf(twice)).toEqual(['z', 'y', 'x']);
       expect(all.held && !all.signal.aborted).toBe(true);
@@ -35,7 +36,7 @@ export function lockAllContract(open: OpenFixture): void {
       }).toThrow(LockReleasedError);
     });
 
-    test('lockAll() takes names in the order of their keys, so it holds the lower one while it waits for the higher', async () => {
+    test('lockAll() acquires names in the order of their keys, and holds the lower ones while it waits for the higher', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const b = await one.lock('b');
@@ -51,7 +52,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(namesOf(await all.promise)).toEqual(['c', 'b', 'a']);
     });
 
-    test('tryLockAll() answers null, and leaves no entry, when one of the names is taken', async () => {
+    test('tryLockAll() returns null, and leaves no entry, when one of the names is held', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const b = await one.lock('b');
@@ -64,42 +65,45 @@ export function lockAllContract(open: OpenFixture): void {
       await expectHolder(other, b);
     });
 
-    test('tryLockAll() gives overlapping names to one alone when ten lockers try at once', async () => {
+    test('tryLockAll() succeeds for only one of ten lockers with overlapping names', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 10 }, () => fixture.createLocker());
 
-      const answers = await Promise.all(lockers.map((locker, index) => locker.tryLockAll(['all', `own-${String(index)}`])));
+      const results = await Promise.all(lockers.map((locker, index) => locker.tryLockAll(['all', `own-${String(index)}`])));
 
-      expect(answers.filter((answer) => answer !== null)).toHaveLength(1);
+      expect(results.filter((result) => result !== null)).toHaveLength(1);
       expect(await countOf(fixture, 'all', ...lockers.map((_, index) => `own-${String(index)}`))).toBe(2);
     });
 
-    test('tryLockAll() makes all entries in one revision', async () => {
+    test('tryLockAll() creates all entries in one revision', async () => {
       await using fixture = await open();
       const all = await fixture.createLocker().tryLockAll(['a', 'b', 'c']);
 
       expect(new Set(all?.locks.map(({ fencingToken }) => fencingToken)).size).toBe(1);
     });
 
-    test.each([[{ mode: 'shared' } as const], [{ slots: 2 }]])('lockAll() and tryLockAll() of %j are held together', async (options) => {
-      await using fixture = await open();
-      const [one, other] = [fixture.createLocker(), fixture.createLocker()];
+    test.each([[{ mode: 'shared' } as const], [{ slots: 2 }]])(
+      'lockAll() and tryLockAll() with %j hold their locks together',
+      async (options) => {
+        await using fixture = await open();
+        const [one, other] = [fixture.createLocker(), fixture.createLocker()];
 
-      const first = await one.lockAll(['a', 'b'], options);
-      const second = await other.tryLockAll(['b', 'a'], options);
+        const first = await one.lockAll(['a', 'b'], options);
+        const second = await other.tryLockAll(['b', 'a'], options);
 
-      if (second === null) return expect.unreachable('it may hold beside');
-      const [a1, b1] = first.locks;
-      const [b2, a2] = second.locks;
-      if (a1 === undefined || a2 === undefined || b1 === undefined || b2 === undefined) return expect.unreachable();
-      await expectHolders(one, a1, a2);
-      await expectHolders(one, b1, b2);
-      expect(await other.tryLockAll(['b', 'c'])).toBeNull();
-      await Promise.all([first.release(), second.release()]);
-      expect(await countOf(fixture, 'a', 'b')).toBe(0);
-    });
+        if (second === null) return expect.unreachable('the locks must be held together');
+        const [a1, b1] = first.locks;
+        const [b2, a2] = second.locks;
+        if (a1 === undefined || a2 === undefined || b1 === undefined || b2 === undefined) return expect.unreachable();
+        await expectHolders(one, a1, a2);
+        await expectHolders(one, b1, b2);
+        expect(await other.tryLockAll(['b', 'c'])).toBeNull();
+        await Promise.all([first.release(), second.release()]);
+        expect(await countOf(fixture, 'a', 'b')).toBe(0);
+      },
+    );
 
-    test('tryLockAll() takes a hundred names in one step', async () => {
+    test('tryLockAll() accepts a hundred names', async () => {
       await using fixture = await open();
       const names = Array.from({ length: 100 }, (_, index) => `n${String(index)}`);
       const locker = fixture.createLocker();
@@ -113,7 +117,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await countOf(fixture, ...names)).toBe(0);
     });
 
-    test('tryLockAll() refuses the 101st name, and lockAll() takes it', async () => {
+    test('tryLockAll() rejects 101 names, and lockAll() accepts them', async () => {
       await using fixture = await open();
       const names = Array.from({ length: 101 }, (_, index) => `n${String(index)}`);
       const locker = fixture.createLocker();
@@ -130,7 +134,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await countOf(fixture, ...names)).toBe(0);
     });
 
-    test.each(['lockAll', 'tryLockAll'] as const)('%s() refuses what is no list of names', async (method) => {
+    test.each(['lockAll', 'tryLockAll'] as const)('%s() rejects any value that is not a list of names', async (method) => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       for (const wrong of [[], [''], ['a', 7], 'ab', undefined, 7, ['a', '\ud800']]) {
@@ -139,7 +143,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await errorOf(locker[method](['a'], { mode: 'shared', slots: 2 }))).toMatchObject({ code: 'INVALID_OPTIONS' });
     });
 
-    test('lockAll() rejects, and frees what it had, when its time is up', async () => {
+    test('lockAll() rejects, and releases its locks, when its time is up', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const b = await one.lock('b', { value: 'in the way' });
@@ -160,7 +164,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await tried.promise).toBeNull();
     });
 
-    test('lockAll() rejects with the reason, and frees what it had, when its signal aborts', async () => {
+    test('lockAll() rejects with the reason, and releases its locks, when its signal aborts', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const b = await one.lock('b');
@@ -179,7 +183,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
     });
 
-    test('lockAll() rejects when its locker closes, and leaves nothing', async () => {
+    test('lockAll() rejects, and leaves no entry, when its locker closes', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       await one.lock('b');
@@ -194,7 +198,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await countOf(fixture, 'a', 'b', 'c')).toBe(1);
     });
 
-    test('lockAll() rejects with LockLostError, and frees the others, when one is lost while it waits for the rest', async () => {
+    test('lockAll() rejects with LockLostError, and releases its locks, when one is lost while it waits', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker({ ttlMs: 2_000 })];
       const c = await one.lock('c');
@@ -214,7 +218,7 @@ export function lockAllContract(open: OpenFixture): void {
       await expectHolder(one, c);
     });
 
-    test('one lost means all lost: the others are given back, and who waits for them is next', async () => {
+    test('the loss of one lock makes all locks lost and releases them to their waiters', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker({ ttlMs: 2_000 }), fixture.createLocker()];
       const all = await one.lockAll(['c', 'a', 'b']);
@@ -247,7 +251,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect((await local.promise).held && (await remote.promise).held).toBe(true);
     });
 
-    test('release() of all hands each over to who waits for it', async () => {
+    test('release() of all locks hands each over to its waiter', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const all = await one.lockAll(['a', 'b', 'c']);
@@ -265,7 +269,7 @@ export function lockAllContract(open: OpenFixture): void {
       expect((await next[2].promise).held).toBe(true);
     });
 
-    test('release() of one of them leaves the others held', async () => {
+    test('release() of one lock keeps the others held', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const all = await locker.lockAll(['a', 'b']);
@@ -282,7 +286,7 @@ export function lockAllContract(open: OpenFixture): void {
       await expectFree(locker, 'b');
     });
 
-    test('no two lockAll() calls wait for each other when twenty clients ask for overlapping names in any order', async () => {
+    test('lockAll() does not deadlock when twenty clients request overlapping names in any order', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 5 }, () => fixture.createLocker());
       const names = ['a', 'b', 'c', 'd', 'e', 'f'];
@@ -291,16 +295,16 @@ export function lockAllContract(open: OpenFixture): void {
       await Promise.all(
         Array.from({ length: 20 }, async (_, client) => {
           for (let round = 0; round < 3; round += 1) {
-            const asked = names.filter((__, index) => (client * 7 + round * 5 + index * 3) % 4 < 2);
-            if (client % 2 === 0) asked.reverse();
-            await using all = await (lockers[client % 5] ?? fixture.createLocker()).lockAll(asked);
-            for (const name of asked) {
+            const requested = names.filter((__, index) => (client * 7 + round * 5 + index * 3) % 4 < 2);
+            if (client % 2 === 0) requested.reverse();
+            await using all = await (lockers[client % 5] ?? fixture.createLocker()).lockAll(requested);
+            for (const name of requested) {
               expect(held.has(name)).toBe(false);
               held.set(name, client);
             }
             await fixture.pass(1);
             expect(all.held).toBe(true);
-            for (const name of asked) held.delete(name);
+            for (const name of requested) held.delete(name);
           }
         }),
       );

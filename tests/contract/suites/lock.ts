@@ -1,3 +1,4 @@
+/** Contract of lock() and withLock(). */
 import { LockerClosedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
@@ -5,7 +6,7 @@ import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function lockContract(open: OpenFixture): void {
   describe('lock()', () => {
-    test('lock() gives the lock, its key, lease, value and token, when nobody has it', async () => {
+    test('lock() acquires a free lock, with its key, lease, value and token', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
@@ -18,7 +19,7 @@ export function lockContract(open: OpenFixture): void {
       expect(lock).toMatchObject({ name: 'orders/42', mode: 'exclusive', value: 'me' });
     });
 
-    test('lock() waits when another locker has it, and gets it with a higher token after the release', async () => {
+    test('lock() waits while another locker holds the lock, and gets it with a higher token', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker({ value: 'one' }), fixture.createLocker({ value: 'other' })];
       const first = await one.lock('a');
@@ -36,7 +37,7 @@ export function lockContract(open: OpenFixture): void {
       expect(lock.fencingToken).toBeGreaterThan(first.fencingToken);
     });
 
-    test('lock() waits when another call of the same locker has it', async () => {
+    test('lock() waits while another call of the same locker holds the lock', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const first = await locker.lock('a');
@@ -52,7 +53,7 @@ export function lockContract(open: OpenFixture): void {
       expect(lock.fencingToken).toBeGreaterThan(first.fencingToken);
     });
 
-    test("lock() takes the locker's value and TTL when the call names none", async () => {
+    test('lock() uses the value and the TTL of the locker by default', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker({ value: 'of the locker', ttlMs: 7_000 });
 
@@ -63,7 +64,7 @@ export function lockContract(open: OpenFixture): void {
       expect(lock.remainingMs).toBeLessThanOrEqual(6_300);
     });
 
-    test('lock() gets the lock when its foreign predecessor leaves', async () => {
+    test('lock() gets the lock when its foreign predecessor is deleted', async () => {
       await using fixture = await open();
       const foreign = `${fixture.prefix}a/694d8e8f`;
       await fixture.store.commit({ compare: [], then: [{ put: { key: foreign, value: '', leaseId: '0' } }], otherwise: [] });
@@ -79,7 +80,7 @@ export function lockContract(open: OpenFixture): void {
       await expectHolder(locker, await waiting.promise);
     });
 
-    test('every member works when it is taken off the locker', async () => {
+    test('each method works without its locker as `this`', async () => {
       await using fixture = await open();
       const { lock, tryLock, withLock, inspect, watch, close } = fixture.createLocker();
 
@@ -98,7 +99,7 @@ export function lockContract(open: OpenFixture): void {
   });
 
   describe('withLock()', () => {
-    test('withLock() resolves with what its function returns, and holds the lock meanwhile', async () => {
+    test('withLock() holds the lock while its function runs, and resolves with its result', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
 
@@ -111,7 +112,7 @@ export function lockContract(open: OpenFixture): void {
       await expectFree(observer, 'a');
     });
 
-    test('withLock() passes its options on when it is given some', async () => {
+    test('withLock() passes its options to lock()', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 

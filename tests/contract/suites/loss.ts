@@ -1,14 +1,15 @@
+/** Contract of a loss: deleted entries and revoked leases. */
 import { LockLostError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectFree, expectHolder, follow } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
-// A beat comes within a third of it.
+// A beat comes within a third of the TTL.
 const shortTtl = { ttlMs: 2_000 };
 
 export function lossContract(open: OpenFixture): void {
   describe('loss', () => {
-    test("Lock is lost, reason 'deleted', within a beat when somebody deletes its key", async () => {
+    test("Lock is lost with reason 'deleted' within a beat after another client deletes its key", async () => {
       await using fixture = await open();
       const locker = fixture.createLocker(shortTtl);
       const [lock, bystander] = await Promise.all([locker.lock('a'), locker.lock('b')]);
@@ -26,7 +27,7 @@ export function lossContract(open: OpenFixture): void {
       await expectHolder(locker, bystander);
     });
 
-    test("Lock is lost, reason 'deleted', when its key belongs to somebody else by now", async () => {
+    test("Lock is lost with reason 'deleted' when another client created its key again", async () => {
       await using fixture = await open();
       const locker = fixture.createLocker(shortTtl);
       const lock = await locker.lock('a');
@@ -44,7 +45,7 @@ export function lossContract(open: OpenFixture): void {
       await fixture.deleteKey(lock.key);
     });
 
-    test('setValue() finds the loss when its key was deleted', async () => {
+    test('setValue() detects the loss when the key was deleted', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker().lock('a');
       const { signal } = lock;
@@ -57,7 +58,7 @@ export function lossContract(open: OpenFixture): void {
       expect(await fixture.entries('a')).toEqual([]);
     });
 
-    test('lock() serves the next local call, under a higher token, when the holder has lost its lock', async () => {
+    test('lock() serves the next local caller, with a higher token, when the holder lost its lock', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker(shortTtl);
       const lost = await locker.lock('a');
@@ -74,11 +75,11 @@ export function lossContract(open: OpenFixture): void {
       await expectHolder(locker, lock);
     });
 
-    test('lock() goes to the back of the queue when its entry was deleted while it waited', async () => {
+    test('lock() enqueues again at the back of the queue when its entry was deleted', async () => {
       await using fixture = await open();
       const [one, other, third] = [fixture.createLocker(), fixture.createLocker(shortTtl), fixture.createLocker()];
       const holder = await one.lock('a', { value: 'holder' });
-      const robbed = follow(other.lock('a', { value: 'robbed' }));
+      const requeued = follow(other.lock('a', { value: 'requeued' }));
       await fixture.until(async () => {
         expect(await fixture.entries('a')).toHaveLength(2);
       });
@@ -91,15 +92,15 @@ export function lossContract(open: OpenFixture): void {
       await fixture.deleteKey(entry?.key ?? '');
       await fixture.pass(900);
       await fixture.until(async () => {
-        expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'last', 'robbed']);
+        expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'last', 'requeued']);
       });
       await holder.release();
 
       await (await last.promise).release();
-      await expectHolder(one, await robbed.promise);
+      await expectHolder(one, await requeued.promise);
     });
 
-    test('a session whose lease was revoked loses its holders, and its waiters go on in a new one', async () => {
+    test('a session whose lease was revoked loses its locks, and its waiters enqueue in a new session', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker(shortTtl)];
       const theirs = await one.lock('b', { value: 'theirs' });
@@ -125,7 +126,7 @@ export function lossContract(open: OpenFixture): void {
       await expectHolder(one, lock);
     });
 
-    test('a lock outlives its TTL as long as its process lives', async () => {
+    test('a lock stays held beyond its TTL while its process runs', async () => {
       await using fixture = await open();
       const lock = await fixture.createLocker(shortTtl).lock('a');
 

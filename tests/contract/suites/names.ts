@@ -1,3 +1,4 @@
+/** Contract of names: any text up to 1024 bytes, and each name for itself. */
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectHolder } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
@@ -27,7 +28,7 @@ export function nameContract(open: OpenFixture): void {
       ['too long', 'x'.repeat(1025)],
       ['too long in UTF-8', 'ä'.repeat(513)],
       ['malformed', 'a\uD800'],
-    ])('every member refuses a name that is %s', async (_, name) => {
+    ])('each method rejects a name that is %s', async (_, name) => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 

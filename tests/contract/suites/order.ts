@@ -1,11 +1,12 @@
+/** Contract of the order: callers are served first come, first served. */
 import type { Lock, Locker } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { expectHolder, follow, type Fate } from '../../support/fixtures/holding.ts';
+import { expectHolder, follow, type Followed } from '../../support/fixtures/holding.ts';
 import { queueRange } from '../../../src/keys.ts';
 import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
-/** Makes `locker` line up, and waits until its entry is in the queue. */
-async function lineUp(fixture: LockerFixture, locker: Locker, value: string): Promise<Fate<Lock>> {
+/** Calls lock() for 'a', and waits until its entry is in the queue. */
+async function enqueue(fixture: LockerFixture, locker: Locker, value: string): Promise<Followed<Lock>> {
   const waiting = follow(locker.lock('a', { value }));
   await fixture.until(async () => {
     expect((await fixture.entries('a')).map((entry) => entry.value)).toContain(value);
@@ -13,22 +14,22 @@ async function lineUp(fixture: LockerFixture, locker: Locker, value: string): Pr
   return waiting;
 }
 
-/** What happens to the queue's keys from now on, and at which revision. */
+/** Records the events of the queue from now on, with their revisions. */
 async function watchQueue(fixture: LockerFixture): Promise<Disposable & { readonly seen: readonly string[] }> {
   const seen: string[] = [];
-  let isStanding = false;
+  let isCreated = false;
   const stop = fixture.store.watch(queueRange(fixture.prefix, 'a'), {
-    created: () => (isStanding = true),
+    created: () => (isCreated = true),
     events: (events) => seen.push(...events.map(({ type, kv }) => `${type} ${kv.key} ${String(kv.modRevision)}`)),
   });
   await fixture.until(() => {
-    expect(isStanding).toBe(true);
+    expect(isCreated).toBe(true);
   });
   return { seen, [Symbol.dispose]: stop };
 }
 
-/** Takes each lock in turn, alone, looks who holds, and gives it back; the values in the order in which they held. */
-async function takeTurns(fixture: LockerFixture, waiting: readonly Promise<Lock>[]): Promise<string[]> {
+/** Waits for each lock, asserts that it is the only holder, and releases it. Resolves with the values in the order of holding. */
+async function holdOneByOne(fixture: LockerFixture, waiting: readonly Promise<Lock>[]): Promise<string[]> {
   const observer = fixture.createLocker();
   const order: { value: string; token: bigint }[] = [];
   let holding = 0;
@@ -51,27 +52,27 @@ async function takeTurns(fixture: LockerFixture, waiting: readonly Promise<Lock>
 
 export function orderContract(open: OpenFixture): void {
   describe('order', () => {
-    test('lock() serves first come first served when two lockers take turns', async () => {
+    test('lock() serves two lockers in the order of their calls', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: '0' });
-      const second = await lineUp(fixture, other, '1');
+      const second = await enqueue(fixture, other, '1');
       await expectHolder(one, holder);
       expect(second.isSettled).toBe(false);
 
       await holder.release();
       const third = one.lock('a', { value: '2' });
 
-      expect(await takeTurns(fixture, [second.promise, third])).toEqual(['1', '2']);
+      expect(await holdOneByOne(fixture, [second.promise, third])).toEqual(['1', '2']);
     });
 
-    test('lock() serves first come first served when four lockers wait', async () => {
+    test('lock() serves four waiting lockers in the order of their calls', async () => {
       await using fixture = await open();
       const holder = await fixture.createLocker().lock('a');
-      const waiting: Fate<Lock>[] = [];
-      for (const value of ['1', '2', '3', '4']) waiting.push(await lineUp(fixture, fixture.createLocker(), value));
+      const waiting: Followed<Lock>[] = [];
+      for (const value of ['1', '2', '3', '4']) waiting.push(await enqueue(fixture, fixture.createLocker(), value));
 
-      const served = takeTurns(
+      const served = holdOneByOne(
         fixture,
         waiting.map(({ promise }) => promise),
       );
@@ -80,12 +81,12 @@ export function orderContract(open: OpenFixture): void {
       expect(await served).toEqual(['1', '2', '3', '4']);
     });
 
-    test('lock() serves first come first served when twenty calls of one locker wait', async () => {
+    test('lock() serves twenty calls of one locker in their order', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const values = Array.from({ length: 20 }, (_, index) => String(index));
 
-      const served = takeTurns(
+      const served = holdOneByOne(
         fixture,
         values.map((value) => locker.lock('a', { value })),
       );
@@ -93,29 +94,29 @@ export function orderContract(open: OpenFixture): void {
       expect(await served).toEqual(values);
     });
 
-    test('lock() has one entry in etcd for all calls of one locker', async () => {
+    test('lock() has one entry in etcd for all waiting calls of one locker', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const holder = await fixture.createLocker().lock('a', { value: 'holder' });
-      const first = await lineUp(fixture, locker, 'first');
+      const first = await enqueue(fixture, locker, 'first');
       const second = follow(locker.lock('a', { value: 'second' }));
       await fixture.pass(50);
 
       expect((await fixture.entries('a')).map(({ value }) => value)).toEqual(['holder', 'first']);
 
       await holder.release();
-      expect(await takeTurns(fixture, [first.promise, second.promise])).toEqual(['first', 'second']);
+      expect(await holdOneByOne(fixture, [first.promise, second.promise])).toEqual(['first', 'second']);
     });
 
-    test('release() lets a waiter of another process go before the next call of its own', async () => {
+    test('release() lets a waiter of another process go before the next local caller', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: 'one 1' });
       const own = [follow(one.lock('a', { value: 'one 2' })), follow(one.lock('a', { value: 'one 3' }))];
-      const theirs = [await lineUp(fixture, other, 'other 1'), follow(other.lock('a', { value: 'other 2' }))];
+      const theirs = [await enqueue(fixture, other, 'other 1'), follow(other.lock('a', { value: 'other 2' }))];
       await expectHolder(one, holder);
       expect([...own, ...theirs].some(({ isSettled }) => isSettled)).toBe(false);
-      const served = takeTurns(
+      const served = holdOneByOne(
         fixture,
         [...own, ...theirs].map(({ promise }) => promise),
       );
@@ -125,7 +126,7 @@ export function orderContract(open: OpenFixture): void {
       expect(await served).toEqual(['other 1', 'one 2', 'other 2', 'one 3']);
     });
 
-    test('release() deletes the entry in the revision that makes the next one when the next call is of the same locker', async () => {
+    test('release() deletes its entry and creates that of the next local caller in one revision', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const first = await locker.lock('a');
@@ -145,18 +146,18 @@ export function orderContract(open: OpenFixture): void {
       await expectHolder(locker, lock);
     });
 
-    test('lock() lets the next local call have the place in the queue when the first gives up', async () => {
+    test('lock() inherits the entry when the local caller before it is aborted', async () => {
       await using fixture = await open();
       const [one, other, third] = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: 'holder' });
       const controller = new AbortController();
-      const quits = follow(other.lock('a', { value: 'quits', signal: controller.signal }));
+      const aborted = follow(other.lock('a', { value: 'aborted', signal: controller.signal }));
       const heir = follow(other.lock('a', { value: 'heir' }));
       await fixture.until(async () => {
         expect(await fixture.entries('a')).toHaveLength(2);
       });
-      const last = await lineUp(fixture, third, 'last');
-      const [, place] = await fixture.entries('a');
+      const last = await enqueue(fixture, third, 'last');
+      const [, entry] = await fixture.entries('a');
 
       controller.abort();
       await fixture.until(async () => {
@@ -165,24 +166,24 @@ export function orderContract(open: OpenFixture): void {
       await holder.release();
       const lock = await heir.promise;
 
-      expect(quits.error).toBe(controller.signal.reason);
-      expect(lock).toMatchObject({ key: place?.key, fencingToken: place?.createRevision, value: 'heir' });
+      expect(aborted.error).toBe(controller.signal.reason);
+      expect(lock).toMatchObject({ key: entry?.key, fencingToken: entry?.createRevision, value: 'heir' });
       await expectHolder(one, lock);
       expect(last.isSettled).toBe(false);
       await lock.release();
       await expectHolder(one, await last.promise);
     });
 
-    test('lock() does not pass a place on when the next local call has another TTL', async () => {
+    test('lock() does not inherit an entry when its TTL is another', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const holder = await one.lock('a', { value: 'holder' });
       const controller = new AbortController();
-      const quits = follow(other.lock('a', { value: 'quits', signal: controller.signal }));
+      const aborted = follow(other.lock('a', { value: 'aborted', signal: controller.signal }));
       await fixture.until(async () => {
         expect(await fixture.entries('a')).toHaveLength(2);
       });
-      const [, place] = await fixture.entries('a');
+      const [, entry] = await fixture.entries('a');
       const next = follow(other.lock('a', { value: 'next', ttlMs: 30_000 }));
 
       controller.abort();
@@ -192,8 +193,8 @@ export function orderContract(open: OpenFixture): void {
       await holder.release();
       const lock = await next.promise;
 
-      expect(quits.error).toBe(controller.signal.reason);
-      expect(lock.leaseId).not.toBe(place?.leaseId);
+      expect(aborted.error).toBe(controller.signal.reason);
+      expect(lock.leaseId).not.toBe(entry?.leaseId);
       await expectHolder(one, lock);
     });
   });

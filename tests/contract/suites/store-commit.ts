@@ -1,14 +1,15 @@
+/** Contract of commit(): compares, operations, ranges and atomicity. */
 import { EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { LeaseNotFoundError, type Operation, type Range } from '../../../src/store/store.ts';
 import { buildClearing } from '../../../src/entry/transactions.ts';
 import { errorOf } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
-import { grantLease, put, read, remove, watching, write } from './store-words.ts';
+import { grantLease, put, read, remove, recordWatch, write } from './store-helpers.ts';
 
 export function storeCommitContract(open: OpenFixture): void {
   describe('commit()', () => {
-    test('commit() runs the branch that its compares choose, and returns its ranges in order', async () => {
+    test('commit() runs the branch that its compares choose, and returns the results of its ranges in order', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -27,7 +28,7 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(second).toEqual({ succeeded: false, revision: expect.any(BigInt) as bigint, ranges: [[], [kv]] });
     });
 
-    test('commit() compares create and mod revisions by = and <', async () => {
+    test('commit() compares create and mod revisions with = and <', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -44,7 +45,7 @@ export function storeCommitContract(open: OpenFixture): void {
       expect([await holds('mod', '<', mod), await holds('mod', '<', mod + 1n)]).toEqual([false, true]);
     });
 
-    test('commit() holds a compare over a range when it holds for every key there, and for none at all', async () => {
+    test('commit() treats a compare over a range as true if it is true for each key, or if there is none', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -63,7 +64,7 @@ export function storeCommitContract(open: OpenFixture): void {
       expect([await isOlderThan(revision), await isOlderThan(revision + 1n)]).toEqual([false, true]);
     });
 
-    test('commit() reads ranges by order, limit, maxCreateRevision and keysOnly', async () => {
+    test('commit() reads ranges with order, limit, maxCreateRevision and keysOnly', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -89,7 +90,7 @@ export function storeCommitContract(open: OpenFixture): void {
       });
     });
 
-    test('commit() sees its own earlier operations, and has one new revision', async () => {
+    test('commit() reads the effect of its own earlier operations, and has one new revision', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -104,7 +105,7 @@ export function storeCommitContract(open: OpenFixture): void {
       ]);
     });
 
-    test('commit() applies nothing, and rejects with LeaseNotFoundError, when a put has a dead lease', async () => {
+    test('commit() applies nothing, and rejects with LeaseNotFoundError, when the lease of a put is gone', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -119,31 +120,31 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(await read(store, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` })).toMatchObject([{ key: `${prefix}a/1`, value: 'old' }]);
     });
 
-    test('commit() deletes a range from its key to before its end, in one revision, and no other key', async () => {
+    test('commit() deletes exactly the keys of a range, in one revision', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
       const inside = ['a/', 'a/1', 'a/1\0', 'a/\uffff', 'a/😀'].map((key) => `${prefix}${key}`);
       const outside = ['a', 'a.', 'a0', 'a00', 'b/1', '`/'].map((key) => `${prefix}${key}`);
       await write(store, ...[...inside, ...outside].map((key) => put(key, '', lease.leaseId)));
-      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
+      const watch = await recordWatch(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, deletesOnly: true });
 
       const { revision } = await write(store, { delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } });
       await fixture.until(() => {
-        expect(watched.batches.flat()).toHaveLength(inside.length);
+        expect(watch.batches.flat()).toHaveLength(inside.length);
       });
 
       expect((await store.leaseKeys(lease.leaseId)).size).toBe(outside.length);
       for (const key of outside) expect(await read(store, { key })).toMatchObject([{ key }]);
       for (const key of inside) expect(await read(store, { key })).toEqual([]);
-      // All that one revision did comes together.
-      expect(watched.batches).toHaveLength(1);
-      expect(new Set(watched.batches.flat().map(({ kv }) => kv.modRevision))).toEqual(new Set([revision]));
-      expect(watched.batches.flat().map(({ kv }) => kv.key)).toEqual(expect.arrayContaining(inside));
-      watched.stop();
+      // All events of one revision come in one batch.
+      expect(watch.batches).toHaveLength(1);
+      expect(new Set(watch.batches.flat().map(({ kv }) => kv.modRevision))).toEqual(new Set([revision]));
+      expect(watch.batches.flat().map(({ kv }) => kv.key)).toEqual(expect.arrayContaining(inside));
+      watch.stop();
     });
 
-    test('commit() deletes nothing if the range is empty, and does the rest', async () => {
+    test('commit() applies its other operations if the range to delete is empty', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -162,7 +163,7 @@ export function storeCommitContract(open: OpenFixture): void {
       ['by its key', (prefix) => [remove(`${prefix}a/1`)]],
       ['in a range', (prefix) => [{ delete: { key: `${prefix}a/`, rangeEnd: `${prefix}a0` } }]],
       ['in a range that begins with it', (prefix) => [{ delete: { key: `${prefix}a/1`, rangeEnd: `${prefix}a0` } }]],
-    ])('commit() refuses to put a key that it deletes %s, and applies nothing', async (_, deletion) => {
+    ])('commit() rejects, and applies nothing, if it puts a key that it deletes %s', async (_, deletion) => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
@@ -177,40 +178,40 @@ export function storeCommitContract(open: OpenFixture): void {
     test('commit() clears a range around a key and puts that key, all or nothing, as a steal does', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
-      await using robbed = await grantLease(fixture);
+      await using victim = await grantLease(fixture);
       await using thief = await grantLease(fixture);
       const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0`, order: 'oldest' } as const;
       const [gate, key] = [`${prefix}@gate`, `${prefix}a/5`];
       const { revision: gateAt } = await write(store, put(gate, '', thief.leaseId));
-      for (const one of ['1', '9', '5\0', '5-shared']) await write(store, put(`${prefix}a/${one}`, '', robbed.leaseId));
-      const theft = (revision: bigint) =>
+      for (const one of ['1', '9', '5\0', '5-shared']) await write(store, put(`${prefix}a/${one}`, '', victim.leaseId));
+      const steal = (revision: bigint) =>
         store.commit({
           compare: [{ key: gate, target: 'mod', op: '=', revision }],
           then: [...buildClearing({ queue: range, key, slots: 1 }), put(key, 'stolen', thief.leaseId)],
           otherwise: [{ range: { key: gate } }],
         });
-      const watched = await watching(fixture, { key: range.key, rangeEnd: range.rangeEnd });
+      const watch = await recordWatch(fixture, { key: range.key, rangeEnd: range.rangeEnd });
 
-      const refused = await theft(gateAt - 1n);
+      const refused = await steal(gateAt - 1n);
       expect(refused).toMatchObject({ succeeded: false, ranges: [[{ modRevision: gateAt }]] });
       expect(await read(store, range)).toHaveLength(4);
-      const done = await theft(gateAt);
+      const done = await steal(gateAt);
 
       const kv = { key, value: 'stolen', createRevision: done.revision, modRevision: done.revision, leaseId: thief.leaseId };
       expect(done).toEqual({ succeeded: true, revision: done.revision, ranges: [] });
       expect(await read(store, range)).toEqual([kv]);
       await fixture.until(() => {
-        expect(watched.batches.flat()).toHaveLength(5);
+        expect(watch.batches.flat()).toHaveLength(5);
       });
-      expect(watched.batches).toHaveLength(1);
-      watched.stop();
-      // The end of the other lease does not delete the new entry.
-      await store.revoke(robbed.leaseId);
+      expect(watch.batches).toHaveLength(1);
+      watch.stop();
+      // The end of the lease of the victim does not delete the new entry.
+      await store.revoke(victim.leaseId);
       expect(await read(store, range)).toEqual([kv]);
       expect(await store.leaseKeys(thief.leaseId)).toEqual(new Set([gate, key]));
     });
 
-    test('commit() applies no range delete either when a put of it has a dead lease', async () => {
+    test('commit() deletes no range when the lease of a put is gone', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);

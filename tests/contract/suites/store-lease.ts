@@ -1,6 +1,7 @@
+/** Contract of leases: grant, renewal, keys and revocation. */
 import { describe, expect, test } from 'vitest';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
-import { grantLease, put, read, remove, watching, write } from './store-words.ts';
+import { grantLease, put, read, remove, recordWatch, write } from './store-helpers.ts';
 
 export function storeLeaseContract(open: OpenFixture): void {
   describe('leases', () => {
@@ -9,17 +10,17 @@ export function storeLeaseContract(open: OpenFixture): void {
       const { store, prefix } = fixture;
       const { leaseId } = await grantLease(fixture);
       await write(store, put(`${prefix}a/1`, 'x', leaseId), put(`${prefix}a/2`, 'x', leaseId));
-      const watched = await watching(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
+      const watch = await recordWatch(fixture, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` });
 
       await store.revoke(leaseId);
       await store.revoke(leaseId);
 
       expect(await read(store, { key: `${prefix}a/`, rangeEnd: `${prefix}a0` })).toEqual([]);
       await fixture.until(() => {
-        expect(watched.batches).toHaveLength(1);
+        expect(watch.batches).toHaveLength(1);
       });
-      expect(watched.batches[0]?.map(({ type }) => type)).toEqual(['delete', 'delete']);
-      watched.stop();
+      expect(watch.batches[0]?.map(({ type }) => type)).toEqual(['delete', 'delete']);
+      watch.stop();
     });
 
     test('leaseKeys() returns only the keys of the lease', async () => {

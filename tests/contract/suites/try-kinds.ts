@@ -1,3 +1,4 @@
+/** Contract of tryLock() for shared locks and semaphores. */
 import type { LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { expectHolder, expectHolders, follow } from '../../support/fixtures/holding.ts';
@@ -7,7 +8,7 @@ const shared: LockOptions = { mode: 'shared' };
 
 export function tryKindContract(open: OpenFixture): void {
   describe('tryLock() of each kind', () => {
-    test('tryLock() takes a shared lock beside other shared ones, of another locker and of its own', async () => {
+    test('tryLock() acquires a shared lock beside other shared locks', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const first = await one.lock('a', shared);
@@ -15,7 +16,7 @@ export function tryKindContract(open: OpenFixture): void {
       const second = await other.tryLock('a', shared);
       const third = await one.tryLock('a', shared);
 
-      if (second === null || third === null) return expect.unreachable('shared locks are held together');
+      if (second === null || third === null) return expect.unreachable('shared locks must be held together');
       expect(second.mode).toBe('shared');
       await expectHolders(one, first, second, third);
     });
@@ -28,27 +29,27 @@ export function tryKindContract(open: OpenFixture): void {
       [{ slots: 2 }, { slots: 3 }],
       [{ slots: 2 }, {}],
     ] as [LockOptions, LockOptions][])(
-      'tryLock() answers null, and leaves no entry, where %j is held and %j is asked for',
-      async (held, asked) => {
+      'tryLock() returns null, and leaves no entry, if a lock with %j is held and %j is requested',
+      async (held, requested) => {
         await using fixture = await open();
         const [one, other] = [fixture.createLocker(), fixture.createLocker()];
         const holder = await one.lock('a', held);
 
-        expect(await other.tryLock('a', asked)).toBeNull();
-        expect(await one.tryLock('a', asked)).toBeNull();
+        expect(await other.tryLock('a', requested)).toBeNull();
+        expect(await one.tryLock('a', requested)).toBeNull();
 
         expect((await fixture.entries('a')).map(({ key }) => key)).toEqual([holder.key]);
       },
     );
 
-    test('tryLock() takes the last slot of a semaphore, and not one more', async () => {
+    test('tryLock() acquires the last slot of a semaphore, and no more', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const first = await one.lock('a', { slots: 2 });
 
       const second = await other.tryLock('a', { slots: 2 });
 
-      if (second === null) return expect.unreachable('a slot was free');
+      if (second === null) return expect.unreachable('a slot must be free');
       expect(await other.tryLock('a', { slots: 2 })).toBeNull();
       expect(await fixture.createLocker().tryLock('a', { slots: 2 })).toBeNull();
       await expectHolders(one, first, second);
@@ -56,7 +57,7 @@ export function tryKindContract(open: OpenFixture): void {
       expect(await other.tryLock('a', { slots: 2 })).not.toBeNull();
     });
 
-    test('tryLock() of a shared lock answers null where a writer waits among the readers', async () => {
+    test('tryLock() of a shared lock returns null if a writer waits', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const reader = await one.lock('a', shared);
@@ -73,15 +74,15 @@ export function tryKindContract(open: OpenFixture): void {
       await expectHolder(one, await writer.promise);
     });
 
-    test('tryLock() gives the slots to as many as there are when twenty lockers try at once', async () => {
+    test('tryLock() of twenty lockers at once acquires no more locks than slots', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 20 }, () => fixture.createLocker());
 
-      const answers = await Promise.all(lockers.map((locker) => locker.tryLock('a', { slots: 3 })));
+      const results = await Promise.all(lockers.map((locker) => locker.tryLock('a', { slots: 3 })));
 
-      const locks = answers.filter((answer) => answer !== null).sort((a, b) => Number(a.fencingToken - b.fencingToken));
+      const locks = results.filter((result) => result !== null).sort((a, b) => Number(a.fencingToken - b.fencingToken));
       const [first, ...rest] = locks;
-      if (first === undefined) return expect.unreachable('three slots were free');
+      if (first === undefined) return expect.unreachable('a slot must be free');
       expect(locks.length).toBeLessThanOrEqual(3);
       await fixture.until(async () => {
         expect(await fixture.entries('a')).toHaveLength(locks.length);
@@ -89,13 +90,13 @@ export function tryKindContract(open: OpenFixture): void {
       await expectHolders(fixture.createLocker(), first, ...rest);
     });
 
-    test('tryLock() of shared locks succeeds for all when twenty lockers try at once', async () => {
+    test('tryLock() of twenty lockers at once acquires all shared locks', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 20 }, () => fixture.createLocker());
 
-      const answers = await Promise.all(lockers.map((locker) => locker.tryLock('a', shared)));
+      const results = await Promise.all(lockers.map((locker) => locker.tryLock('a', shared)));
 
-      expect(answers).not.toContain(null);
+      expect(results).not.toContain(null);
       expect((await fixture.createLocker().inspect('a')).holders).toHaveLength(20);
     });
 
@@ -115,7 +116,7 @@ export function tryKindContract(open: OpenFixture): void {
       await second.release();
 
       const lock = await third.promise;
-      if (lock === null) return expect.unreachable('there was time enough');
+      if (lock === null) return expect.unreachable('the lock must be acquired in time');
       await fixture.until(() => expectHolders(one, first, lock));
     });
   });

@@ -1,32 +1,33 @@
+/** Contract of tryLock(). */
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 export function tryLockContract(open: OpenFixture): void {
   describe('tryLock()', () => {
-    test('tryLock() gives the lock when nobody has it', async () => {
+    test('tryLock() acquires a free lock', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
 
       const lock = await locker.tryLock('a', { value: 'tried' });
 
-      if (lock === null) return expect.unreachable('it is free');
+      if (lock === null) return expect.unreachable('the lock must be free');
       expect(lock.value).toBe('tried');
       await expectHolder(locker, lock);
     });
 
-    test('tryLock() answers null at once, and leaves no entry, when another locker has it', async () => {
+    test('tryLock() returns null at once, and leaves no entry, when another locker holds the lock', async () => {
       await using fixture = await open();
       const holder = await fixture.createLocker().lock('a');
       const locker = fixture.createLocker();
 
-      const answer = await locker.tryLock('a');
+      const result = await locker.tryLock('a');
 
-      expect(answer).toBeNull();
+      expect(result).toBeNull();
       expect((await fixture.entries('a')).map(({ key }) => key)).toEqual([holder.key]);
     });
 
-    test('tryLock() answers null at once when the same locker has it', async () => {
+    test('tryLock() returns null at once when the same locker holds the lock', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const holder = await locker.lock('a');
@@ -36,7 +37,7 @@ export function tryLockContract(open: OpenFixture): void {
       await expectHolder(locker, holder);
     });
 
-    test('tryLock() answers null when the lock was given back and another one waits for it', async () => {
+    test('tryLock() returns null when the lock was released and another call waits for it', async () => {
       await using fixture = await open();
       const foreign = `${fixture.prefix}a/1234`;
       await fixture.store.commit({ compare: [], then: [{ put: { key: foreign, value: '', leaseId: '0' } }], otherwise: [] });
@@ -54,7 +55,7 @@ export function tryLockContract(open: OpenFixture): void {
       await expectHolder(locker, lock);
     });
 
-    test('tryLock() gives the lock with a higher token when it was released', async () => {
+    test('tryLock() acquires a released lock with a higher token', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
       const first = await one.lock('a');
@@ -62,19 +63,19 @@ export function tryLockContract(open: OpenFixture): void {
 
       const second = await other.tryLock('a');
 
-      if (second === null) return expect.unreachable('it was released');
+      if (second === null) return expect.unreachable('the lock must be free');
       expect(second.fencingToken).toBeGreaterThan(first.fencingToken);
       await expectHolder(one, second);
     });
 
-    test('tryLock() gives it to one only when ten lockers try at once', async () => {
+    test('tryLock() succeeds for only one of ten lockers at once', async () => {
       await using fixture = await open();
       const lockers = Array.from({ length: 10 }, () => fixture.createLocker());
 
-      const answers = await Promise.all(lockers.map((locker) => locker.tryLock('a')));
+      const results = await Promise.all(lockers.map((locker) => locker.tryLock('a')));
 
-      const [lock, ...rest] = answers.filter((answer) => answer !== null);
-      if (lock === undefined) return expect.unreachable('one of them has it');
+      const [lock, ...rest] = results.filter((result) => result !== null);
+      if (lock === undefined) return expect.unreachable('one of them must hold the lock');
       expect(rest).toEqual([]);
       await expectHolder(fixture.createLocker(), lock);
     });
@@ -91,11 +92,11 @@ export function tryLockContract(open: OpenFixture): void {
       await first.release();
       const lock = await waiting.promise;
 
-      if (lock === null) return expect.unreachable('there was time enough');
+      if (lock === null) return expect.unreachable('the lock must be acquired in time');
       await expectHolder(one, lock);
     });
 
-    test('tryLock() with timeoutMs answers null, and leaves no entry, when the time is up', async () => {
+    test('tryLock() with timeoutMs returns null, and leaves no entry, when its time is up', async () => {
       await using fixture = await open();
       const holder = await fixture.createLocker().lock('a');
       const waiting = follow(fixture.createLocker().tryLock('a', { timeoutMs: 300 }));
@@ -112,16 +113,16 @@ export function tryLockContract(open: OpenFixture): void {
       });
     });
 
-    test('tryLock() rejects with the reason, and leaves no entry, when its signal aborts on the way', async () => {
+    test('tryLock() rejects with the reason, and leaves no entry, when its signal aborts during the call', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const reason = new Error('changed my mind');
       const controller = new AbortController();
-      const answer = errorOf(locker.tryLock('a', { signal: controller.signal }));
+      const result = errorOf(locker.tryLock('a', { signal: controller.signal }));
 
       controller.abort(reason);
 
-      expect(await answer).toBe(reason);
+      expect(await result).toBe(reason);
       await fixture.until(async () => {
         expect(await locker.tryLock('a')).not.toBeNull();
       });

@@ -1,9 +1,10 @@
+/** Contract of calls that are aborted or time out: they reject and leave no entry. */
 import { LockTimeoutError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectHolder, follow } from '../../support/fixtures/holding.ts';
 import type { LockerFixture, OpenFixture } from '../../support/fixtures/lockers.ts';
 
-const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+const nextTick = () => new Promise((resolve) => setImmediate(resolve));
 
 async function expectNoEntry(fixture: LockerFixture): Promise<void> {
   await fixture.until(async () => {
@@ -11,9 +12,9 @@ async function expectNoEntry(fixture: LockerFixture): Promise<void> {
   });
 }
 
-export function giveUpContract(open: OpenFixture): void {
-  describe('giving up', () => {
-    test('lock() rejects with the reason, and asks for nothing, when its signal has aborted before', async () => {
+export function abortAndTimeoutContract(open: OpenFixture): void {
+  describe('abort and timeout', () => {
+    test('lock() rejects with the reason, and sends no request, when its signal is already aborted', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const reason = new Error('no more');
@@ -24,28 +25,25 @@ export function giveUpContract(open: OpenFixture): void {
       expect(await fixture.gates()).toEqual([]);
     });
 
-    test.each(['a fresh', 'a used'])(
-      'lock() leaves no entry when it is aborted while its enqueue is on the way, on %s locker',
-      async (kind) => {
-        await using fixture = await open();
-        for (let turns = 0; turns < 12; turns += 1) {
-          const locker = fixture.createLocker();
-          if (kind === 'a used') await locker.withLock('other', () => undefined);
-          const controller = new AbortController();
-          const attempt = follow(locker.lock('a', { signal: controller.signal }));
-          for (let turn = 0; turn < turns; turn += 1) await nextTurn();
-          controller.abort(new Error(`after ${String(turns)} turns`));
-          const error = await errorOf(attempt.promise);
+    test.each(['a fresh', 'a used'])('lock() leaves no entry when it is aborted during its enqueue, on %s locker', async (kind) => {
+      await using fixture = await open();
+      for (let ticks = 0; ticks < 12; ticks += 1) {
+        const locker = fixture.createLocker();
+        if (kind === 'a used') await locker.withLock('other', () => undefined);
+        const controller = new AbortController();
+        const attempt = follow(locker.lock('a', { signal: controller.signal }));
+        for (let tick = 0; tick < ticks; tick += 1) await nextTick();
+        controller.abort(new Error(`after ${String(ticks)} ticks`));
+        const error = await errorOf(attempt.promise);
 
-          if (attempt.value === undefined) expect(error).toBe(controller.signal.reason);
-          else await attempt.value.release();
+        if (attempt.value === undefined) expect(error).toBe(controller.signal.reason);
+        else await attempt.value.release();
 
-          await expectNoEntry(fixture);
-        }
-      },
-    );
+        await expectNoEntry(fixture);
+      }
+    });
 
-    test('lock() lets the next one go on when a waiter between is aborted', async () => {
+    test('lock() still waits for the holder when the waiter before it is aborted', async () => {
       await using fixture = await open();
       const lockers = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()] as const;
       const holder = await lockers[0].lock('a');
@@ -70,7 +68,7 @@ export function giveUpContract(open: OpenFixture): void {
       await expectHolder(lockers[0], await last.promise);
     });
 
-    test('lock() rejects with LockTimeoutError that carries the value of the holder when the time is up', async () => {
+    test('lock() rejects with LockTimeoutError, which has the value of the holder, when its time is up', async () => {
       await using fixture = await open();
       const holder = await fixture.createLocker().lock('a', { value: 'busy one' });
       const waiting = follow(fixture.createLocker().lock('a', { timeoutMs: 300 }));
@@ -88,7 +86,7 @@ export function giveUpContract(open: OpenFixture): void {
       });
     });
 
-    test('lock() with timeoutMs 0 gives a free lock, and rejects at once when it is held', async () => {
+    test('lock() with timeoutMs 0 acquires a free lock, and rejects at once when it is held', async () => {
       await using fixture = await open();
       const [one, other] = [fixture.createLocker(), fixture.createLocker()];
 
@@ -99,7 +97,7 @@ export function giveUpContract(open: OpenFixture): void {
       expect(await errorOf(one.lock('a', { timeoutMs: 0 }))).toMatchObject({ code: 'LOCK_TIMEOUT', holder: 'first' });
     });
 
-    test('lock() leaves the line when it is aborted or timed out in the local queue', async () => {
+    test('lock() leaves the local queue when it is aborted or times out', async () => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       const holder = await locker.lock('a');
@@ -124,7 +122,7 @@ export function giveUpContract(open: OpenFixture): void {
       { order: 'release() first', where: 'the same locker' },
       { order: 'abort first', where: 'the same locker' },
     ];
-    test.each(moments)('lock() leaves nothing behind when the turn of $where comes as it is aborted, $order', async ({ order, where }) => {
+    test.each(moments)('lock() leaves no entry when it is aborted at its turn, on $where, $order', async ({ order, where }) => {
       await using fixture = await open();
       for (let round = 0; round < 10; round += 1) {
         const [one, third] = [fixture.createLocker(), fixture.createLocker()];
@@ -145,7 +143,7 @@ export function giveUpContract(open: OpenFixture): void {
         if (order === 'abort first') controller.abort();
         const released = holder.release();
         // The rounds differ in how far the release has come.
-        for (let turn = 1; turn < round; turn += 1) await nextTurn();
+        for (let tick = 1; tick < round; tick += 1) await nextTick();
         controller.abort();
         await released;
         const error = await errorOf(between.promise);
@@ -161,7 +159,7 @@ export function giveUpContract(open: OpenFixture): void {
       }
     });
 
-    test('lock() leaves nothing behind when its time is up as its turn comes', async () => {
+    test('lock() leaves no entry when its time is up at its turn', async () => {
       await using fixture = await open();
       for (let round = 0; round < 5; round += 1) {
         const [one, other, third] = [fixture.createLocker(), fixture.createLocker(), fixture.createLocker()];

@@ -1,4 +1,4 @@
-/** Helpers of the store contract. */
+/** Helpers of the store contract: operations, reads, leases and watches. */
 import { expect } from 'vitest';
 import type { LockerFixture } from '../../support/fixtures/lockers.ts';
 import type { Operation, Range, Store, WatchEvent, WatchRequest } from '../../../src/store/store.ts';
@@ -22,17 +22,17 @@ export async function read(store: Store, range: Range) {
   return ranges[0] ?? [];
 }
 
-export interface Watching {
+export interface RecordedWatch {
   readonly created: bigint[];
   /** The events of each call of the listener. */
   readonly batches: (readonly WatchEvent[])[];
   readonly stop: () => void;
 }
 
-/** Opens a watch, and waits until it is created. */
-export async function watching({ store, until }: LockerFixture, request: WatchRequest): Promise<Watching> {
+/** Creates a watch, records its events, and waits until it is confirmed. */
+export async function recordWatch({ store, until }: LockerFixture, request: WatchRequest): Promise<RecordedWatch> {
   const created: bigint[] = [];
-  const batches: Watching['batches'] = [];
+  const batches: RecordedWatch['batches'] = [];
   const stop = store.watch(request, {
     created: (revision) => void created.push(revision),
     events: (events) => void batches.push(events),
