@@ -14,6 +14,7 @@ import {
   refused,
 } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
+import { OutcomeUnknownError } from '../../src/store/store.ts';
 
 const valuesOf = (memory: Awaited<ReturnType<typeof openFaultyMemory>>) => memory.entries('a').map(({ value }) => value);
 
@@ -111,6 +112,23 @@ describe('setValue()', () => {
     expect(await errorOf(lock.setValue('new'))).toBe(refusal);
 
     expect(lock).toMatchObject({ held: true, value: 'old' });
+  });
+
+  test('setValue() rejects with the refusal when etcd is out of space, although the write may be applied', async () => {
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a', { value: 'old' });
+    const cause = new EtcdRefusedError('etcdserver: mvcc: database space exceeded');
+    const clearFaults = memory.store.every(calls.value, refused(new OutcomeUnknownError([], { cause })));
+
+    const set = follow(lock.setValue('new'));
+    await memory.clock.advance(4_000);
+    expect(set.isSettled).toBe(false);
+    await memory.clock.advance(2_000);
+
+    expect(set.error).toBe(cause);
+    clearFaults();
+    await lock.setValue('newest');
+    expect(valuesOf(memory)).toEqual(['newest']);
   });
 
   test('setValue() under way rejects with LockLostError when the lock is lost', async () => {

@@ -47,6 +47,15 @@ describe('Hosts', () => {
     expect(tried.size).toBe(2);
   });
 
+  test('request() with once keeps the refusal as the cause when etcd is out of space', async () => {
+    const noSpace = () => Promise.reject(new CallFailure(status.resourceExhausted, 'etcdserver: mvcc: database space exceeded'));
+
+    await expect(twoHosts().request(noSpace, { once: true })).rejects.toMatchObject({
+      name: 'OutcomeUnknownError',
+      cause: { code: 'ETCD_REFUSED' },
+    });
+  });
+
   test('request() sends nothing if the time is too short for a response', async () => {
     let tries = 0;
 
