@@ -15,8 +15,8 @@ export default tseslint.config(
         'error',
         {
           paths: [
-            { name: 'etcd3', message: 'Only src/store/etcd knows etcd3.' },
-            { name: '@grpc/grpc-js', message: 'Only src/store/etcd knows grpc.' },
+            { name: 'etcd3', message: 'Import etcd3 only in src/store/etcd.' },
+            { name: '@grpc/grpc-js', message: 'Import @grpc/grpc-js only in src/store/etcd.' },
           ],
         },
       ],

@@ -6,11 +6,11 @@ export default defineConfig([
     format: ['esm', 'cjs'],
     target: 'node20',
     dts: true,
-    // Without it each CommonJS entry would hold its own copy of the error classes.
+    // Without splitting, each CommonJS entry has its own copy of the error classes.
     splitting: true,
-    // Both builds run at once, and each empties its own folder only.
+    // Both builds run at the same time. Each empties only its own folder.
     clean: ['!cli/**'],
-    // import.meta.url in the CommonJS build.
+    // Provides import.meta.url in the CommonJS build.
     shims: true,
   },
   {
@@ -18,8 +18,8 @@ export default defineConfig([
     outDir: 'dist/cli',
     format: ['esm'],
     target: 'node20',
-    // The command imports the package by its name, so its bundle holds no second copy of the error classes.
-    // Only src/text.ts, which has no class and no state, is in both bundles.
+    // The command imports the package by its name, so its bundle has no second copy of the error classes.
+    // Only src/text.ts is in both bundles: it has no class and no state.
     external: ['etcd-locker'],
     clean: true,
   },

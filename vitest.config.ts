@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-// Tests and examples write the package's name, as its users do; here it means the source.
+// Tests and examples import the package by its name, like its users. Here the name resolves to the source.
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 const withoutEtcd = [
@@ -25,11 +25,11 @@ export default defineConfig({
     dangerouslyIgnoreUnhandledErrors: false,
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    // More servers and processes at once than the machine has cores make each of them slow, and the run no faster.
+    // More files at a time than cores make servers and processes slow, and the run no faster.
     maxWorkers: 2,
     typecheck: { enabled: false, include: [] },
     projects: [
-      // No etcd, no network, a clock that the test moves. A failure here is never repeated.
+      // These tests use no etcd and no network, and a manual clock. A failed test does not run again.
       {
         extends: true,
         test: {
@@ -37,7 +37,7 @@ export default defineConfig({
           include: withoutEtcd,
         },
       },
-      // Servers, sockets and processes take their own time, so a failed test runs once more. CI lists the tests that needed it.
+      // The timing of servers, sockets and processes varies, so a failed test runs once more. CI lists these tests as flaky.
       {
         extends: true,
         test: {
@@ -56,10 +56,10 @@ export default defineConfig({
           typecheck: { enabled: true, only: true, include: ['tests/types/*.test-d.ts'], tsconfig: './tsconfig.json' },
         },
       },
-      // A program of its own: in any other, the DOM library would be visible to all of src.
+      // A separate TypeScript program: in a shared one, all of src would see the DOM library.
       {
         test: {
-          name: 'types beside the DOM library',
+          name: 'types with the DOM library',
           include: [],
           typecheck: {
             enabled: true,
@@ -67,12 +67,12 @@ export default defineConfig({
             include: ['tests/types/dom/*.test-d.ts'],
             exclude: ['tests/types/*.test-d.ts'],
             tsconfig: './tests/types/dom/tsconfig.json',
-            // src is written for the library of Node, and the project above checks it with that.
+            // src uses Node's library. The project above checks it with that library.
             ignoreSourceErrors: true,
           },
         },
       },
-      // After all others, one file after the other: each starts a cluster and many processes.
+      // Runs after all other projects, one file at a time: each file starts a cluster and many processes.
       {
         extends: true,
         test: {

@@ -1,4 +1,5 @@
-// etcd.mjs [SUITE]: prints version and file of the etcd that the tests find, or of that of a Debian suite, fetched through apt.
+// etcd.mjs [SUITE]: prints the version and the file of the etcd that the tests find.
+// With SUITE: fetches the etcd of that Debian suite through apt, and prints its version and file.
 import console from 'node:console';
 import process from 'node:process';
 import { etcdThroughApt } from '../tests/support/etcd/apt.ts';

@@ -1,6 +1,6 @@
-// sum.mjs FOLDER [FAILED-STEP...]: adds up the vitest reports (STEP.json) in a folder, each test once. A step that failed without a
-// failed test (lint, a test file that does not load, no report, no test in it) counts as one failure. The end of the output may be
-// all that is kept of a long run, so each failed and each flaky test is named here, with the reason.
+// sum.mjs FOLDER [FAILED-STEP...]: adds up the vitest reports (STEP.json) in FOLDER.
+// A failed step without a failed test counts as one failure: lint, a test file that does not load, a missing or empty report.
+// Prints each failed and each flaky test with its reason at the end, because a long log may be cut to its end.
 import console from 'node:console';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
@@ -18,12 +18,12 @@ for (const file of readdirSync(folder)) {
   passed += report.numPassedTests;
   for (const { name, message, assertionResults } of report.testResults) {
     const path = relative(process.cwd(), name);
-    if (assertionResults.length === 0 && message) reasons.push(entryOf(`FAILED: ${step}: ${path}`, [message]));
+    if (assertionResults.length === 0 && message) reasons.push(formatTest(`FAILED: ${step}: ${path}`, [message]));
     for (const { status, fullName, failureMessages } of assertionResults) {
       const test = `${step}: ${path}: ${fullName}`;
-      if (status === 'failed') reasons.push(entryOf(`FAILED: ${test}`, failureMessages));
-      // vitest keeps the failure of the first try beside the success of the second.
-      if (status === 'passed' && failureMessages.length > 0) flaky.push(entryOf(`  ${test}`, failureMessages));
+      if (status === 'failed') reasons.push(formatTest(`FAILED: ${test}`, failureMessages));
+      // If the second try passes, vitest still lists the failure of the first.
+      if (status === 'passed' && failureMessages.length > 0) flaky.push(formatTest(`  ${test}`, failureMessages));
     }
   }
   const isFaulty = !report.success || report.numFailedTests > 0 || report.numPassedTests === 0;
@@ -37,7 +37,7 @@ const failed = [...failures.values()].reduce((sum, tests) => sum + Math.max(test
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
-function entryOf(title, messages) {
+function formatTest(title, messages) {
   const lines = messages
     .join('\n')
     .split('\n')

@@ -1,7 +1,7 @@
-/** The parts of `npm test` and of `npm run test:all`: which tests each has, and how long they take. */
+/** The parts of `npm test` and of `npm run test:all`: the tests in each part, and how long they take. */
 export interface Part {
   readonly title: string;
-  /** Of one run on two quiet cores. Two files run side by side, so a run takes about half of the sum. */
+  /** The sum over its files, on two idle cores. Two files run at a time, so a run takes about half. */
   readonly seconds: number;
   /** Folders and files, from the root of the repository. */
   readonly paths: readonly string[];
@@ -11,13 +11,13 @@ export interface Plan {
   readonly command: string;
   readonly minutes: number;
   readonly parts: readonly Part[];
-  /** How many seeds the simulation runs. */
+  /** The number of seeds that the simulation runs. */
   readonly seeds: number;
 }
 
 const quick: readonly Part[] = [
   { title: 'types', seconds: 12, paths: ['tests/types'] },
-  { title: 'units, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
+  { title: 'unit tests, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
   { title: 'behaviour on the memory store', seconds: 5, paths: ['tests/behaviour'] },
   { title: 'contract on the memory store and on etcd', seconds: 65, paths: ['tests/contract'] },
   { title: 'integration with etcd', seconds: 165, paths: ['tests/integration'] },
@@ -30,7 +30,7 @@ const slow: readonly Part[] = [
   { title: 'README, examples and demo', seconds: 65, paths: ['tests/examples'] },
   { title: 'the package', seconds: 10, paths: ['tests/package'] },
   { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
-  { title: 'bugs planted into the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
+  { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
   { title: 'load', seconds: 115, paths: ['tests/load'] },
   { title: 'faults', seconds: 180, paths: ['tests/fault'] },
 ];

@@ -1,4 +1,4 @@
-/** `npm test`, `npm run test:rest` and `npm run test:all`: prints the plan, builds, and runs the tests of the plan in vitest. */
+/** `npm test`, `npm run test:rest` and `npm run test:all`: prints the plan, builds the package, and runs the tests of the plan. */
 import { spawnSync } from 'node:child_process';
 import { plans, type Plan } from './plan.ts';
 
@@ -12,11 +12,11 @@ process.exitCode =
 
 function describePlan({ command, minutes, parts }: Plan): string {
   const lines = parts.map(({ title, seconds }) => `  ${String(seconds).padStart(4)} s  ${title}`);
-  const header = `${command} builds, then runs two files at a time, about ${String(minutes)} minutes on two cores:`;
+  const header = `${command} builds the package, then runs two test files at a time: about ${String(minutes)} minutes on two cores.`;
   return ['', header, ...lines, ''].join('\n');
 }
 
-/** @returns the status: 0 when the program passed */
+/** Runs a program and returns its exit status. */
 function run(program: string, args: readonly string[]): number {
   const { status, error } = spawnSync(program, args, {
     stdio: 'inherit',

@@ -1,3 +1,4 @@
+/** Tests that a leader that is frozen and woken neither makes two holders nor ends healthy locks. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -5,13 +6,13 @@ import { canControlServers, startCluster, startTcpProxy, type EtcdCluster } from
 import { follow } from '../support/fixtures/holding.ts';
 import { eventually, stageOn, type Stage } from '../support/fixtures/etcd-stage.ts';
 
-/** Notes every moment at which more than one of the locks is certain of being held. */
-function startWitness() {
+/** Records each moment at which `held` is true for more than one of the locks. */
+function startOverlapCheck() {
   const locks: Lock[] = [];
   const overlaps: string[] = [];
   const timer = setInterval(() => {
-    const certain = locks.filter(({ held }) => held);
-    if (certain.length > 1) overlaps.push(certain.map(({ fencingToken }) => String(fencingToken)).join(' and '));
+    const holders = locks.filter(({ held }) => held);
+    if (holders.length > 1) overlaps.push(holders.map(({ fencingToken }) => String(fencingToken)).join(' and '));
   }, 2);
   return {
     locks,
@@ -22,7 +23,7 @@ function startWitness() {
   };
 }
 
-/** A former leader of the versions before 3.4.31 and 3.5.13 revokes leases that are alive when it is woken (etcd #15247). */
+/** Before 3.4.31 and 3.5.13, a former leader revokes live leases after it wakes (etcd #15247). */
 function keepsLiveLeases(version: string): boolean {
   const [, minor = 0, patch = 0] = version.split('.').map(Number);
   return minor > 5 || (minor === 5 && patch >= 13) || (minor === 4 && patch >= 31);
@@ -31,36 +32,39 @@ function keepsLiveLeases(version: string): boolean {
 describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken', () => {
   let stage: Stage<EtcdCluster>;
   beforeAll(async () => {
-    // New leaders are to be there long before a lease is over.
+    // An election must end long before a lease does.
     stage = stageOn(await startCluster(3, { heartbeatMs: 50, electionMs: 500 }));
   });
   afterEach(() => stage.clear());
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  const leaderAndFollowers = async () => {
+  const findMembers = async () => {
     const leader = await stage.server.leader();
     const [first, second] = stage.server.members.filter((member) => member !== leader);
     if (first === undefined || second === undefined) throw new RangeError('there are no two followers');
     return [leader, first, second] as const;
   };
 
-  test('makes no two certain holders by its renewals, and costs no healthy lock', { timeout: 60_000 }, async () => {
-    using witness = startWitness();
+  test('makes no second holder by its renewals, and ends no healthy lock', { timeout: 60_000 }, async () => {
+    using check = startOverlapCheck();
     const ttlMs = 5_000;
     for (let round = 0; round < 2; round += 1) {
-      const [leader, follower] = await leaderAndFollowers();
+      const [leader, follower] = await findMembers();
       const name = `x${String(round)}`;
-      // Each asks one member alone.
-      const [there, here] = [stage.createLockerAt([leader.endpoint], { ttlMs }), stage.createLockerAt([follower.endpoint], { ttlMs })];
-      const healthy = await here.lock(`healthy${String(round)}`);
-      const lock = await there.lock(name);
-      witness.locks.push(lock);
-      const next = follow(here.lock(name).then((won) => (witness.locks.push(won), won)));
+      // Each locker uses one member only.
+      const [atLeader, atFollower] = [
+        stage.createLockerAt([leader.endpoint], { ttlMs }),
+        stage.createLockerAt([follower.endpoint], { ttlMs }),
+      ];
+      const healthy = await atFollower.lock(`healthy${String(round)}`);
+      const lock = await atLeader.lock(name);
+      check.locks.push(lock);
+      const next = follow(atFollower.lock(name).then((acquired) => (check.locks.push(acquired), acquired)));
       await sleep(300);
 
       await leader.freeze();
       await stage.server.leader();
-      // As late as it may be: a renewal that counts now would count beyond the end of the lease at the new leader.
+      // The latest moment for the test: a renewal that counted now would outlast the lease at the new leader.
       while (lock.remainingMs > 900) await sleep(5);
       const before = lock.remainingMs;
       leader.thaw();
@@ -70,27 +74,27 @@ describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken
         expect(next.value?.held).toBe(true);
       }, 15_000);
 
-      expect(witness.overlaps).toEqual([]);
+      expect(check.overlaps).toEqual([]);
       expect(lock.held).toBe(false);
       expect([healthy.held, healthy.signal.aborted]).toEqual([true, false]);
       expect(next.value?.fencingToken).toBeGreaterThan(lock.fencingToken);
       leader.thaw();
-      await Promise.all([here.close(), there.close()]);
+      await Promise.all([atFollower.close(), atLeader.close()]);
     }
   });
 
-  test('lets locks be taken in turn, one certain holder at a time, when it happens again and again', { timeout: 60_000 }, async () => {
-    using witness = startWitness();
+  test('allows one holder at a time when it is frozen again and again', { timeout: 60_000 }, async () => {
+    using check = startOverlapCheck();
     const ttlMs = 8_000;
     const lockers = stage.server.members.map((member) => stage.createLockerAt([member.endpoint], { ttlMs, requestTimeoutMs: 3_000 }));
     const kept = await Promise.all(lockers.map((locker, index) => locker.lock(`kept${String(index)}`)));
-    let isOver = false;
+    let isFinished = false;
     const contend = async (locker: (typeof lockers)[number]): Promise<void> => {
-      while (!isOver) {
-        // One that has no place yet may be told that its only member does not answer.
+      while (!isFinished) {
+        // A caller without an entry may get an error, because its only member does not answer.
         const lock = await locker.lock('x').catch(() => sleep(50, null));
         if (lock === null) continue;
-        witness.locks.push(lock);
+        check.locks.push(lock);
         expect(lock.held).toBe(true);
         await sleep(20);
         await lock.release();
@@ -106,11 +110,11 @@ describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken
       leader.thaw();
       await sleep(150 * (round % 4));
     }
-    isOver = true;
+    isFinished = true;
     await Promise.all(contending);
 
-    expect(witness.overlaps).toEqual([]);
-    const tokens = witness.locks.map(({ fencingToken }) => fencingToken);
+    expect(check.overlaps).toEqual([]);
+    const tokens = check.locks.map(({ fencingToken }) => fencingToken);
     expect(tokens.length).toBeGreaterThan(20);
     expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => (a < b ? -1 : 1)));
     expect(kept.map(({ held, signal }) => held === signal.aborted)).toEqual(kept.map(() => false));
@@ -118,15 +122,15 @@ describe.skipIf(!(await canControlServers()))('a leader that is frozen and woken
     expect(await stage.etcd.entries('x')).toEqual([]);
   });
 
-  test('costs no lock whose lease it does not know yet', { timeout: 40_000 }, async () => {
+  test('ends no lock whose lease it does not know yet', { timeout: 40_000 }, async () => {
     for (let round = 0; round < 2; round += 1) {
-      const [leader, follower, other] = await leaderAndFollowers();
+      const [leader, follower, other] = await findMembers();
       await using proxy = await startTcpProxy(follower.endpoint);
       await leader.freeze();
       await stage.server.leader();
       const failures: string[] = [];
       const logger = { ...console, debug: (message: string) => failures.push(message) };
-      // The lease is granted without the frozen one, and its next renewal but one goes there.
+      // Another member grants the lease. The second renewal goes to the frozen member.
       const hosts = [proxy.endpoint, leader.endpoint, other.endpoint];
       const locker = stage.createLockerAt(hosts, { ttlMs: 6_000, logger });
       const lock = await locker.lock('x');

@@ -1,3 +1,4 @@
+/** Tests locks while a member of a cluster of three is killed, hangs or is cut off. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, startCluster, startTcpProxy, type EtcdCluster, type EtcdMember } from '../support/etcd/etcd.ts';
@@ -15,35 +16,35 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
     stage = stageOn(await startCluster(3, { heartbeatMs: 100, electionMs: 1_000 }));
   });
   afterEach(async () => {
-    await restart();
+    await restartMembers();
     await stage.clear();
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  const restart = async (): Promise<void> => {
+  const restartMembers = async (): Promise<void> => {
     for (const member of stage.server.members) {
       if (member.pid === undefined) await member.start();
     }
   };
-  const look = async (): Promise<void> => {
+  const findRoles = async (): Promise<void> => {
     leader = await stage.server.leader();
     followers = stage.server.members.filter((member) => member !== leader);
   };
   const [kill, freeze] = [(member: EtcdMember) => member.kill(), (member: EtcdMember) => member.freeze()];
-  const others = (first: EtcdMember) =>
+  const endpointsFrom = (first: EtcdMember) =>
     [first, ...stage.server.members.filter((member) => member !== first)].map(({ endpoint }) => endpoint);
 
   describe.each([
     ['killed', kill],
     ['hung', freeze],
-  ])('with a member %s', (_how, strike) => {
-    test('lock() and release() go on within the budget when it is the follower that the locker talks to', async () => {
-      await look();
+  ])('with a member %s', (_how, fail) => {
+    test('lock() and release() complete within requestTimeoutMs when it is the follower that the locker uses', async () => {
+      await findRoles();
       const [follower] = followers;
       if (follower === undefined) throw new RangeError('there is no follower');
-      const locker = stage.createLockerAt(others(follower), { requestTimeoutMs });
+      const locker = stage.createLockerAt(endpointsFrom(follower), { requestTimeoutMs });
       const held = await locker.lock('held');
-      await strike(follower);
+      await fail(follower);
 
       const locked = await timed(locker.lock('x'));
       const released = await timed(locked.value?.release() ?? Promise.reject(new Error('no lock')));
@@ -52,26 +53,26 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
       expect([locked.error, released.error, after.error]).toEqual([undefined, undefined, undefined]);
       expect(locked.ms).toBeLessThan(requestTimeoutMs);
       expect(released.ms).toBeLessThan(requestTimeoutMs);
-      // It knows by now where not to ask.
+      // By now the locker avoids the failed member.
       expect(after.ms).toBeLessThan(500);
       expect(held.held).toBe(true);
     });
 
-    test('lock() works within the budget when it is the first host of a new locker', async () => {
-      await look();
+    test('lock() works within requestTimeoutMs when it is the first host of a new locker', async () => {
+      await findRoles();
       const [follower] = followers;
       if (follower === undefined) throw new RangeError('there is no follower');
-      await strike(follower);
+      await fail(follower);
 
-      const { value, ms } = await timed(stage.createLockerAt(others(follower), { requestTimeoutMs }).lock('x'));
+      const { value, ms } = await timed(stage.createLockerAt(endpointsFrom(follower), { requestTimeoutMs }).lock('x'));
 
       expect(value?.held).toBe(true);
       expect(ms).toBeLessThan(requestTimeoutMs);
     });
 
-    test('holders and waiters notice nothing when it is the leader', async () => {
-      await look();
-      const lockers = stage.server.members.map((member) => stage.createLockerAt(others(member)));
+    test('holders and waiters keep their entries when it is the leader', async () => {
+      await findRoles();
+      const lockers = stage.server.members.map((member) => stage.createLockerAt(endpointsFrom(member)));
       const [first, ...rest] = lockers;
       const lock = await first?.lock('x');
       const waiting: ReturnType<typeof follow<NonNullable<typeof lock>>>[] = [];
@@ -79,10 +80,10 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
         waiting.push(follow(locker.lock('x')));
         await sleep(50);
       }
-      // The second call of a locker lines up behind its first.
+      // The second call of a locker waits in its local queue.
       await expectQueue(3);
 
-      await strike(leader);
+      await fail(leader);
       await sleep(4_000);
 
       expect([lock?.held, lock?.signal.aborted]).toEqual([true, false]);
@@ -104,12 +105,12 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
 
   const expectQueue = (count: number): Promise<void> => stage.queued('x', count);
 
-  test('lock() gets its turn when the member that its watch is at is cut off', async () => {
-    await look();
+  test('lock() resolves when the member of its watch is cut off', async () => {
+    await findRoles();
     const [follower, other] = followers;
     if (follower === undefined || other === undefined) throw new RangeError('there are no two followers');
     await using proxy = await startTcpProxy(follower.endpoint);
-    // Long enough for the look that is taken now and then to come too late.
+    // With this TTL, the periodic look comes too late to help.
     const ttlMs = 60_000;
     const waiters = stage.createLockerAt([proxy.endpoint, other.endpoint, leader.endpoint], { ttlMs, requestTimeoutMs });
     const lock = await stage.createLockerAt([leader.endpoint], { ttlMs }).lock('x');
@@ -127,8 +128,8 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
     await waiters.close();
   });
 
-  test('lock() keeps its lease when one member after the other hangs for a while', async () => {
-    const lockers = stage.server.members.map((member) => stage.createLockerAt(others(member), { ttlMs: 6_000 }));
+  test('lock() keeps its lease when one member after the other hangs for 1.2 s', async () => {
+    const lockers = stage.server.members.map((member) => stage.createLockerAt(endpointsFrom(member), { ttlMs: 6_000 }));
     const locks = await Promise.all(lockers.map((locker, index) => locker.lock(`n${String(index)}`)));
     const waiting = lockers.map((locker, index) => follow(locker.lock(`n${String((index + 1) % 3)}`)));
 
@@ -136,7 +137,7 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
       await member.freeze();
       await sleep(1_200);
       member.thaw();
-      // The next one only when there is a leader again: without one for too long no lease can be renewed.
+      // The next member waits for a leader: no lease is renewed without one.
       for (const each of stage.server.members) await waitUntilHealthy(each.endpoint);
     }
 

@@ -1,4 +1,4 @@
-/** The demo as a whole: that its report is right, and that nothing of it is left, whichever way it ends. */
+/** Tests that the report of the demo is correct, and that the demo leaves no process behind. */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const isLinux = process.platform === 'linux';
 const script = isLinux ? await onPath('script', process.env['PATH']) : null;
 
-test('it counts right with a worker killed, in plain lines where there is no terminal', { timeout: 90_000 }, async () => {
+test('the demo counts correctly with a killed worker, and prints plain lines without a terminal', { timeout: 90_000 }, async () => {
   await using demo = start(process.execPath, ['examples/demo/demo.ts'], { FORCE_COLOR: undefined });
   const code = await demo.ended;
 
@@ -26,10 +26,10 @@ test('it counts right with a worker killed, in plain lines where there is no ter
   expect(demo.output).toMatch(/waits {7}median .+, p95 .+, max .+\n/);
   expect(demo.output).not.toContain('\x1b');
   expect(code).toBe(0);
-  await expectNothingLeft(demo.mark);
+  await expectNoProcess(demo.mark);
 });
 
-test.skipIf(script === null)('in a terminal it redraws in place, and ^C ends it with nothing left', { timeout: 60_000 }, async () => {
+test.skipIf(script === null)('the demo redraws in place in a terminal, and ^C ends all of its processes', { timeout: 60_000 }, async () => {
   const command = `stty cols 60 rows 30; ${process.execPath} examples/demo/demo.ts`;
   await using demo = start(script ?? '', ['-qec', command, '/dev/null'], { TERM: 'xterm', NO_COLOR: '1', FORCE_COLOR: undefined });
   await vi.waitFor(
@@ -49,13 +49,13 @@ test.skipIf(script === null)('in a terminal it redraws in place, and ^C ends it 
   expect(demo.output).not.toMatch(/\x1b\[\d*m/); // eslint-disable-line no-control-regex
   expect(demo.output.trimEnd().endsWith('\x1b[?25h')).toBe(true); // the cursor is shown again
   expect(code).toBe(130);
-  await expectNothingLeft(demo.mark);
+  await expectNoProcess(demo.mark);
 });
 
 interface Demo extends AsyncDisposable {
   readonly output: string;
   readonly ended: Promise<number | null>;
-  /** Is in the environment of each process that belongs to it, etcd included. */
+  /** A variable in the environment of each process of the demo, etcd included. */
   readonly mark: string;
   type(keys: string): void;
 }
@@ -85,7 +85,7 @@ function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv): D
   };
 }
 
-async function expectNothingLeft(mark: string): Promise<void> {
+async function expectNoProcess(mark: string): Promise<void> {
   if (!isLinux) return;
   const processes = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const left: string[] = [];

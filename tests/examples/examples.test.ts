@@ -1,4 +1,4 @@
-/** Each example, run as a reader of the repository would run it, prints what it says and ends. */
+/** Tests that each example ends and prints the expected lines. */
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -68,11 +68,11 @@ const lines: Readonly<Record<string, readonly string[]>> = {
   'commonjs.cjs': commonjsLines,
 };
 
-test('there is an expectation for each example', () => {
+test('each example has expected lines', () => {
   expect(Object.keys(lines).sort()).toEqual(files.sort());
 });
 
-test.each(files)('%s prints what it says', async (file) => {
+test.each(files)('%s prints its expected lines', async (file) => {
   const { stdout } = await run(process.execPath, ['tests/support/run/run-example.ts', file], { cwd: root });
 
   expect(stdout.trimEnd().split('\n')).toEqual(lines[file]);
@@ -82,7 +82,7 @@ test.each(files)('%s has less than 40 lines', async (file) => {
   expect((await readFile(join(folder, file), 'utf8')).split('\n').length).toBeLessThan(40);
 });
 
-test.skipIf(other === null)(`commonjs.cjs runs on another Node too (${other?.version ?? 'there is none here'})`, async () => {
+test.skipIf(other === null)(`commonjs.cjs runs on another version of Node (${other?.version ?? 'none found'})`, async () => {
   await using etcd = await startEtcd();
   const env = { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') };
   const { stdout } = await run(other?.file ?? '', ['examples/commonjs.cjs'], { cwd: root, env });
@@ -90,7 +90,7 @@ test.skipIf(other === null)(`commonjs.cjs runs on another Node too (${other?.ver
   expect(stdout.trimEnd().split('\n')).toEqual(commonjsLines);
 });
 
-test('an unknown name is answered with those there are', async () => {
+test('an unknown name exits with 2 and lists the examples', async () => {
   const failed = run(process.execPath, ['tests/support/run/run-example.ts', 'nothing'], { cwd: root });
 
   await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('await-using, command, commonjs') as string });

@@ -1,4 +1,4 @@
-/** No line of the README may rot: its code is compiled and run, its tables and links are held against the source. */
+/** Tests that the code of the README compiles and runs, and that its tables match the source. */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -12,7 +12,7 @@ import { startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
-// Within the package, so that its own name means it.
+// A folder in the package, so that imports of its name resolve.
 const folder = join(root, '.cache', `readme-${String(process.pid)}`);
 const prelude = relative(folder, join(root, 'tests', 'support', 'run', 'readme-prelude.ts'));
 const readme = await readFile(join(root, 'README.md'), 'utf8');
@@ -39,10 +39,10 @@ function blocksOf(markdown: string): Block[] {
 }
 
 beforeAll(async () => {
-  etcd = await startEtcd(); // its own, as the code in the README uses the default prefix
+  etcd = await startEtcd(); // not the shared one: the code of the README uses the default prefix
   await mkdir(folder, { recursive: true });
   for (const { file, code, language } of programs) {
-    // Hosts are only examples in the README; here they are the ones that there are.
+    // The hosts of the README are examples. This puts in the host of the test.
     const runnable = code.replaceAll(/'10\.0\.0\.[123]:2379'/g, `'${etcd.endpoint}'`);
     await writeFile(join(folder, file), language === 'ts' ? `import '${prelude}';\n${runnable}\nexport {};\n` : runnable);
   }
@@ -56,7 +56,7 @@ afterAll(async () => {
   await etcd.stop();
 });
 
-test('there is code to check', () => {
+test('the README has code to check', () => {
   expect(programs.length).toBeGreaterThan(12);
 });
 
@@ -76,7 +76,7 @@ test('the code compiles', { timeout: 60_000 }, async () => {
   expect(stdout).toBe('');
 });
 
-describe('the code runs, and ends', () => {
+describe('the code runs and ends', () => {
   test.each(programs)('$heading ($file)', async ({ file }) => {
     const env = { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') };
     const { stderr } = await run(process.execPath, [join(folder, file)], { cwd: root, env, timeout: 15_000 });
@@ -85,7 +85,7 @@ describe('the code runs, and ends', () => {
   });
 });
 
-test('the commands are scripts that there are', async () => {
+test('the commands are scripts of package.json', async () => {
   const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
   const [first] = blocks.filter(({ language }) => language === 'sh');
 
@@ -93,7 +93,7 @@ test('the commands are scripts that there are', async () => {
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['demo', 'test']));
 });
 
-/** The first column of the tables under a heading. */
+/** Returns one column of the tables under a heading, by default the first. */
 function namesIn(heading: string, column = 1): string[] {
   const section = new RegExp(`^## ${heading}\n([^]*?)(?=^## )`, 'm').exec(readme)?.[1] ?? '';
   return section

@@ -112,7 +112,7 @@ export class ClusterFaults {
   }
 
   async #answers(proxies: readonly TcpProxy[], ms: number, areLost: boolean): Promise<void> {
-    for (const proxy of proxies) proxy.hangAnswers();
+    for (const proxy of proxies) proxy.hangResponses();
     await sleep(ms);
     for (const proxy of proxies) {
       if (areLost) await proxy.cut();

@@ -47,7 +47,7 @@ describe.skipIf(!(await canControlServers()))('a lost response', { timeout: 60_0
     for (let round = 0; round < rounds; round += 1) {
       // After each failure the locker uses the next host.
       await scenario.fault('put response lost', `m${String((round % 3) + 1)}`, () => {
-        proxyAt(round).hangAnswers();
+        proxyAt(round).hangResponses();
       });
       await client.go();
       await stage.queued('x', 1);
@@ -73,7 +73,7 @@ describe.skipIf(!(await canControlServers()))('a lost response', { timeout: 60_0
       await client.go();
       await client.waitFor('added', 2 * round + 1);
       await scenario.fault('release response lost', 'all', () => {
-        for (const proxy of proxies) proxy.hangAnswers();
+        for (const proxy of proxies) proxy.hangResponses();
       });
       await client.go();
       await eventually(async () => {
@@ -119,7 +119,7 @@ describe.skipIf(!(await canControlServers()))('a lost response', { timeout: 60_0
 
     for (let round = 0; round < 12; round += 1) {
       await scenario.fault('responses lost', `m${String((round % 3) + 1)}`, () => {
-        proxyAt(round).hangAnswers();
+        proxyAt(round).hangResponses();
       });
       await sleep(100 + 100 * (round % 4));
       await dropResponses([proxyAt(round)]);

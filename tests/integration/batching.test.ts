@@ -1,3 +1,4 @@
+/** Tests that many commits at once share requests, and that each lock still gets its own result. */
 import { Etcd3 } from 'etcd3';
 import { createLocker, EtcdAuthError, type Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -11,12 +12,12 @@ async function releaseAll(locks: readonly Lock[]): Promise<void> {
   await Promise.all(locks.map((lock) => lock.release()));
 }
 
-async function transactionsAt(server: EtcdServer): Promise<number> {
+async function countTransactions(server: EtcdServer): Promise<number> {
   const counts = (await server.metrics()).matchAll(/^grpc_server_handled_total\{.*grpc_method="Txn".*\} (\S+)$/gm);
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** As of 3.4.42, 3.5.28 and 3.6.9 (CVE-2026-33343). */
+/** Since 3.4.42, 3.5.28 and 3.6.9, etcd checks the permissions of nested transactions (CVE-2026-33343). */
 function checksNestedPermissions(version: string): boolean {
   const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
   const since = new Map([
@@ -28,7 +29,7 @@ function checksNestedPermissions(version: string): boolean {
 }
 
 describe.skipIf(!(await canControlServers()))('many commits at once', () => {
-  describe('on an etcd with its defaults', () => {
+  describe('on an etcd with default settings', () => {
     let stage: Stage<EtcdServer>;
     beforeAll(async () => {
       stage = await openStage();
@@ -36,15 +37,15 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     afterEach(() => stage.clear());
     afterAll(() => stage[Symbol.asyncDispose]());
 
-    test('share requests: 256 locks and releases of different names take at most 16', async () => {
+    test('share requests: 256 locks and releases of different names take at most 16 requests', async () => {
       const locker = stage.createLocker({ ttlMs: 600_000 });
       await locker.withLock('warm', () => undefined);
-      const before = await transactionsAt(stage.server);
+      const before = await countTransactions(stage.server);
 
       const locks = await Promise.all(names(256).map((name) => locker.lock(name)));
       await releaseAll(locks);
 
-      expect((await transactionsAt(stage.server)) - before).toBeLessThanOrEqual(16);
+      expect((await countTransactions(stage.server)) - before).toBeLessThanOrEqual(16);
     });
 
     test('give each name its own holder and token', async () => {
@@ -61,26 +62,26 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     });
   });
 
-  test('fit a server that takes few operations in a transaction', async () => {
+  test('respect a low --max-txn-ops', async () => {
     await using server = await startEtcd({ args: ['--max-txn-ops', '16'] });
     await using locker = createLocker({ hosts: server.endpoint });
-    const turn = async (): Promise<number> => {
-      const before = await transactionsAt(server);
+    const runRound = async (): Promise<number> => {
+      const before = await countTransactions(server);
       const locks = await Promise.all(names(150).map((name) => locker.lock(name)));
       expect(locks.every(({ held }) => held)).toBe(true);
       await releaseAll(locks);
-      return (await transactionsAt(server)) - before;
+      return (await countTransactions(server)) - before;
     };
 
-    await turn();
-    const settled = await turn();
+    await runRound();
+    const requests = await runRound();
 
-    // Once the locker knows the server's limit, etcd refuses nothing, and commits still share requests.
-    expect(settled).toBeLessThanOrEqual(100);
-    expect(settled).toBeGreaterThan(16);
+    // The first round has found the limit. Now no request is refused, and requests are still shared.
+    expect(requests).toBeLessThanOrEqual(100);
+    expect(requests).toBeGreaterThan(16);
   });
 
-  test('tryLockAll() rejects, and takes no lock, if the server takes fewer names in a transaction', async () => {
+  test('tryLockAll() of more names than --max-txn-ops allows rejects, and locks none', async () => {
     await using server = await startEtcd({ args: ['--max-txn-ops', '16'] });
     await using locker = createLocker({ hosts: server.endpoint });
 
@@ -94,13 +95,13 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     expect(all.held).toBe(true);
   });
 
-  describe('on an etcd with auth on', () => {
+  describe('on an etcd with auth enabled', () => {
     let server: EtcdServer;
     let root: Etcd3;
     const auth = { username: 'locker', password: 'sesame-9431' };
     beforeAll(async () => {
       server = await startEtcd({ args: simpleTokens() });
-      // All names below the prefix except n250.
+      // All names under the prefix except n250.
       const rights = [
         { from: 'locks/', to: 'locks/n250/' },
         { from: 'locks/n2500', to: 'locks0' },
@@ -114,14 +115,14 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
       await server.stop();
     });
 
-    test('fail alone: of 500 locks at once only the one that etcd forbids, whether or not it checks inside a batch', async () => {
+    test('reject only the one lock of 500 that etcd forbids, on every version of etcd', async () => {
       await using locker = createLocker({ hosts: server.endpoint, auth });
       await locker.withLock('warm', () => undefined);
-      const before = await transactionsAt(server);
+      const before = await countTransactions(server);
 
       const results = await Promise.allSettled(names(500).map((name) => locker.lock(name)));
 
-      const requests = (await transactionsAt(server)) - before;
+      const requests = (await countTransactions(server)) - before;
       if (checksNestedPermissions(server.version)) expect(requests).toBeLessThan(150);
       else expect(requests).toBeGreaterThanOrEqual(500);
 

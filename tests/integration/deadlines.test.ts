@@ -1,4 +1,4 @@
-/** What a call that is not answered in time does to those beside it on the same channel. */
+/** Tests that a call without a response in time does not end other calls on its connection. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { deferred } from '../../src/deferred.ts';
@@ -12,18 +12,18 @@ import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/e
 import { follow, type Followed } from '../support/fixtures/holding.ts';
 import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
-/** How long etcd3 lets a channel that connects go on, when it is to be closed. */
-const etcd3WaitMs = 1_000;
+/** etcd3 closes a connecting channel after this time. */
+const etcd3CloseMs = 1_000;
 const [shortMs, longMs] = [200, 8_000];
 
-describe('a call that is not answered in time', () => {
+describe('a call without a response in time', () => {
   let stage: Stage<EtcdServer>;
   let proxy: TcpProxy;
   let host: Host;
   const hostAt = (endpoint: string) => new Host(`http://${endpoint}`, resolveLockerOptions({ hosts: endpoint }).etcd, longMs);
   beforeAll(async () => {
     stage = await openStage();
-    // The first call of all loads etcd3, which takes longer than a short deadline.
+    // The first call loads etcd3, which takes longer than a short deadline.
     host = hostAt(stage.server.endpoint);
     await read(longMs);
     await host.close();
@@ -41,40 +41,40 @@ describe('a call that is not answered in time', () => {
 
   const read = (timeoutMs: number): Promise<Buffer> => host.call(timeoutMs, methods.range, encodeRange({ key: 'x' }));
 
-  /** Resolves with the first answer to a watch. */
-  async function watching(): Promise<{ readonly answer: Followed<Buffer>; readonly stream: Stream }> {
-    const answer = deferred<Buffer>();
-    const stream = await host.stream(longMs, methods.watch, { message: answer.resolve, ended: answer.reject });
+  /** Opens a watch and follows its first response. */
+  async function openWatch(): Promise<{ readonly response: Followed<Buffer>; readonly stream: Stream }> {
+    const response = deferred<Buffer>();
+    const stream = await host.stream(longMs, methods.watch, { message: response.resolve, ended: response.reject });
     stream.write(encodeWatch({ key: 'x', deletesOnly: true }, 1));
-    return { answer: follow(answer.promise), stream };
+    return { response: follow(response.promise), stream };
   }
 
   test.each([
-    ['while the host is being connected to', false, shortMs + etcd3WaitMs + 300],
-    ['on a connection that stands', true, 2 * shortMs],
-  ])('%s cuts off neither another call nor a watch', async (_, isConnected, waitMs) => {
+    ['while its host connects', false, shortMs + etcd3CloseMs + 300],
+    ['on an open connection', true, 2 * shortMs],
+  ])('%s ends no other call and no watch', async (_, isConnected, waitMs) => {
     if (isConnected) await read(longMs);
     proxy.hang();
-    const [late, patient] = [follow(read(shortMs)), follow(read(longMs))];
-    const watch = await watching();
+    const [expired, pending] = [follow(read(shortMs)), follow(read(longMs))];
+    const watch = await openWatch();
 
-    // Beyond it all that is cut off by etcd3 would be.
+    // By then, etcd3 would have closed the channel.
     await sleep(waitMs);
-    expect(late.error).toMatchObject({ code: 4 });
-    expect([patient.isSettled, watch.answer.isSettled]).toEqual([false, false]);
+    expect(expired.error).toMatchObject({ code: 4 });
+    expect([pending.isSettled, watch.response.isSettled]).toEqual([false, false]);
     proxy.resume();
 
-    expect(decodeRange(await patient.promise).kvs).toEqual([]);
-    expect(decodeWatch(await watch.answer.promise)).toMatchObject({ created: true });
+    expect(decodeRange(await pending.promise).kvs).toEqual([]);
+    expect(decodeWatch(await watch.response.promise)).toMatchObject({ created: true });
     watch.stream.end();
   });
 });
 
-test('a connection that passes nothing any more, and does not say so, costs neither holder nor waiter the lock at the only host', async () => {
+test('holders and waiters at the only host keep their entries when its connections silently drop all data', async () => {
   await using stage = await openStage();
   await using proxy = await startTcpProxy(stage.server.endpoint);
   const options = { hosts: proxy.endpoint, ttlMs: 4_000, requestTimeoutMs: 2_000 };
-  // Each would keep the connection of all, if they shared one.
+  // If lockers shared a connection, each of them would keep the broken one open for the others.
   const lockers = Array.from({ length: 10 }, () => stage.createLocker(options));
   const locks = await Promise.all(lockers.map((locker, n) => locker.lock(String(n))));
   const waiting = follow(stage.createLocker(options).lock('0'));

@@ -1,3 +1,4 @@
+/** Tests lock(), release() and close() while etcd is frozen, and after it is thawed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, type EtcdMember, type EtcdServer } from '../support/etcd/etcd.ts';
@@ -5,10 +6,10 @@ import { follow } from '../support/fixtures/holding.ts';
 import { eventually, lossOf, memberOf, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const ttlMs = 2_000;
-/** A deadline is before the end of the TTL by so much. */
+/** The deadline is this long before the end of the TTL. */
 const marginMs = 500;
 
-describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
+describe.skipIf(!(await canControlServers()))('while etcd is frozen', () => {
   let stage: Stage<EtcdServer>;
   let member: EtcdMember;
   beforeAll(async () => {
@@ -18,13 +19,13 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
   afterEach(() => stage.clear());
   afterAll(() => stage[Symbol.asyncDispose]());
 
-  /** Freezes etcd; no renewal that is answered was sent later than the moment that it tells. */
+  /** Freezes etcd and returns the time. etcd answers no renewal that is sent later. */
   const freeze = async (): Promise<number> => {
     await member.freeze();
     return performance.now();
   };
 
-  test('lock.held and lock.signal tell of the loss before the TTL is over when it stays so for longer', async () => {
+  test('lock.held and lock.signal report the loss before the TTL ends', async () => {
     const [locker, others] = [stage.createLocker({ ttlMs }), stage.createLocker({ ttlMs })];
     const lock = await locker.lock('x');
     const unread = await locker.lock('y');
@@ -71,7 +72,7 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
   });
 
-  test('release() deletes the entry when etcd is back before the deadline', async () => {
+  test('release() deletes the entry when etcd is thawed before the deadline', async () => {
     const locker = stage.createLocker({ requestTimeoutMs: 500 });
     const lock = await locker.lock('x');
     await freeze();
@@ -88,7 +89,7 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
   test('close() with holders and waiters takes no longer than requestTimeoutMs', async () => {
     const requestTimeoutMs = 800;
     const [locker, others] = [stage.createLocker({ ttlMs, requestTimeoutMs }), stage.createLocker({ ttlMs })];
-    const theirs = await others.lock('y');
+    const other = await others.lock('y');
     const lock = await locker.lock('x');
     const waiters = [follow(locker.lock('x')), follow(locker.lock('y'))];
     await stage.queued('y', 2);
@@ -103,7 +104,7 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
     for (const waiter of waiters) expect(waiter.error).toMatchObject({ code: 'LOCKER_CLOSED' });
     expect(lock.held).toBe(false);
     member.thaw();
-    await theirs.release();
+    await other.release();
     await others.close();
     await eventually(async () => {
       expect(await stage.etcd.keys()).toEqual([]);
@@ -113,8 +114,8 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
   describe.each([
     ['within the time of a try', 5_000],
     ['long after the time of a try', 400],
-  ])('thawed %s', (_when, requestTimeoutMs) => {
-    const giveUps = {
+  ])('and thawed %s', (_when, requestTimeoutMs) => {
+    const failingCalls = {
       aborted: async (stage: Stage<EtcdServer>) => {
         const controller = new AbortController();
         const locker = stage.createLocker({ requestTimeoutMs });
@@ -122,7 +123,7 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
         return {
           locker,
           start: async () => {
-            const reason = new Error('changed my mind');
+            const reason = new Error('aborted by the test');
             setTimeout(() => {
               controller.abort(reason);
             }, 100);
@@ -132,7 +133,7 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
           },
         };
       },
-      'out of time': async (stage: Stage<EtcdServer>) => {
+      'timed out': async (stage: Stage<EtcdServer>) => {
         const locker = stage.createLocker({ requestTimeoutMs });
         await locker.withLock('warm', () => undefined);
         return {
@@ -146,32 +147,31 @@ describe.skipIf(!(await canControlServers()))('an etcd that is frozen', () => {
       },
     };
 
-    test.each(Object.keys(giveUps))('lock() %s while its enqueue is on its way leaves no entry', async (way) => {
+    test.each(Object.keys(failingCalls))('lock() %s while its enqueue is in flight leaves no entry', async (ending) => {
       const others = stage.createLocker();
-      const given = await giveUps[way as keyof typeof giveUps](stage);
+      const call = await failingCalls[ending as keyof typeof failingCalls](stage);
       const held = await others.lock('x');
       const next = follow(stage.createLocker().lock('x'));
       await stage.queued('x', 2);
       await freeze();
 
-      await given.start();
+      await call.start();
       await sleep(requestTimeoutMs < 1_000 ? 1_000 : 200);
       member.thaw();
 
       await stage.queued('x', 2);
-      // Its session does other work, so nothing of the call that failed is under way any more.
-      await given.locker.withLock('after', () => undefined);
+      // Its session has done other work, so no request of the failed call is in flight.
+      await call.locker.withLock('after', () => undefined);
       await stage.queued('x', 2);
       await held.release();
-      const winner = await next.promise;
-      await winner.release();
+      await (await next.promise).release();
       expect(await stage.etcd.entries()).toEqual([]);
-      const again = await given.locker.tryLock('x');
+      const again = await call.locker.tryLock('x');
       expect(again?.held).toBe(true);
     });
   });
 
-  test('lock() that is aborted when it is the first and thereby opens the session leaves no entry and no lease', async () => {
+  test('an aborted first lock(), which opens the session, leaves no entry and no lease', async () => {
     const locker = stage.createLocker({ ttlMs, requestTimeoutMs: 1_000 });
     await freeze();
 

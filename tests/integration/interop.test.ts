@@ -1,3 +1,4 @@
+/** Tests that locks and `etcdctl lock` share one queue, and that other clients can use the guard of a lock. */
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
@@ -7,7 +8,7 @@ import { TestProcess } from '../support/run/processes.ts';
 
 const source = await findEtcd();
 const etcdctl = source.kind === 'binary' ? source.etcdctl : null;
-if (etcdctl === null) console.warn('Skipped: the tests with `etcdctl lock`, as this etcd came without an etcdctl.');
+if (etcdctl === null) console.warn('Skipped: the tests with `etcdctl lock`, because this etcd has no etcdctl.');
 
 let stage: Stage<EtcdServer>;
 beforeAll(async () => {
@@ -15,32 +16,32 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
-/** `etcdctl lock` tells the key when it has the lock, and gives it back when it is interrupted. */
-const etcdctlLock = (name: string): TestProcess =>
+/** Starts `etcdctl lock`: it prints its key when it holds the lock, and releases the lock on SIGINT. */
+const startEtcdctl = (name: string): TestProcess =>
   new TestProcess(etcdctl ?? 'etcdctl', ['--endpoints', stage.server.endpoint, 'lock', `locks/${name}`, '--ttl', '2'], {
     PATH: process.env['PATH'],
     ETCDCTL_API: '3',
   });
-const held = /^locks\/.+\/[0-9a-f]+$/;
+const holding = /^locks\/.+\/[0-9a-f]+$/;
 
 describe.skipIf(etcdctl === null)('lock() and `etcdctl lock`', () => {
-  test('exclude each other when the locker has it first', async () => {
+  test('exclude each other when the locker holds first', async () => {
     const lock = await stage.createLocker().lock('first');
-    await using other = etcdctlLock('first');
+    await using other = startEtcdctl('first');
     await stage.queued('first', 2);
 
     expect(other.steps).toEqual([]);
     await lock.release();
 
-    await other.reached(held);
+    await other.reached(holding);
     other.signal('SIGINT');
     await other.ended;
     expect(await stage.etcd.entries('first')).toEqual([]);
   });
 
-  test('exclude each other when etcdctl has it first', async () => {
-    await using other = etcdctlLock('second');
-    const { step: key } = await other.reached(held);
+  test('exclude each other when etcdctl holds first', async () => {
+    await using other = startEtcdctl('second');
+    const { step: key } = await other.reached(holding);
     const locker = stage.createLocker();
     expect(await locker.tryLock('second')).toBeNull();
     const waiting = follow(locker.lock('second'));
@@ -56,8 +57,8 @@ describe.skipIf(etcdctl === null)('lock() and `etcdctl lock`', () => {
   });
 
   test('exclude each other when etcdctl holds and is killed', async () => {
-    await using other = etcdctlLock('third');
-    await other.reached(held);
+    await using other = startEtcdctl('third');
+    await other.reached(holding);
     const waiting = follow(stage.createLocker().lock('third'));
     await stage.queued('third', 2);
 
@@ -66,35 +67,35 @@ describe.skipIf(etcdctl === null)('lock() and `etcdctl lock`', () => {
     expect((await waiting.promise).held).toBe(true);
   });
 
-  test('serve first who came first in a queue of both', async () => {
+  test('hold in the order of their entries in a mixed queue', async () => {
     const lock = await stage.createLocker().lock('fourth');
     const order: string[] = [];
-    const came: (() => Promise<void>)[] = [];
+    const releases: (() => Promise<void>)[] = [];
     const processes: TestProcess[] = [];
     for (const [index, kind] of ['etcdctl', 'locker', 'etcdctl', 'locker', 'locker', 'etcdctl'].entries()) {
-      const who = `${kind} ${String(index)}`;
+      const contender = `${kind} ${String(index)}`;
       if (kind === 'etcdctl') {
-        const process = etcdctlLock('fourth');
+        const process = startEtcdctl('fourth');
         processes.push(process);
-        void process.reached(held).then(() => order.push(who));
-        came.push(async () => {
-          await process.reached(held);
+        void process.reached(holding).then(() => order.push(contender));
+        releases.push(async () => {
+          await process.reached(holding);
           process.signal('SIGINT');
         });
       } else {
         const locking = stage.createLocker().lock('fourth');
-        void locking.then(() => order.push(who));
-        came.push(async () => (await locking).release());
+        void locking.then(() => order.push(contender));
+        releases.push(async () => (await locking).release());
       }
       await stage.queued('fourth', index + 2);
     }
 
     await lock.release();
-    for (const [index, leave] of came.entries()) {
+    for (const [index, release] of releases.entries()) {
       await eventually(() => {
         expect(order).toHaveLength(index + 1);
       });
-      await leave();
+      await release();
     }
     await Promise.all(processes.map(({ ended }) => ended));
 

@@ -1,3 +1,4 @@
+/** Tests locks and watches when requests, responses and streams are lost or late. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -21,10 +22,10 @@ afterEach(async () => {
 afterAll(() => stage[Symbol.asyncDispose]());
 
 describe('lock()', () => {
-  test('makes exactly one entry when its enqueue was applied and the answer lost', async () => {
+  test('creates exactly one entry when its enqueue was applied and the response lost', async () => {
     const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500 });
     await locker.withLock('warm', () => undefined);
-    proxy.hangAnswers();
+    proxy.hangResponses();
 
     const locking = timed(locker.lock('x'));
     await stage.queued('x', 1);
@@ -40,10 +41,10 @@ describe('lock()', () => {
     expect((await locker.lock('x')).fencingToken).toBeGreaterThan(applied?.createRevision ?? 0n);
   });
 
-  test('makes exactly one entry when the only host keeps its answers back for longer than a try', async () => {
+  test('creates exactly one entry when the only host delays its responses for longer than a try', async () => {
     const locker = stage.createLocker({ hosts: proxy.endpoint, requestTimeoutMs: 3_000 });
     await locker.withLock('warm', () => undefined);
-    proxy.hangAnswers();
+    proxy.hangResponses();
 
     const locking = follow(locker.lock('x'));
     await sleep(2_000);
@@ -54,11 +55,11 @@ describe('lock()', () => {
     expect(await stage.etcd.entries('x')).toMatchObject([{ key: lock.key, createRevision: lock.fencingToken }]);
   });
 
-  test('opens one session, and counts its time from the first sending, when the grant was applied and the answer lost', async () => {
+  test('opens one session, and counts its TTL from the first request, when the grant was applied and the response lost', async () => {
     const [ttlMs, marginMs, tryMs] = [6_000, 600, 500];
     const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { ttlMs, requestTimeoutMs: 3 * tryMs });
-    await locker.inspect('connected by this');
-    proxy.hangAnswers();
+    await locker.inspect('connects');
+    proxy.hangResponses();
 
     const lock = await locker.lock('x');
 
@@ -66,7 +67,7 @@ describe('lock()', () => {
     expect(await stage.etcd.leases()).toEqual([lock.leaseId]);
   });
 
-  test('leaves no ghost when its enqueue is delivered after its retry was answered and released', async () => {
+  test('leaves no ghost entry when its first request is delivered after the lock of the retry was released', async () => {
     for (let round = 0; round < 4; round += 1) {
       const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 750 });
       await locker.withLock('warm', () => undefined);
@@ -82,10 +83,10 @@ describe('lock()', () => {
     }
   });
 
-  test('rejects when no answer comes from any host, and leaves no entry once there are answers', async () => {
+  test('rejects when no host responds, and leaves no entry once a host responds again', async () => {
     const locker = stage.createLocker({ hosts: proxy.endpoint, requestTimeoutMs: 600 });
     await locker.withLock('warm', () => undefined);
-    proxy.hangAnswers();
+    proxy.hangResponses();
 
     const { error, ms } = await timed(locker.lock('x'));
 
@@ -97,8 +98,8 @@ describe('lock()', () => {
     });
   });
 
-  test('gets its turn when the watch stream of the waiter went silent', async () => {
-    // Long enough for the look that is taken now and then to come too late.
+  test('resolves when the watch stream of the waiter hangs', async () => {
+    // With this TTL, the periodic look comes too late to help.
     const ttlMs = 60_000;
     const waiters = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { ttlMs, requestTimeoutMs: 1_500 });
     const lock = await stage.createLocker({ ttlMs }).lock('x');
@@ -114,7 +115,7 @@ describe('lock()', () => {
     expect(ms).toBeLessThan(4_000);
   });
 
-  test('gets its turn when the watch stream was cut and the history compacted meanwhile', async () => {
+  test('resolves when the watch stream was cut and the history compacted meanwhile', async () => {
     const ttlMs = 60_000;
     const lock = await stage.createLocker({ ttlMs }).lock('x');
     const waiters = stage.createLocker({ hosts: proxy.endpoint, ttlMs });
@@ -132,7 +133,7 @@ describe('lock()', () => {
     expect(ms).toBeLessThan(4_000);
   });
 
-  test('waits on when etcd compacts its history time and again', async () => {
+  test('keeps waiting when etcd compacts its history again and again', async () => {
     const lock = await stage.createLocker().lock('x');
     const waiting = follow(stage.createLocker().lock('x'));
     await stage.queued('x', 2);
@@ -150,7 +151,7 @@ describe('lock()', () => {
 });
 
 describe('watch()', () => {
-  test('goes on with the state as it is when its stream was cut and the history compacted meanwhile', async () => {
+  test('continues with the current state when its stream was cut and the history compacted meanwhile', async () => {
     const [locker, watchers] = [stage.createLocker(), stage.createLocker({ hosts: proxy.endpoint })];
     const lock = await locker.lock('x', { value: 'first' });
     const states = watchers.watch('x');
@@ -168,7 +169,7 @@ describe('watch()', () => {
     expect((await states.next()).value).toMatchObject({ held: false, holders: [] });
   });
 
-  test('goes on at the next host when its stream went silent', async () => {
+  test('continues on the next host when its stream hangs', async () => {
     const locker = stage.createLocker();
     const watchers = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500 });
     const states = watchers.watch('x');
@@ -183,13 +184,13 @@ describe('watch()', () => {
   });
 });
 
-test('lock.remainingMs counts from when a grant or renewal was sent, not from its answer', async () => {
+test('lock.remainingMs counts from the sending of a grant or renewal, not from the response', async () => {
   const [ttlMs, marginMs, roundTripMs] = [6_000, 600, 400];
   await using locker = createLocker({ hosts: proxy.endpoint, ttlMs });
   proxy.delay(roundTripMs / 2);
 
   const lock = await locker.lock('x');
-  // Grant, gate and entry go out one after the other.
+  // Grant, gate and entry are three requests in sequence.
   const afterGrant = lock.remainingMs;
   const seen: number[] = [];
   const until = performance.now() + 4_500;
@@ -202,6 +203,6 @@ test('lock.remainingMs counts from when a grant or renewal was sent, not from it
   expect(afterGrant).toBeLessThan(ttlMs - marginMs - 3 * roundTripMs + 50);
   const renewals = seen.filter((ms, index) => ms > (seen[index - 1] ?? Infinity));
   expect(renewals.length).toBeGreaterThan(0);
-  // A renewal counts once its answer and the read after it are there.
+  // A renewal counts after two responses: its own, and that of the read after it.
   for (const ms of renewals) expect(ms).toBeLessThan(ttlMs - marginMs - 2 * roundTripMs + 50);
 });

@@ -1,3 +1,4 @@
+/** Tests that holders, waiters and watches continue after an outage of etcd. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
@@ -9,11 +10,11 @@ const outageMs = 3_000;
 
 const outages: Record<string, (member: EtcdMember) => Promise<void>> = {
   'is stopped and started again': async (member) => {
-    // With watch streams open it takes etcd some seconds to end.
+    // With open watch streams, etcd takes some seconds to stop.
     await Promise.all([member.terminate(), sleep(outageMs)]);
     await member.start();
   },
-  'is killed and started again on its data': async (member) => {
+  'is killed and started again with its data': async (member) => {
     await member.kill();
     await sleep(outageMs);
     await member.start();
@@ -25,11 +26,11 @@ const outages: Record<string, (member: EtcdMember) => Promise<void>> = {
   },
 };
 
-// They mostly wait, each for a server of its own.
-describe.skipIf(!(await canControlServers()))('lock() held and lock() waiting notice nothing', { concurrent: true }, () => {
+// Concurrent, because each test has its own server and mostly waits.
+describe.skipIf(!(await canControlServers()))('holders and waiters keep their entries', { concurrent: true }, () => {
   test.each(Object.keys(outages))('when etcd %s', async (outage) => {
     await using stage = await openStage();
-    // Their looks and beats run out of time in the outage; before and after it a busy machine has time enough.
+    // Looks and renewals time out in the outage. Outside of it, this is enough on a busy machine.
     const create = () => stage.createLocker({ requestTimeoutMs: 2_000 });
     const [holders, waiters, observers] = [create(), create(), create()];
     const lock = await holders.lock('x');
@@ -71,7 +72,7 @@ describe.skipIf(!(await canControlServers()))('lock() held and lock() waiting no
     await watching;
   });
 
-  test('when etcd answers every request only after 150 ms', async () => {
+  test('when each response of etcd takes 150 ms', async () => {
     await using stage = await openStage();
     await using proxy = await startTcpProxy(stage.server.endpoint);
     await using slow = createLocker({ hosts: proxy.endpoint, ttlMs: 3_000 });

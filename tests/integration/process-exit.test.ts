@@ -1,3 +1,4 @@
+/** Tests when a process ends by itself, and when a locker keeps it alive. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Locker } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,24 +15,24 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
-const work = (scenario: string, name: string) =>
+const startScenario = (scenario: string, name: string) =>
   startWorker('end.ts', { hosts: stage.server.endpoint, prefix: stage.prefix, name, ttlMs: 2_000, scenario });
-const fine = { code: 0, signal: null, stderr: '' };
+const cleanExit = { code: 0, signal: null, stderr: '' };
 
 describe('a process that forgets close() ends by itself', { concurrent: true }, () => {
   test.each([
     'never used',
     'a lock released',
     'a lock held and never released',
-    'a lock that it had waited for and never released',
+    'a lock acquired after waiting and never released',
     'a tryLock() that found the lock taken',
     'a watch ended',
-    'a lock() that was out of time',
+    'a lock() that timed out',
   ])('when its work is done: %s', async (scenario) => {
-    const isTaken = /taken|waited|out of time/.test(scenario);
+    const isTaken = /taken|waiting|timed out/.test(scenario);
     const held = isTaken ? await locker.lock(scenario) : undefined;
-    await using process = work(scenario, scenario);
-    if (scenario.includes('waited')) {
+    await using process = startScenario(scenario, scenario);
+    if (scenario.includes('waiting')) {
       await stage.queued(scenario, 2);
       await held?.release();
     }
@@ -40,9 +41,9 @@ describe('a process that forgets close() ends by itself', { concurrent: true }, 
 
     const ending = await process.ended;
 
-    expect(ending).toEqual(fine);
+    expect(ending).toEqual(cleanExit);
     expect(performance.now() - doneAt).toBeLessThan(3_000);
-    if (scenario.includes('time')) expect(process.steps).toContainEqual({ step: 'refused', code: 'LOCK_TIMEOUT' });
+    if (scenario.includes('timed out')) expect(process.steps).toContainEqual({ step: 'rejected', code: 'LOCK_TIMEOUT' });
   });
 });
 
@@ -55,12 +56,12 @@ test.skipIf(!canControl)('a process that only holds ends by itself when etcd han
     prefix: own.prefix,
     name: 'x',
     ttlMs,
-    scenario: 'a lock held until it is told to go on',
+    scenario: 'a lock held until a signal',
   });
   await process.reached('holding');
   await member.freeze();
-  // It may end from the moment on at which it is told so. By then it is in the midst of a renewal, and while one waits for its
-  // answer grpc keeps the process; but it does not stay for one renewal after the other.
+  // The process may end after the signal. A renewal is pending then, and grpc keeps the process alive until that call ends.
+  // A later renewal must not keep it alive.
   await sleep(2_500);
   process.signal('SIGUSR2');
   await process.reached('done');
@@ -68,14 +69,14 @@ test.skipIf(!canControl)('a process that only holds ends by itself when etcd han
 
   const ending = await process.ended;
 
-  expect(ending).toEqual(fine);
+  expect(ending).toEqual(cleanExit);
   expect(performance.now() - doneAt).toBeLessThan(ttlMs / 3 + 700);
 });
 
-describe('a process that waits in lock() stays', { concurrent: true }, () => {
-  test('until it gets it when it is in the queue of etcd', async () => {
+describe('a process that waits in lock() stays alive', { concurrent: true }, () => {
+  test('until it holds the lock, when it waits in the queue of etcd', async () => {
     const held = await locker.lock('x');
-    await using process = work('a lock() in the queue of etcd', 'x');
+    await using process = startScenario('a lock() in the queue of etcd', 'x');
     await stage.queued('x', 2);
     await sleep(2_500);
     expect(process.isRunning).toBe(true);
@@ -83,14 +84,14 @@ describe('a process that waits in lock() stays', { concurrent: true }, () => {
 
     await held.release();
 
-    expect(await process.ended).toEqual(fine);
-    expect(process.steps.slice(1)).toEqual([{ step: 'got it', held: true }, { step: 'done' }]);
+    expect(await process.ended).toEqual(cleanExit);
+    expect(process.steps.slice(1)).toEqual([{ step: 'holding', held: true }, { step: 'done' }]);
   });
 
-  test('until it gets it when it is in the local queue', async () => {
-    await using process = work('a lock() in the local queue', 'y');
+  test('until it holds the lock, when it waits in the local queue', async () => {
+    await using process = startScenario('a lock() in the local queue', 'y');
 
-    expect(await process.ended).toEqual(fine);
-    expect(process.steps.slice(1)).toEqual([{ step: 'releasing' }, { step: 'got it', held: true }, { step: 'done' }]);
+    expect(await process.ended).toEqual(cleanExit);
+    expect(process.steps.slice(1)).toEqual([{ step: 'releasing' }, { step: 'holding', held: true }, { step: 'done' }]);
   });
 });

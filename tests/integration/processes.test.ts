@@ -1,3 +1,4 @@
+/** Tests locks between processes: order, loss after a kill or a stop, and inspection. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EtcdServer } from '../support/etcd/etcd.ts';
@@ -13,7 +14,7 @@ afterAll(async () => {
   await stage[Symbol.asyncDispose]();
 });
 
-test('lock() lets several processes take turns, one at a time, with rising tokens', async () => {
+test('lock() admits several processes one at a time, with rising tokens', async () => {
   const [processes, times] = [4, 25];
   await stage.etcd.put('total', '0');
   const settings = { hosts: stage.server.endpoint, prefix: stage.prefix, name: 'counter', ttlMs: 5_000, times };
@@ -22,26 +23,26 @@ test('lock() lets several processes take turns, one at a time, with rising token
   const endings = await Promise.all(workers.map(({ ended }) => ended));
 
   expect(endings).toEqual(endings.map(() => ({ code: 0, signal: null, stderr: '' })));
-  const turns = workers
-    .flatMap(({ steps }) => steps.filter(({ step }) => step === 'turn'))
+  const holds = workers
+    .flatMap(({ steps }) => steps.filter(({ step }) => step === 'hold'))
     .map(({ token, before, wasAlone, held }) => ({ token: BigInt(String(token)), before: Number(before), wasAlone, held }))
     .sort((a, b) => (a.token < b.token ? -1 : 1));
-  // In the order of their tokens each read what the one before it had written.
-  expect(turns.map(({ before }) => before)).toEqual(Array.from({ length: processes * times }, (_, index) => index));
-  expect(turns.filter(({ wasAlone, held }) => wasAlone !== true || held !== true)).toEqual([]);
-  expect(new Set(turns.map(({ token }) => token)).size).toBe(processes * times);
+  // In the order of their tokens, each holder read the number that its predecessor wrote.
+  expect(holds.map(({ before }) => before)).toEqual(Array.from({ length: processes * times }, (_, index) => index));
+  expect(holds.filter(({ wasAlone, held }) => wasAlone !== true || held !== true)).toEqual([]);
+  expect(new Set(holds.map(({ token }) => token)).size).toBe(processes * times);
   expect(await stage.etcd.keys('total')).toMatchObject([{ value: String(processes * times) }]);
 });
 
 describe('a process that holds', () => {
   const ttlMs = 2_000;
-  const hold = (name: string, scenario: string) =>
+  const startHolder = (name: string, scenario: string) =>
     startWorker('hold.ts', { hosts: stage.server.endpoint, prefix: stage.prefix, name, ttlMs, scenario });
 
-  test('is followed by the next in line after its TTL when it was killed', async () => {
-    await using holder = hold('killed', 'wait');
+  test('is followed by the first waiter after its TTL when it is killed', async () => {
+    await using holder = startHolder('killed', 'wait');
     const { token } = await holder.reached('held');
-    await using second = hold('killed', 'wait');
+    await using second = startHolder('killed', 'wait');
     await stage.queued('killed', 2);
     const locker = stage.createLocker({ ttlMs });
     const third = locker.lock('killed');
@@ -57,8 +58,8 @@ describe('a process that holds', () => {
     expect((await third).fencingToken).toBeGreaterThan(BigInt(String(next['token'])));
   });
 
-  test('keeps others out for longer than its TTL while it lives', async () => {
-    await using holder = hold('living', 'wait');
+  test('holds for longer than its TTL while it runs', async () => {
+    await using holder = startHolder('living', 'wait');
     await holder.reached('held');
 
     await sleep(1.5 * ttlMs);
@@ -67,8 +68,8 @@ describe('a process that holds', () => {
     expect(await stage.etcd.entries('living')).toHaveLength(1);
   });
 
-  test('knows at its first statement that it lost the lock when it was stopped past its TTL, and cannot write by its guard', async () => {
-    await using holder = hold('stopped', 'spin');
+  test('knows at its first statement after a stop past its TTL that it lost the lock, and cannot write with its guard', async () => {
+    await using holder = startHolder('stopped', 'spin');
     await holder.reached('held');
     const locker = stage.createLocker({ ttlMs });
     const locking = locker.lock('stopped');
@@ -77,7 +78,7 @@ describe('a process that holds', () => {
     holder.signal('SIGSTOP');
     const lock = await locking;
     await stage.etcd.put('guarded', 'the second');
-    // It sees by the time that went by that it was stopped.
+    // The holder recognizes the stop by the gap in its clock.
     await sleep(ttlMs);
     holder.signal('SIGCONT');
     const woken = await holder.reached('woken');
@@ -90,11 +91,11 @@ describe('a process that holds', () => {
     expect(await stage.etcd.keys('guarded')).toMatchObject([{ value: 'the second' }]);
   });
 
-  test('is seen by inspect() and watch() of another process, with its value', async () => {
+  test('appears in inspect() and watch() of another process, with its value', async () => {
     const locker = stage.createLocker();
     const states = locker.watch('seen');
     expect((await states.next()).value).toMatchObject({ held: false, holders: [] });
-    await using holder = hold('seen', 'wait');
+    await using holder = startHolder('seen', 'wait');
     const { key, token } = await holder.reached('held');
 
     expect((await states.next()).value).toMatchObject({ holders: [{ key, foreign: false, fencingToken: BigInt(String(token)) }] });

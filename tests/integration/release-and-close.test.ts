@@ -1,3 +1,4 @@
+/** Tests that release() and close() delete exactly their own entries, and what the first locks of a locker create. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, type EtcdServer } from '../support/etcd/etcd.ts';
 import { follow } from '../support/fixtures/holding.ts';
@@ -26,7 +27,7 @@ describe('release()', () => {
     expect(lock.signal.aborted).toBe(false);
   });
 
-  test('touches nothing when the lock was lost, and the local queue has gone on without it', async () => {
+  test('writes nothing when the lock was lost and the next caller of the locker holds', async () => {
     const locker = stage.createLocker({ ttlMs: 2_000 });
     const lock = await locker.lock('x');
     const waiting = follow(locker.lock('x'));
@@ -43,7 +44,7 @@ describe('release()', () => {
     expect(next.held).toBe(true);
   });
 
-  test('touches nothing when somebody else has the key of the lost entry now', async () => {
+  test('deletes nothing when another client has put the key of the lost entry', async () => {
     const locker = stage.createLocker();
     const lock = await locker.lock('x');
     await stage.etcd.delete(lock.key);
@@ -55,7 +56,7 @@ describe('release()', () => {
     await stage.etcd.delete(lock.key);
   });
 
-  test.skipIf(!canControl)('resolves at the latest at the deadline when etcd is down, and the lock is free later', async () => {
+  test.skipIf(!canControl)('resolves by the deadline when etcd is down, and the lock is free later', async () => {
     const member = memberOf(stage.server);
     const [locker, others] = [stage.createLocker({ ttlMs: 2_000 }), stage.createLocker({ ttlMs: 2_000 })];
     const lock = await locker.lock('x');
@@ -73,10 +74,10 @@ describe('release()', () => {
 });
 
 describe('close()', () => {
-  test('releases what is held, rejects who waits, and leaves no key and no lease', async () => {
+  test('releases held locks, rejects waiting calls, and leaves no key and no lease', async () => {
     const [locker, others] = [stage.createLocker(), stage.createLocker()];
     const held = await locker.lock('held');
-    const theirs = await others.lock('theirs');
+    const otherLock = await others.lock('theirs');
     const waiters = [follow(locker.lock('held')), follow(locker.lock('theirs')), follow(locker.lock('theirs'))];
     const next = follow(others.lock('held'));
     const watch = locker.watch('held');
@@ -92,29 +93,29 @@ describe('close()', () => {
     expect(held.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'closed' });
     expect(await watch.next()).toEqual({ done: true, value: undefined });
     expect((await next.promise).held).toBe(true);
-    expect(await stage.etcd.entries('theirs')).toMatchObject([{ key: theirs.key }]);
-    expect(new Set(await stage.etcd.leases())).toEqual(new Set([theirs.leaseId]));
+    expect(await stage.etcd.entries('theirs')).toMatchObject([{ key: otherLock.key }]);
+    expect(new Set(await stage.etcd.leases())).toEqual(new Set([otherLock.leaseId]));
     await expect(locker.lock('x')).rejects.toMatchObject({ code: 'LOCKER_CLOSED' });
     await held.release();
     await others.close();
     await expectNothingLeft(stage.etcd);
   });
 
-  test('leaves nothing when it is called while the first locks are on their way', async () => {
+  test('leaves no key and no lease when it is called during the first calls', async () => {
     for (let round = 0; round < 10; round += 1) {
       const locker = stage.createLocker();
-      const asked = [follow(locker.lock('a')), follow(locker.tryLock('b')), follow(locker.inspect('c'))];
+      const calls = [follow(locker.lock('a')), follow(locker.tryLock('b')), follow(locker.inspect('c'))];
       if (round > 0) await new Promise((resolve) => setTimeout(resolve, round));
 
       await locker.close();
 
-      await Promise.allSettled(asked.map(({ promise }) => promise));
+      await Promise.allSettled(calls.map(({ promise }) => promise));
     }
     await expectNothingLeft(stage.etcd);
   });
 });
 
-test('lock() opens one session when 50 first locks are asked for at once', async () => {
+test('lock() opens one session for 50 first calls at once', async () => {
   const locker = stage.createLocker();
 
   const locks = await Promise.all(Array.from({ length: 50 }, (_, index) => locker.lock(`n/${String(index)}`)));
@@ -125,7 +126,7 @@ test('lock() opens one session when 50 first locks are asked for at once', async
   expect(await stage.etcd.keys(`${stage.prefix}@sessions/`)).toHaveLength(1);
 });
 
-test('lock() is independent for names that look alike', async () => {
+test('lock() treats names that look alike as different', async () => {
   const locker = stage.createLocker();
   const names = ['a', 'a/b', 'a/', 'ä/😀', '..', '%2F', '/', '@sessions', 'x'.repeat(1024)];
 
@@ -136,12 +137,12 @@ test('lock() is independent for names that look alike', async () => {
   expect(states.map(({ holders }) => holders.map(({ key }) => key))).toEqual(locks.map(({ key }) => [key]));
 });
 
-test('lock() frees a dead holder’s name after its TTL, and a living one keeps it for as long as it lives', async () => {
+test('a name is free after the lease of its holder has ended, and a holder keeps its name for longer than its TTL', async () => {
   const ttlMs = 2_000;
-  const [dying, living] = [stage.createLocker({ ttlMs }), stage.createLocker({ ttlMs })];
-  const kept = await living.lock('kept');
-  const lost = await dying.lock('lost');
-  const waiting = [follow(dying.lock('kept')), follow(living.lock('lost'))] as const;
+  const [ending, running] = [stage.createLocker({ ttlMs }), stage.createLocker({ ttlMs })];
+  const kept = await running.lock('kept');
+  const lost = await ending.lock('lost');
+  const waiting = [follow(ending.lock('kept')), follow(running.lock('lost'))] as const;
   await stage.queued('lost', 2);
 
   await stage.etcd.revoke(lost.leaseId);

@@ -1,4 +1,4 @@
-/** A member that answers renewals in one term and reads in another, as a former leader does that was frozen and woken. */
+/** Tests that a renewal counts only if a read after it is answered in the same term, unlike at a former leader. */
 import { Server, ServerCredentials, type sendUnaryData, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
@@ -16,7 +16,7 @@ interface Terms {
   readonly readTerm: number;
 }
 
-/** Only what a renewal takes. */
+/** Starts a server with the two methods that a renewal uses. */
 async function startMember({ ttlSeconds, renewalTerm, readTerm }: Terms): Promise<AsyncDisposable & { readonly endpoint: string }> {
   const server = new Server();
   const method = (path: string, isStream: boolean) => ({
@@ -32,8 +32,8 @@ async function startMember({ ttlSeconds, renewalTerm, readTerm }: Terms): Promis
   server.addService(
     { Range: method('/etcdserverpb.KV/Range', false), LeaseKeepAlive: method('/etcdserverpb.Lease/LeaseKeepAlive', true) },
     {
-      Range: (_: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
-        answer(null, kv('Range').writeAnswer({ header: header(readTerm), kvs: [gate], count: '1' }));
+      Range: (_: ServerUnaryCall<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
+        respond(null, kv('Range').writeAnswer({ header: header(readTerm), kvs: [gate], count: '1' }));
       },
       LeaseKeepAlive: (stream: ServerDuplexStream<Buffer, Buffer>) => {
         stream.on('data', () =>
@@ -66,9 +66,9 @@ async function startMember({ ttlSeconds, renewalTerm, readTerm }: Terms): Promis
 
 test.each([
   ['counts when the read is answered in the same term', { ttlSeconds: 15, renewalTerm: 7, readTerm: 7 }, true],
-  ['does not count when a new term had begun by the read', { ttlSeconds: 15, renewalTerm: 7, readTerm: 8 }, false],
+  ['does not count when the read is answered in a newer term', { ttlSeconds: 15, renewalTerm: 7, readTerm: 8 }, false],
   ['does not count when the read is answered in an older term', { ttlSeconds: 15, renewalTerm: 8, readTerm: 7 }, false],
-  ['does not count when the lease is not known', { ttlSeconds: 0, renewalTerm: 7, readTerm: 7 }, false],
+  ['does not count when the member does not know the lease', { ttlSeconds: 0, renewalTerm: 7, readTerm: 7 }, false],
 ])('a renewal %s', async (_, terms, renewed) => {
   await using member = await startMember(terms);
   const store = etcdStore(resolveLockerOptions({ hosts: member.endpoint }));

@@ -1,3 +1,4 @@
+/** Tests that each call ends within requestTimeoutMs when some or all hosts are down or hang. */
 import { EtcdUnavailableError, createLocker, type Locker } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePorts, hungHost, startTcpProxy, type EtcdServer, type HungHost } from '../support/etcd/etcd.ts';
@@ -32,7 +33,7 @@ const uses: Record<string, (locker: Locker) => Promise<unknown>> = {
 };
 
 describe.each(Object.keys(uses))('%s()', (method) => {
-  test('rejects within requestTimeoutMs and lists each host and its reason when there is no etcd', async () => {
+  test('rejects within requestTimeoutMs and lists each host and its reason when no host is an etcd', async () => {
     const unknown = 'nosuchhost.invalid:2379';
     await using locker = createLocker({ hosts: [refused, hung.endpoint, unknown], requestTimeoutMs });
 
@@ -63,7 +64,7 @@ describe.each(Object.keys(uses))('%s()', (method) => {
     ['refused first', () => [refused, hung.endpoint, stage.server.endpoint]],
     ['hung last', () => [stage.server.endpoint, refused, hung.endpoint]],
     ['hung between', () => [refused, stage.server.endpoint, hung.endpoint]],
-  ])('works within requestTimeoutMs when of three hosts one is hung and one refuses, %s', async (_order, hosts) => {
+  ])('works within requestTimeoutMs when one of three hosts hangs and one refuses, %s', async (_order, hosts) => {
     const locker = stage.createLockerAt(hosts(), { requestTimeoutMs });
 
     const { value, ms } = await timed(uses[method]?.(locker) ?? Promise.resolve());
@@ -73,7 +74,7 @@ describe.each(Object.keys(uses))('%s()', (method) => {
   });
 });
 
-test('lock() works when etcd comes up only while it asks', async () => {
+test('lock() works when etcd starts during the call', async () => {
   await using proxy = await startTcpProxy(stage.server.endpoint);
   await proxy.cut();
   await using locker = createLocker({ hosts: proxy.endpoint });

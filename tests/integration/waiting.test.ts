@@ -1,3 +1,4 @@
+/** Tests the order of waiters, and waiters that end or lose their entry. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EtcdServer } from '../support/etcd/etcd.ts';
@@ -12,14 +13,14 @@ afterEach(() => stage.clear());
 afterAll(() => stage[Symbol.asyncDispose]());
 
 describe('lock()', () => {
-  test('serves first who came first over many lockers', async () => {
+  test('admits waiters of many lockers in the order of their calls', async () => {
     const lockers = Array.from({ length: 8 }, () => stage.createLocker());
     const order: number[] = [];
     const tokens: bigint[] = [];
-    const turns: Promise<void>[] = [];
+    const holds: Promise<void>[] = [];
     const held = await lockers[0]?.lock('x');
     for (const [index, locker] of lockers.slice(1).entries()) {
-      turns.push(
+      holds.push(
         locker.withLock('x', ({ fencingToken }) => {
           order.push(index);
           tokens.push(fencingToken);
@@ -29,36 +30,36 @@ describe('lock()', () => {
     }
 
     await held?.release();
-    await Promise.all(turns);
+    await Promise.all(holds);
 
     expect(order).toEqual([0, 1, 2, 3, 4, 5, 6]);
     expect(tokens).toEqual([...tokens].sort((a, b) => (a < b ? -1 : 1)));
   });
 
-  test.each(['abort', 'timeoutMs'])('lets the next go on when %s comes at the moment of the turn', async (how) => {
-    const [holders, leavers, others] = [stage.createLocker(), stage.createLocker(), stage.createLocker()];
-    let gaveUp = 0;
+  test.each(['abort', 'timeoutMs'])('lets the next waiter hold when %s ends the call just as it would hold', async (how) => {
+    const [holders, waiters, others] = [stage.createLocker(), stage.createLocker(), stage.createLocker()];
+    let abandoned = 0;
     for (let round = 0; round < 40; round += 1) {
       const controller = new AbortController();
       const held = await holders.lock('x');
       const timeoutMs = 120;
-      const leaving = follow(leavers.lock('x', how === 'abort' ? { signal: controller.signal } : { timeoutMs }));
-      const askedAt = performance.now();
+      const ending = follow(waiters.lock('x', how === 'abort' ? { signal: controller.signal } : { timeoutMs }));
+      const calledAt = performance.now();
       await stage.queued('x', 2);
       const next = follow(others.lock('x'));
       await stage.queued('x', 3);
 
-      // Sooner and sooner, so that some come just before the turn, some just after it, and some between.
-      if (how === 'timeoutMs') await sleep(askedAt + timeoutMs - (round % 6) - performance.now());
+      // The moment varies, so that some calls end just before the hand-over, some during it, and some after it.
+      if (how === 'timeoutMs') await sleep(calledAt + timeoutMs - (round % 6) - performance.now());
       else {
         setTimeout(() => {
           controller.abort();
         }, round % 4);
       }
       await held.release();
-      await Promise.allSettled([leaving.promise]);
-      if (leaving.value === undefined) gaveUp += 1;
-      else await leaving.value.release();
+      await Promise.allSettled([ending.promise]);
+      if (ending.value === undefined) abandoned += 1;
+      else await ending.value.release();
 
       const won = await next.promise;
       expect(won.held).toBe(true);
@@ -66,10 +67,10 @@ describe('lock()', () => {
     }
 
     expect(await stage.etcd.entries()).toEqual([]);
-    expect(gaveUp).toBeGreaterThan(0);
+    expect(abandoned).toBeGreaterThan(0);
   });
 
-  test('goes to the back of the queue when somebody deletes its entry', async () => {
+  test('goes to the back of the queue when its entry is deleted', async () => {
     const [holders, waiters] = [stage.createLocker(), stage.createLocker({ ttlMs: 3_000 })];
     const held = await holders.lock('x');
     const waiting = follow(waiters.lock('x'));
@@ -77,7 +78,7 @@ describe('lock()', () => {
     const [, entry] = await stage.etcd.entries('x');
 
     await stage.etcd.delete(entry?.key ?? '');
-    // Nobody tells it; it looks now and then.
+    // The waiter gets no event for it. A periodic look finds the loss.
     await stage.queued('x', 2);
     const [, again] = await stage.etcd.entries('x');
 

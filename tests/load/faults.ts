@@ -20,7 +20,7 @@ export async function injectFaults(
       proxies[index]?.resume();
     },
     async 'responses held back'(index) {
-      proxies[index]?.hangAnswers();
+      proxies[index]?.hangResponses();
       await sleep(400);
       proxies[index]?.resume();
     },

@@ -1,3 +1,4 @@
+/** Tests users, passwords, permissions, and tokens that expire. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
@@ -10,13 +11,13 @@ import { allUses, expectAllDenied } from '../support/fixtures/security-stage.ts'
 
 const password = 'sesame-9431';
 
-describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
+describe.skipIf(!(await canControlServers()))('an etcd with auth enabled', () => {
   let server: EtcdServer;
   let root: Etcd3;
   const auth = { username: 'locker', password };
   const create = (options?: LockerOptions): Locker => createLocker({ hosts: server.endpoint, auth, prefix: 'mine/', ...options });
   beforeAll(async () => {
-    // A token that is not used for a second or two is not known any more.
+    // A token expires if it is not used for one or two seconds.
     server = await startEtcd({ args: simpleTokens(1) });
     await enableAuth({ hosts: server.endpoint }, [
       { ...auth, rights: ['mine/'] },
@@ -30,7 +31,7 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
     await server.stop();
   });
 
-  test('lets all work for a role that has the prefix alone', async () => {
+  test('allows each use to a role with permission for the prefix alone', async () => {
     await using locker = create({ value: 'me' });
     await using others = create();
     const states = others.watch('x');
@@ -52,14 +53,14 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
     await states.return?.();
   });
 
-  test('costs neither holder nor waiter anything when their tokens expire', { timeout: 30_000 }, async () => {
+  test('lets holders and waiters continue when their tokens expire', { timeout: 30_000 }, async () => {
     const ttlMs = 6_000;
     await using holders = create({ ttlMs });
     await using waiters = create({ ttlMs });
     const lock = await holders.lock('x');
     const waiting = follow(waiters.lock('x'));
 
-    // Between two renewals the token expires, and without them the lease would.
+    // The token expires between two renewals. Without renewals, the lease would expire too.
     await sleep(1.5 * ttlMs);
 
     expect([lock.held, lock.signal.aborted, waiting.isSettled]).toEqual([true, false, false]);
@@ -71,7 +72,7 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
   test('lets a waiter watch again when its stream breaks after its token has expired', { timeout: 30_000 }, async () => {
     await using proxy = await startTcpProxy(server.endpoint);
     await using holders = create();
-    // Long enough for neither a renewal nor a look to fall into the test.
+    // With this TTL, no renewal and no look falls into the test.
     await using waiters = create({ hosts: proxy.endpoint, ttlMs: 60_000 });
     const lock = await holders.lock('x');
     const waiting = follow(waiters.lock('x'));
@@ -94,18 +95,18 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
     ['the password is wrong', { username: 'locker', password: 'wrong-7210' }, 'mine/'],
     ['there is no such user', { username: 'stranger', password }, 'mine/'],
     ['there are no credentials', undefined, 'mine/'],
-  ])('makes every use reject at once with EtcdAuthError that names the prefix when %s', async (_why, user, prefix) => {
+  ])('rejects every use at once, with an EtcdAuthError that names the prefix, when %s', async (_why, user, prefix) => {
     await expectAllDenied({ hosts: server.endpoint, auth: user }, Object.keys(allUses), prefix);
   });
 
-  test('gives a lock back to its lease when the role loses the right to delete it', { timeout: 30_000 }, async () => {
+  test('ends an entry with its lease when the role has lost the permission to delete it', { timeout: 30_000 }, async () => {
     await using locker = create({ ttlMs: 2_000 });
     const lock = await locker.lock('x');
     await root.user('locker').removeRole('locker');
 
     try {
       await expect(lock.release()).rejects.toMatchObject({ code: 'ETCD_AUTH', prefix: 'mine/' });
-      // Nothing renews it for an entry that nobody wants.
+      // The session does not renew its lease for an abandoned entry.
       await eventually(async () => {
         expect(await root.getAll().prefix('mine/x/').keys()).toEqual([]);
       });
@@ -116,12 +117,15 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth on', () => {
   });
 });
 
-test.skipIf(!(await canControlServers()))('lock() rejects with EtcdAuthError when etcd knows of no auth but a user is given', async () => {
-  await using server = await startEtcd();
-  await using locker = createLocker({ hosts: server.endpoint, auth: { username: 'locker', password } });
+test.skipIf(!(await canControlServers()))(
+  'lock() rejects with EtcdAuthError when a user is given but auth is disabled in etcd',
+  async () => {
+    await using server = await startEtcd();
+    await using locker = createLocker({ hosts: server.endpoint, auth: { username: 'locker', password } });
 
-  const { error, ms } = await timed(locker.lock('x'));
+    const { error, ms } = await timed(locker.lock('x'));
 
-  expect(error).toMatchObject({ code: 'ETCD_AUTH' });
-  expect(ms).toBeLessThan(1_500);
-});
+    expect(error).toMatchObject({ code: 'ETCD_AUTH' });
+    expect(ms).toBeLessThan(1_500);
+  },
+);

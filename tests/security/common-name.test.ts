@@ -1,4 +1,4 @@
-/** Users whose certificate says who they are: no password, no token. */
+/** Tests users that etcd identifies by the common name of their certificate, without a password or a token. */
 import { createLocker, type LockerOptions } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
@@ -18,12 +18,12 @@ describe.skipIf(!canRunRecipe)('users by the common name of their certificate', 
   const billing = (): LockerOptions => as('billing');
   beforeAll(async () => {
     const mutual = { authority: rootCertificate, client: authority.issue({ commonName: 'setup' }) };
-    // root has a password, and gives none.
+    // root has a password, but does not send it.
     etcd = await openRecipe((endpoint) => as('root', endpoint), { server: authority.issue({ commonName: 'server' }), mutual });
   });
   afterAll(() => etcd[Symbol.asyncDispose]());
 
-  test.each(methods)('%s works for a user with rights', async (method) => {
+  test.each(methods)('%s works for a user with permission', async (method) => {
     const { error } = await outcomeOf(billing(), method);
 
     expect(error).toBeUndefined();
@@ -31,7 +31,7 @@ describe.skipIf(!canRunRecipe)('users by the common name of their certificate', 
 
   test('a lock outlives its TTL, and is handed over from locker to locker', () => expectOutlivesTtl(billing()));
 
-  test('many locks at once go through together', async () => {
+  test('many locks at once are all acquired', async () => {
     await using locker = createLocker(billing());
 
     const locks = await Promise.all(Array.from({ length: 40 }, (_, n) => locker.lock(String(n))));
@@ -40,14 +40,14 @@ describe.skipIf(!canRunRecipe)('users by the common name of their certificate', 
   });
 
   test.each([
-    ['of a user without rights', 'nobody', 'locks/'],
+    ['of a user without permissions', 'nobody', 'locks/'],
     ['of no user', 'stranger', 'locks/'],
-    ['of a user with rights under another prefix', 'billing', 'locks-of-others/'],
-  ])('every use rejects with EtcdAuthError that names the prefix when the common name is that %s', async (_, commonName, prefix) => {
+    ['of a user with permission for another prefix', 'billing', 'locks-of-others/'],
+  ])('every use rejects with an EtcdAuthError that names the prefix when the common name is that %s', async (_, commonName, prefix) => {
     await expectAllDenied(as(commonName), methods, prefix);
   });
 
-  test('a user that may only read is refused everything else', async () => {
+  test('a user with read permission can read, and is refused every other use', async () => {
     for (const method of readingUses) expect((await outcomeOf(as('dashboard'), method)).error).toBeUndefined();
     await expectAllDenied(
       as('dashboard'),
@@ -56,7 +56,7 @@ describe.skipIf(!canRunRecipe)('users by the common name of their certificate', 
     );
   });
 
-  test('a user with a password counts, whatever the certificate says', async () => {
+  test('a user with a password overrides the common name of the certificate', async () => {
     const auth = { username: 'orders', password: passwords.orders };
 
     expect((await outcomeOf({ ...as('stranger'), auth })).error).toBeUndefined();

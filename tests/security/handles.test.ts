@@ -1,11 +1,11 @@
-/** A handle speaks for its own entry alone, whoever has the name by now and whatever is done to the handle. */
+/** Tests that a handle affects only its own entry, even after its loss, and that it cannot be altered. */
 import { Etcd3 } from 'etcd3';
 import type { Lock, Locker, MultiLock } from 'etcd-locker';
 import { describe, expect, inject, test } from 'vitest';
 import { errorOf, expectFree, expectHolder, follow } from '../support/fixtures/holding.ts';
 import { type LockerFixture, openEtcd, openMemory } from '../support/fixtures/lockers.ts';
 
-/** A handle of one locker after its loss, while another locker holds the name. */
+/** Returns a lost handle of one locker, and the lock of another locker that now holds the name. */
 async function lostAndHeld(fixture: LockerFixture): Promise<{ lost: Lock; held: Lock; observer: Locker }> {
   const [first, second] = [fixture.createLocker({ value: 'first', ttlMs: 2_000 }), fixture.createLocker({ value: 'second' })];
   const lost = await first.lock('x');
@@ -26,7 +26,7 @@ describe.each([
   ['memory', openMemory],
   ['etcd', () => openEtcd(inject('etcdEndpoints'))],
 ] as const)('a handle on %s', (_, open) => {
-  test('that was lost leaves the lock of the next one as it is', async () => {
+  test('that was lost does not affect the lock of the next holder', async () => {
     await using fixture = await open();
     const { lost, held, observer } = await lostAndHeld(fixture);
 
@@ -41,7 +41,7 @@ describe.each([
     expect([await isGuarded(fixture, lost), await isGuarded(fixture, held)]).toEqual([false, true]);
   });
 
-  test('that was released does nothing when its own locker has the name again', async () => {
+  test('that was released does nothing when its locker holds the name again', async () => {
     await using fixture = await open();
     const locker = fixture.createLocker({ value: 'me' });
     const before = await locker.lock('x');
@@ -56,13 +56,13 @@ describe.each([
     await before.release();
     await before[Symbol.asyncDispose]();
 
-    // Its key may be the same one: what tells them apart is the token.
+    // Both may have the same key. Their tokens differ.
     expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
     expect([await isGuarded(fixture, before), await isGuarded(fixture, after)]).toEqual([false, true]);
     await expectHolder(fixture.createLocker(), after);
   });
 
-  test('may be disposed twice, also at once, and so may several', async () => {
+  test('may be disposed twice, also at the same time, and so may one of lockAll()', async () => {
     await using fixture = await open();
     const [locker, next] = [fixture.createLocker(), fixture.createLocker()];
     const lock = await locker.lock('x');
@@ -76,7 +76,7 @@ describe.each([
     for (const one of taken.locks) await expectHolder(locker, one);
   });
 
-  test('of one of several does nothing to those of others when it was lost with the rest', async () => {
+  test('of lockAll() does not affect the locks of the next holder after it was lost', async () => {
     await using fixture = await open();
     const [first, second] = [fixture.createLocker({ ttlMs: 2_000 }), fixture.createLocker()];
     const locks = await first.lockAll(['x', 'y']);
@@ -98,7 +98,7 @@ describe.each([
   });
 });
 
-test('the guard of a lost handle lets no write of an etcd3 client through, that of the holder does', async () => {
+test('the guard of the holder admits a write of an etcd3 client, and the guard of a lost handle does not', async () => {
   const endpoints = inject('etcdEndpoints');
   await using fixture = await openEtcd(endpoints);
   const { lost, held } = await lostAndHeld(fixture);
@@ -123,9 +123,9 @@ test('the guard of a lost handle lets no write of an etcd3 client through, that 
   }
 });
 
-describe('what a handle is', () => {
+describe('a handle as an object', () => {
   type Part = readonly [name: string, call: (self: object) => unknown];
-  /** Every method and getter of a handle, to be called on another object. */
+  /** Returns each method and getter of a handle, as a function that calls it on another object. */
   const partsOf = (handle: object): Part[] => {
     const prototype = Object.getPrototypeOf(handle) as object;
     const names = Reflect.ownKeys(prototype).filter((name) => name !== 'constructor');
@@ -145,14 +145,14 @@ describe('what a handle is', () => {
     await use(await locker.lock('x'), await locker.lockAll(['y', 'z']));
   }
 
-  test('no method or getter of it works on another object', () =>
+  test('has no method or getter that works on another object', () =>
     withHandles(async (lock, locks) => {
       for (const handle of [lock, locks]) {
         const others = [{}, { held: true, slots: 1, key: lock.key, fencingToken: 1n, name: 'x' }, Object.create(handle) as object];
         expect(partsOf(handle).length).toBeGreaterThan(5);
         for (const [name, call] of partsOf(handle)) {
           for (const other of others) {
-            // An async method rejects where another one throws.
+            // An async method rejects. A getter throws.
             const error = await errorOf(Promise.resolve().then(() => call(other)));
             expect(error, name).toBeInstanceOf(TypeError);
           }
@@ -161,7 +161,7 @@ describe('what a handle is', () => {
       expect([lock.held, locks.held]).toEqual([true, true]);
     }));
 
-  test('nothing of it can be written, so that no token, name or state is faked', () =>
+  test('is read-only, so that token, name and state cannot be forged', () =>
     withHandles(async (lock, locks) => {
       for (const handle of [lock, locks]) {
         const names = ['name', 'key', 'value', 'fencingToken', 'leaseId', 'held', 'guard', 'signal', 'mode', 'slots', 'locks', 'release'];
@@ -178,7 +178,7 @@ describe('what a handle is', () => {
       await Promise.resolve();
     }));
 
-  test('who changes the guard that was read changes no other', () =>
+  test('returns a new guard at each read', () =>
     withHandles(async (lock) => {
       lock.guard[3] = '1';
 

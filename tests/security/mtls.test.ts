@@ -1,3 +1,4 @@
+/** Tests client certificates. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
@@ -26,9 +27,9 @@ describe.skipIf(!(await canControlServers()))('mutual TLS', () => {
 
   test.each([
     ['there is no client certificate', {}],
-    ['it is of another authority', clientOf(makeAuthority('another CA').issue({ commonName: 'locker' }))],
-    ['it has expired', clientOf(authority.issue({ commonName: 'locker', notAfter: new Date(Date.now() - 3_600_000) }))],
-  ])('each call rejects at once, and names the option, when %s', async (_, given) => {
+    ['the client certificate is of another authority', clientOf(makeAuthority('another CA').issue({ commonName: 'locker' }))],
+    ['the client certificate has expired', clientOf(authority.issue({ commonName: 'locker', notAfter: new Date(Date.now() - 3_600_000) }))],
+  ])('each call rejects at once, with an error that names the option, when %s', async (_, given) => {
     const credentials = { rootCertificate, ...given };
 
     const outcomes = await Promise.all(Object.keys(uses).map((method) => outcomeOf({ hosts: server.endpoint, credentials }, method)));

@@ -1,4 +1,4 @@
-/** Names, values and keys as hostile bytes: they stay apart, come back as they were, and break nothing. */
+/** Tests hostile names, values and keys: they stay distinct, come back unchanged, and break nothing. */
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockState } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
@@ -36,7 +36,7 @@ const wellFormed = fc.oneof(
     .array(fc.constantFrom(...tricks, 'ä', '😀', '\u202e', '\u2028', '\uFFFD'), { minLength: 1, maxLength: 5 })
     .map((parts) => parts.join('')),
 );
-/** With lone surrogates, and the empty one. */
+/** Also strings with lone surrogates, and the empty string. */
 const domStrings = fc.oneof(
   wellFormed,
   fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 10 }).map((units) => String.fromCharCode(...units)),
@@ -50,13 +50,13 @@ async function listed(locker: Locker, startsWith = ''): Promise<string[]> {
   return names.sort();
 }
 
-/** As lockAll() takes them. */
+/** Sorts names in the order in which lockAll() locks them. */
 const byKey = (a: string, b: string): number => (encodeURIComponent(a) < encodeURIComponent(b) ? -1 : 1);
 
 const isWithin = (key: string, { key: from, rangeEnd }: { key: string; rangeEnd: string }): boolean =>
   Buffer.from(key).compare(Buffer.from(from)) >= 0 && Buffer.from(key).compare(Buffer.from(rangeEnd)) < 0;
 
-/** Each begins as another does, or is written as a key or a gate is, or as the encoding of another. */
+/** Names that share a beginning, or that look like a key, a gate, or the encoding of another name. */
 const lookalikes = [
   ...[
     'a',
@@ -101,7 +101,7 @@ const memoryAndEtcd = [
 ] as const;
 
 describe('names', () => {
-  test('of any two the ranges are apart, and so is the range of the gates', () => {
+  test('have disjoint key ranges, also disjoint from the range of the gates', () => {
     fc.assert(
       fc.property(prefixes, domStrings, domStrings, fc.constantFrom(1, 3, Infinity), (prefix, one, other, slots) => {
         fc.pre(one !== other);
@@ -123,7 +123,7 @@ describe('names', () => {
     );
   });
 
-  const expectApart = async (fixture: LockerFixture, numRuns: number): Promise<void> => {
+  const expectIndependent = async (fixture: LockerFixture, numRuns: number): Promise<void> => {
     const [holder, other] = [fixture.createLocker(), fixture.createLocker()];
     await fc.assert(
       fc.asyncProperty(fc.uniqueArray(wellFormed, { minLength: 2, maxLength: 4 }), async (names) => {
@@ -142,18 +142,18 @@ describe('names', () => {
     );
   };
 
-  test('are locked side by side in memory, and come back from list() and inspect() as they were', async () => {
+  test('are locked independently in memory, and list() and inspect() return them unchanged', async () => {
     await using fixture = await openMemory();
-    await expectApart(fixture, 200);
+    await expectIndependent(fixture, 200);
   });
 
-  test('are locked side by side in etcd, and come back from list() and inspect() as they were', async () => {
+  test('are locked independently in etcd, and list() and inspect() return them unchanged', async () => {
     await using fixture = await openEtcd(inject('etcdEndpoints'));
-    await expectApart(fixture, 8);
+    await expectIndependent(fixture, 8);
   });
 
   test.each(memoryAndEtcd)(
-    'that look like each other, like keys or like gates are taken, refused and listed one by one in %s',
+    'that look like each other, like keys or like gates are locked, refused and listed independently in %s',
     async (_, open) => {
       await using fixture = await open();
       const [holder, other] = [fixture.createLocker({ value: 'me' }), fixture.createLocker()];
@@ -187,7 +187,7 @@ describe('names', () => {
   test.each([
     ['memory', openMemory, 100],
     ['etcd', () => openEtcd(inject('etcdEndpoints')), 5],
-  ] as const)('of Web Locks, lone surrogates and all, come back from list() and query() in %s', async (_, open, numRuns) => {
+  ] as const)('of Web Locks, with lone surrogates, come back unchanged from list() and query() in %s', async (_, open, numRuns) => {
     await using fixture = await open();
     const [holder, other] = [fixture.createLocker(), fixture.createLocker()];
     const hold = async (name: string, until: Promise<void>): Promise<Promise<unknown>[]> => {
@@ -199,7 +199,7 @@ describe('names', () => {
       await Promise.race([granted.promise, request]);
       return [request];
     };
-    // The standard keeps what begins with a hyphen for itself.
+    // The standard reserves names that begin with a hyphen.
     const names = domStrings.filter((name) => !name.startsWith('-'));
     await fc.assert(
       fc.asyncProperty(fc.uniqueArray(names, { minLength: 2, maxLength: 3 }), async (all) => {
@@ -220,7 +220,7 @@ describe('names', () => {
 });
 
 describe('a value', () => {
-  test.each(memoryAndEtcd)('of 1 MiB is refused where it is given, with the limit, in %s', async (_, open) => {
+  test.each(memoryAndEtcd)('of 1 MiB is refused by each call, with an error that names the limit, in %s', async (_, open) => {
     await using fixture = await open();
     const locker = fixture.createLocker();
     const value = 'x'.repeat(2 ** 20);
@@ -252,7 +252,7 @@ describe('a value', () => {
   test.each([
     ['the memory store', openMemory, 100],
     ['etcd', () => openEtcd(inject('etcdEndpoints')), 20],
-  ] as const)('comes back as it was from %s, in inspect() and in watch()', async (_, open, numRuns) => {
+  ] as const)('comes back unchanged from %s, in inspect() and in watch()', async (_, open, numRuns) => {
     await using fixture = await open();
     const [writer, reader] = [fixture.createLocker(), fixture.createLocker()];
 
@@ -260,23 +260,23 @@ describe('a value', () => {
       fc.asyncProperty(values, values, async (first, second) => {
         await using lock = await writer.lock('x', { value: first });
         const states = reader.watch('x');
-        const told = async (): Promise<unknown> => {
+        const nextValues = async (): Promise<unknown> => {
           const { value: state } = (await states.next()) as IteratorYieldResult<LockState>;
           return state.holders.map((one) => one.value);
         };
-        expect(await told()).toEqual([first]);
+        expect(await nextValues()).toEqual([first]);
 
         await lock.setValue(second);
 
         expect((await reader.inspect('x')).holders.map((one) => one.value)).toEqual([second]);
-        if (second !== first) expect(await told()).toEqual([second]);
+        if (second !== first) expect(await nextValues()).toEqual([second]);
         await states.return?.();
       }),
       { numRuns },
     );
   });
 
-  test('comes back as it was, whatever it holds', async () => {
+  test('comes back unchanged with control characters, and at the size limit', async () => {
     await using fixture = await openEtcd(inject('etcdEndpoints'));
     const locker = fixture.createLocker();
     await using lock = await locker.lock('x');
@@ -301,7 +301,7 @@ describe('foreign keys below the prefix', () => {
     const whole = (key: string | Buffer): Buffer => Buffer.concat([Buffer.from(fixture.prefix), Buffer.from(key)]);
     try {
       await use(fixture, {
-        put: async (key, value = Buffer.from('theirs')) => {
+        put: async (key, value = Buffer.from('foreign')) => {
           await client.kv.put({ key: whole(key), value });
         },
         delete: async (key) => {
@@ -315,7 +315,7 @@ describe('foreign keys below the prefix', () => {
   }
 
   const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
-  const elsewhere = [
+  const outsideQueues = [
     '',
     '/',
     '//',
@@ -336,9 +336,9 @@ describe('foreign keys below the prefix', () => {
     .map((key): string | Buffer => key)
     .concat([bytes('\xff/1'), bytes('x\xff'), bytes('x\xc3/1'), bytes('%u/1'), bytes('%uD83D%uDE00/1'), bytes('@sessions/\xff')]);
 
-  test('in no queue change nothing', () =>
+  test('outside of queues change nothing', () =>
     withForeign(async (fixture, foreign) => {
-      for (const key of elsewhere) await foreign.put(key, bytes('\xff\xfe\0'));
+      for (const key of outsideQueues) await foreign.put(key, bytes('\xff\xfe\0'));
       const [locker, other] = [fixture.createLocker({ value: 'me' }), fixture.createLocker()];
       const states = other.watch('x');
       expect((await states.next()).value).toMatchObject({ held: false, waiting: 0 });
@@ -356,7 +356,7 @@ describe('foreign keys below the prefix', () => {
       await states.return?.();
     }));
 
-  test('in a queue hold the name while they are there, and no longer', () =>
+  test('in a queue hold the name until they are deleted', () =>
     withForeign(async (fixture, foreign) => {
       const locker = fixture.createLocker();
       for (const key of ['x/', 'x/-1', 'x/ff-1-of-0', 'x/ff-1-shared/', 'x/\n', bytes('x/\xff\xfe'), 'x/'.padEnd(2_000, 'y')]) {
@@ -379,7 +379,7 @@ describe('foreign keys below the prefix', () => {
       }
     }));
 
-  test('that are no UTF-8 and look the same are told apart by watch()', () =>
+  test('that are not UTF-8 and decode to the same text are distinct in watch()', () =>
     withForeign(async (fixture, foreign) => {
       const states = fixture.createLocker().watch('x');
       await foreign.put(bytes('x/\xfe'), bytes('one'));
@@ -393,7 +393,7 @@ describe('foreign keys below the prefix', () => {
       await states.return?.();
     }));
 
-  test('that are no UTF-8 and fill a page do not keep list() from its end', () =>
+  test('that are not UTF-8 and fill a page do not keep list() from completing', () =>
     withForeign(async (fixture, foreign) => {
       const locker = fixture.createLocker();
       await using locks = await locker.lockAll(['a', 'a\x7f', 'b']);
@@ -404,11 +404,11 @@ describe('foreign keys below the prefix', () => {
     }));
 });
 
-describe('every message stays on one line', () => {
+describe('every message is one line', () => {
   const hostile = 'a\n\r\0\x1b[2J\x7f\x85\u2028\u202eb';
   const harmful = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u;
 
-  test('whatever the name, the value, the prefix, the options and the keys hold', async () => {
+  test('with hostile characters in name, value, prefix, options and keys', async () => {
     await using fixture = await openMemory();
     const { lines, logger } = listener();
     const [locker, other] = [fixture.createLocker({ value: hostile, logger }), fixture.createLocker()];

@@ -1,4 +1,4 @@
-/** With the roles and users of docs/security.md, and no right more. */
+/** Tests that the roles of docs/security.md have all permissions that a locker needs, and no other. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
@@ -20,18 +20,18 @@ describe.skipIf(!canRunRecipe)('roles', () => {
   });
   afterAll(() => etcd[Symbol.asyncDispose]());
 
-  describe('a role that may read and write under the prefix alone', () => {
+  describe('a role that may read and write under the prefix only', () => {
     test.each(methods)('is enough for %s', async (method) => {
       const { error } = await outcomeOf(orders(), method);
 
       expect(error).toBeUndefined();
     });
 
-    test('makes every use reject with EtcdAuthError that names the prefix, under another one', async () => {
+    test('is refused every use under another prefix, with an EtcdAuthError that names it', async () => {
       await expectAllDenied(orders(), methods, 'locks-of-others/');
     });
 
-    test('lets all kinds of holders hold, wait and be seen', async () => {
+    test('is enough to hold, wait for and list locks of all kinds', async () => {
       await using locker = createLocker(orders());
       await using others = createLocker(orders());
       const shared = await Promise.all([locker, others].map((one) => one.lock('shared', { mode: 'shared' })));
@@ -51,7 +51,7 @@ describe.skipIf(!canRunRecipe)('roles', () => {
       expect((await waiting.promise).held).toBe(true);
     });
 
-    test('lets a watcher see values change, and a lock be given up after maxHoldMs', async () => {
+    test('is enough for watch(), setValue() and maxHoldMs', async () => {
       await using locker = createLocker(orders());
       await using readers = createLocker(dashboard());
       const states = readers.watch('x')[Symbol.asyncIterator]();
@@ -67,7 +67,7 @@ describe.skipIf(!canRunRecipe)('roles', () => {
       await states.return?.();
     });
 
-    test('lets a lock outlive its TTL, and with renew: false end by itself', async () => {
+    test('is enough for a lock that outlives its TTL, and for one with renew: false', async () => {
       await using locker = createLocker({ ...orders(), ttlMs: 2_000 });
       await using others = createLocker(orders());
       const [renewed, unrenewed] = await Promise.all([locker.lock('renewed'), locker.lock('unrenewed', { renew: false })]);
@@ -80,14 +80,14 @@ describe.skipIf(!canRunRecipe)('roles', () => {
     });
   });
 
-  describe('a role that may read alone', () => {
+  describe('a role that may only read', () => {
     test.each(readingUses)('is enough for %s', async (method) => {
       const { error } = await outcomeOf(dashboard(), method);
 
       expect(error).toBeUndefined();
     });
 
-    test('makes every other use reject with EtcdAuthError that names the prefix', async () => {
+    test('is refused every other use, with an EtcdAuthError that names the prefix', async () => {
       await expectAllDenied(
         dashboard(),
         methods.filter((method) => !readingUses.includes(method)),
@@ -95,7 +95,7 @@ describe.skipIf(!canRunRecipe)('roles', () => {
       );
     });
 
-    test('sees who holds, and can neither delete nor end it', async () => {
+    test('sees the holder, and can neither delete its entry nor revoke its lease', async () => {
       await using locker = createLocker(orders());
       await using readers = createLocker(dashboard());
       const lock = await locker.lock('x', { value: 'me' });
@@ -110,11 +110,11 @@ describe.skipIf(!canRunRecipe)('roles', () => {
     });
   });
 
-  test('a user without a role gets EtcdAuthError that names the prefix from every use', async () => {
+  test('a user without a role is refused every use, with an EtcdAuthError that names the prefix', async () => {
     await expectAllDenied(as(nobody.username, nobody.password), methods, 'locks/');
   });
 
-  test('whoever may write under the prefix can delete a lock, and its holder is told', async () => {
+  test('a user that may write under the prefix can delete an entry, and its holder loses the lock', async () => {
     await using locker = createLocker({ ...orders(), ttlMs: 2_000 });
     const lock = await locker.lock('x');
     const client = new Etcd3(as('orders', passwords.orders));
@@ -127,12 +127,12 @@ describe.skipIf(!canRunRecipe)('roles', () => {
     });
   });
 
-  test('a prefix within another one stands in the queue of a name there', async () => {
+  test('a locker whose prefix lies inside another prefix blocks a name of that one', async () => {
     await using outer = createLocker(orders());
     const inner = createLocker({ ...orders(), prefix: 'locks/orders/' });
     await (await inner.lock('x')).release();
 
-    // Of the inner locker nothing is left but the gate of its session.
+    // The gate of its session is the only key of the inner locker.
     expect((await outer.inspect('orders')).holders).toMatchObject([{ foreign: true }]);
     expect(await outer.tryLock('orders')).toBeNull();
     await inner.close();

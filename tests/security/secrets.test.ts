@@ -1,4 +1,4 @@
-/** No password, key or token appears in errors, log lines, handles, lockers, or their internals. */
+/** Tests that no password, key or token appears in errors, log lines, handles, lockers, or their internals. */
 import { inspect } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
@@ -26,7 +26,7 @@ function printsOf(value: unknown): string {
   }
 }
 
-/** The forms of a printed buffer: its text, and its bytes as inspect() and JSON print them. */
+/** Returns the printed forms of a buffer: its text, and its bytes as inspect() and JSON print them. */
 function formsOf(secret: Buffer): string[] {
   const lines = secret
     .toString()
@@ -143,9 +143,9 @@ describe('a secret in invalid options', () => {
 });
 
 describe.skipIf(!(await canControlServers())).each([
-  // Short-lived, so that the test also sees refused tokens.
+  // Short-lived, so that etcd also refuses tokens during the test.
   { kind: 'simple', token: /[A-Za-z]{16}\.\d+/, flags: () => ({ args: simpleTokens(1), [Symbol.dispose]: () => undefined }) },
-  // The beginning of each part that is a JSON object in base64.
+  // A JWT part is a JSON object in base64, which begins like this.
   { kind: 'JWT', token: /eyJ[\w-]{8}/, flags: jwtTokens },
 ])('with a user, a password and $kind tokens', ({ token, flags }) => {
   let server: EtcdServer;
@@ -164,7 +164,7 @@ describe.skipIf(!(await canControlServers())).each([
   /** Invalidates the JWTs that were issued before. */
   const changeRights = () => administer(server.endpoint, (client) => client.role(`r${String(Math.random()).slice(2)}`).create());
 
-  test('the pattern of this test matches a token of this etcd', async () => {
+  test('the pattern of these tests matches a token of this etcd', async () => {
     const client = new Etcd3({ hosts: server.endpoint });
     const answer = await client.auth.authenticate({ name: 'locker', password });
     client.close();
@@ -262,7 +262,7 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
   });
 });
 
-test('these tests find a secret wherever it is', () => {
+test('the checks of these tests find secrets in options, errors, maps, and circular objects', () => {
   const { privateKey } = makeAuthority('test CA').issue({ commonName: 'x' });
   const circle: Record<string, unknown> = { password };
   circle['self'] = circle;

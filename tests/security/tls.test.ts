@@ -1,3 +1,4 @@
+/** Tests connections with TLS, and the errors for certificates that are not valid. */
 import { createLocker, type EtcdUnavailableError } from 'etcd-locker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
@@ -5,7 +6,7 @@ import { canControlServers, freePorts, startEtcd, type EtcdServer } from '../sup
 import { enableAuth } from '../support/etcd/auth.ts';
 import { outcomeOf, uses } from '../support/fixtures/security-stage.ts';
 
-/** Far below requestTimeoutMs, and enough for a busy machine. */
+/** Far below the default requestTimeoutMs, and enough on a busy machine. */
 const atOnceMs = 2_000;
 const authority = makeAuthority('test CA');
 const credentials = { rootCertificate: authority.certificate };
@@ -13,18 +14,18 @@ const credentials = { rootCertificate: authority.certificate };
 describe.skipIf(!(await canControlServers()))('TLS', () => {
   let good: EtcdServer;
   let expired: EtcdServer;
-  let elsewhere: EtcdServer;
+  let otherHost: EtcdServer;
   let plain: EtcdServer;
   beforeAll(async () => {
     const server = (subject: object) => startEtcd({ tls: { server: authority.issue({ commonName: 'server', ...subject }) } });
-    [good, expired, elsewhere, plain] = await Promise.all([
+    [good, expired, otherHost, plain] = await Promise.all([
       server({}),
       server({ notAfter: new Date(Date.now() - 3_600_000) }),
       server({ hosts: ['etcd.example'] }),
       startEtcd(),
     ]);
   });
-  afterAll(() => Promise.all([good, expired, elsewhere, plain].map((server) => server.stop())));
+  afterAll(() => Promise.all([good, expired, otherHost, plain].map((server) => server.stop())));
 
   test.each(Object.keys(uses))('%s() works with the authority that has issued the certificate', async (method) => {
     const { error } = await outcomeOf({ hosts: good.endpoint, credentials }, method);
@@ -35,7 +36,7 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
   test.each([
     ['a host by its name', () => good.endpoint.replace('127.0.0.1', 'localhost'), {}],
     ['an https:// host', () => `https://${good.endpoint}`, {}],
-    ['a name of its own for the check', () => elsewhere.endpoint, { 'grpc.ssl_target_name_override': 'etcd.example' }],
+    ['another name for the check', () => otherHost.endpoint, { 'grpc.ssl_target_name_override': 'etcd.example' }],
   ])('lock() works with %s', async (_, hosts, grpcOptions) => {
     await using locker = createLocker({ hosts: hosts(), credentials, grpcOptions });
 
@@ -58,7 +59,7 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
     ['the certificate has expired', () => ({ hosts: expired.endpoint, credentials }), /has expired/],
     [
       'the certificate is for another host',
-      () => ({ hosts: elsewhere.endpoint, credentials }),
+      () => ({ hosts: otherHost.endpoint, credentials }),
       /for other names than in hosts .*127\.0\.0\.1/,
     ],
   ])('lock() rejects at once, and again, when %s', async (_, options, message) => {
@@ -69,27 +70,27 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
       const error: unknown = await locker.lock('x').catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'ETCD_AUTH', message: expect.stringMatching(message) as string });
     }
-    // Between two attempts at one address grpc-js lets up to a second pass.
+    // grpc-js waits up to a second between two attempts at one address.
     expect(performance.now() - startedAt).toBeLessThan(atOnceMs + 1_500);
   });
 
-  test('lock() rejects at once when of several hosts each has a certificate that does not count', async () => {
-    const { error, ms } = await outcomeOf({ hosts: [expired.endpoint, elsewhere.endpoint], credentials });
+  test('lock() rejects at once when each of several hosts has an invalid certificate', async () => {
+    const { error, ms } = await outcomeOf({ hosts: [expired.endpoint, otherHost.endpoint], credentials });
 
     expect(error).toMatchObject({ code: 'ETCD_AUTH' });
     expect((error as Error).message).toMatch(/has expired.*other names|other names.*has expired/);
     expect(ms).toBeLessThan(atOnceMs);
   });
 
-  test('lock() works when one host of three has a certificate that does not count', async () => {
-    // Wherever in the list it begins.
+  test('inspect() works when two of three hosts have an invalid certificate', async () => {
+    // A locker starts at a random host of the list.
     for (let times = 0; times < 6; times += 1) {
-      const { error } = await outcomeOf({ hosts: [good.endpoint, expired.endpoint, elsewhere.endpoint], credentials }, 'inspect');
+      const { error } = await outcomeOf({ hosts: [good.endpoint, expired.endpoint, otherHost.endpoint], credentials }, 'inspect');
       expect(error).toBeUndefined();
     }
   });
 
-  test('lock() goes on asking, and tells of each host, when another one may come back', async () => {
+  test('lock() retries, and lists the reason of each host, when one of them may come back', async () => {
     const down = `127.0.0.1:${String((await freePorts(1))[0])}`;
 
     const { error, ms } = await outcomeOf({ hosts: [expired.endpoint, down], credentials, requestTimeoutMs: 600 });
@@ -119,10 +120,10 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
   describe('with a user and a password', () => {
     const auth = { username: 'locker', password: 'sesame-9431' };
     const grpcOptions = { 'grpc.ssl_target_name_override': 'etcd.example' };
-    beforeAll(() => enableAuth({ hosts: `https://${elsewhere.endpoint}`, credentials, grpcOptions }, [{ ...auth, rights: ['locks/'] }]));
+    beforeAll(() => enableAuth({ hosts: `https://${otherHost.endpoint}`, credentials, grpcOptions }, [{ ...auth, rights: ['locks/'] }]));
 
-    test('lock() works, also with a name of its own for the check', async () => {
-      const { error } = await outcomeOf({ hosts: elsewhere.endpoint, credentials, auth, grpcOptions });
+    test('lock() works with another name for the check', async () => {
+      const { error } = await outcomeOf({ hosts: otherHost.endpoint, credentials, auth, grpcOptions });
 
       expect(error).toBeUndefined();
     });
@@ -131,7 +132,7 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
       ['the password is wrong', { auth: { ...auth, password: 'wrong-7210' }, grpcOptions }, /authentication failed/],
       ['the certificate is for another host', { auth }, /other names than in hosts/],
     ])('lock() rejects at once when %s', async (_, options, message) => {
-      const { error, ms } = await outcomeOf({ hosts: elsewhere.endpoint, credentials, ...options });
+      const { error, ms } = await outcomeOf({ hosts: otherHost.endpoint, credentials, ...options });
 
       expect(error).toMatchObject({ code: 'ETCD_AUTH', message: expect.stringMatching(message) as string });
       expect(ms).toBeLessThan(atOnceMs);

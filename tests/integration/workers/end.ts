@@ -1,7 +1,7 @@
-/** Does its work and forgets close(); tells when nothing but what the locker holds could keep the process alive. */
+/** Runs a scenario without close(), and reports when only the locker could keep the process alive. */
 import { once } from 'node:events';
 import { createLocker } from '../../../src/index.ts';
-import { settings, tell } from './tell.ts';
+import { report, settings } from './report.ts';
 
 const { hosts, prefix, ttlMs, name, scenario } = settings;
 const locker = createLocker({ hosts, prefix, ttlMs });
@@ -16,15 +16,15 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a lock held and never released'() {
     await locker.lock(name);
   },
-  async 'a lock held until it is told to go on'() {
+  async 'a lock held until a signal'() {
     await locker.lock(name);
     const stay = setInterval(() => undefined, 1_000);
-    const told = once(process, 'SIGUSR2');
-    tell('holding');
-    await told;
+    const signalled = once(process, 'SIGUSR2');
+    report('holding');
+    await signalled;
     clearInterval(stay);
   },
-  async 'a lock that it had waited for and never released'() {
+  async 'a lock acquired after waiting and never released'() {
     await locker.lock(name);
   },
   async 'a tryLock() that found the lock taken'() {
@@ -33,27 +33,27 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a watch ended'() {
     for await (const state of locker.watch(name)) if (state.name === name) break;
   },
-  async 'a lock() that was out of time'() {
+  async 'a lock() that timed out'() {
     await locker.lock(name, { timeoutMs: 300 }).catch((error: unknown) => {
-      tell('refused', { code: (error as { code?: unknown }).code });
+      report('rejected', { code: (error as { code?: unknown }).code });
     });
   },
-  // It is the local queue that it waits in, behind a holder that does not keep the process alive.
+  // The call waits in the local queue, behind a holder that does not keep the process alive.
   async 'a lock() in the local queue'() {
     const first = await locker.lock(name);
     setTimeout(() => {
-      tell('releasing');
+      report('releasing');
       void first.release();
     }, 1_500).unref();
     const second = await locker.lock(name);
-    tell('got it', { held: second.held });
+    report('holding', { held: second.held });
   },
   async 'a lock() in the queue of etcd'() {
     const lock = await locker.lock(name);
-    tell('got it', { held: lock.held });
+    report('holding', { held: lock.held });
   },
 };
 
-tell('working');
+report('working');
 await scenarios[scenario]?.();
-tell('done');
+report('done');

@@ -1,6 +1,6 @@
-/** Many callers on one name, turn after turn, until the process is ended; tells each turn. */
+/** Locks and releases one name with many callers until the process is killed, and reports each hold. */
 import { createLocker } from '../../../src/index.ts';
-import { settings, tell } from './tell.ts';
+import { report, settings } from './report.ts';
 
 const { hosts, prefix, ttlMs, name, times } = settings;
 const locker = createLocker({ hosts, prefix, ttlMs });
@@ -10,7 +10,7 @@ await Promise.all(
   Array.from({ length: times }, async () => {
     for (;;) {
       const lock = await locker.lock(name);
-      tell('turn', { token: String(lock.fencingToken) });
+      report('hold', { token: String(lock.fencingToken) });
       await lock.release();
     }
   }),

@@ -1,6 +1,6 @@
 /** A worker with many lockers and callers that all wait for one name. Reports the hold of each caller. */
 import { createLocker } from '../../../src/index.ts';
-import { settings, tell, type Settings } from '../../integration/workers/tell.ts';
+import { report, settings, type Settings } from '../../integration/workers/report.ts';
 import { nowMs } from '../hold.ts';
 
 const { hosts, prefix, ttlMs, name, times } = settings;
@@ -14,10 +14,10 @@ const calls = lockers.flatMap(({ lock }, locker) =>
     const untilMs = nowMs();
     const wasHeld = held.held;
     await held.release();
-    tell('hold', { locker, caller, token: String(held.fencingToken), fromMs, untilMs, wasHeld });
+    report('hold', { locker, caller, token: String(held.fencingToken), fromMs, untilMs, wasHeld });
   }),
 );
-tell('waiting');
+report('waiting');
 await Promise.all(calls);
 await Promise.all(lockers.map((locker) => locker.close()));
-tell('done');
+report('done');

@@ -1,7 +1,7 @@
 /** A worker with calls of every kind on a few names, and with watches. Reports each hold, and the heap size when all calls have ended. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Lock, type Locker, type LockOptions, type MultiLock } from '../../../src/index.ts';
-import { settings, tell, type Settings } from '../../integration/workers/tell.ts';
+import { report, settings, type Settings } from '../../integration/workers/report.ts';
 import { nowMs } from '../hold.ts';
 
 const { hosts, prefix, ttlMs, times: durationMs, scenario } = settings;
@@ -33,7 +33,7 @@ async function hold(got: Lock | MultiLock, options: LockOptions, as?: string): P
   if (!wasHeld || !isHeld) count('lost');
   else {
     for (const lock of 'locks' in got ? got.locks : [got]) {
-      tell('hold', { name: as ?? lock.name, ...kindOf(options), token: String(lock.fencingToken), fromMs, untilMs });
+      report('hold', { name: as ?? lock.name, ...kindOf(options), token: String(lock.fencingToken), fromMs, untilMs });
     }
   }
   await got.release();
@@ -70,7 +70,7 @@ async function callOnce(): Promise<void> {
     count(what);
   } catch (error) {
     const { name } = error as Error;
-    if (!expected.includes(name)) tell('failed', { what, error: String(error) });
+    if (!expected.includes(name)) report('failed', { what, error: String(error) });
     count(`${what}: ${name}`);
   }
   const calls = (counts['calls'] ?? 0) + 1;
@@ -86,7 +86,7 @@ async function watch(name: string, signal: AbortSignal): Promise<void> {
     const holderKinds = new Set(state.holders.map(({ mode, slots }) => `${mode} ${String(slots)}`));
     const maxHolders = Math.min(...state.holders.map(({ mode, slots }) => (mode === 'shared' ? Infinity : slots)));
     if (holderKinds.size > 1 || state.holders.length > maxHolders || state.revision <= revision) {
-      tell('failed', { what: 'watch', error: state.holders.map(({ key }) => key).join(' ') });
+      report('failed', { what: 'watch', error: state.holders.map(({ key }) => key).join(' ') });
     }
     revision = state.revision;
     count('states');
@@ -118,7 +118,7 @@ async function heapInUse(): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-tell('started');
+report('started');
 await run(warmUpMs, 0);
 await run(durationMs / 10, minCalls / 10);
 const early = await heapInUse();
@@ -126,4 +126,4 @@ const early = await heapInUse();
 await run(durationMs * 0.9, minCalls);
 const late = await heapInUse();
 await Promise.all(lockers.map((locker) => locker.close()));
-tell('done', { early, late, leaked: leaked.length, ...counts });
+report('done', { early, late, leaked: leaked.length, ...counts });

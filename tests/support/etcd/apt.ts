@@ -1,7 +1,8 @@
 /**
- * etcd on Debian and Ubuntu without root and without touching the system: apt, with state of its own,
- * fetches the packages of a suite from the mirror that the machine uses already, and they are unpacked
- * into the project's cache. Signatures are checked as always.
+ * Fetches etcd on Debian and Ubuntu through apt, without root and without changes to the system.
+ *
+ * apt runs with its own state directory, and downloads the packages of a suite from the configured mirror. The packages are unpacked
+ * into the project's cache. apt checks their signatures.
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -14,26 +15,30 @@ import { firstLine, inspectBinary, type EtcdBinary } from './binary.ts';
 
 const run = promisify(execFile);
 
-/** Newest first; a Debian machine can run its neighbours' etcd, as it needs nothing but libc. */
+/** Newest first. Any Debian release can run the etcd of these suites, because it needs only libc. */
 const debianSuites = ['forky', 'trixie'];
 const debianAliases = ['stable', 'testing', 'unstable', 'sid', 'oldstable'];
 
 export interface AptOptions {
   readonly cacheDir: string;
   readonly path: string | undefined;
-  /** @default the newest that runs here */
+  /** @default all suites of this system, newest first, until one runs */
   readonly suites?: readonly string[];
 }
 
-/** Where the etcd of `suite` is, once it was fetched. */
+/** Returns the path of the etcd of `suite` in the cache. */
 export function cachedEtcd(cacheDir: string, suite: string): string {
   return join(cacheDir, suite, 'usr', 'bin', 'etcd');
 }
 
-/** @throws {Error} with the reason for each suite that was tried */
+/**
+ * Returns the etcd of the first suite that runs here, from the cache or through apt.
+ *
+ * @throws {Error} with the reason for each suite that was tried
+ */
 export async function etcdThroughApt({ cacheDir, path, suites }: AptOptions): Promise<EtcdBinary> {
   const system = await readSystem();
-  const release = await openLock(cacheDir);
+  const release = await lockCache(cacheDir);
   try {
     const reasons: string[] = [];
     for (const suite of suites ?? system.suites) {
@@ -77,10 +82,10 @@ interface Archive {
   readonly keyring: string | null;
 }
 
-/** apt itself is asked for its sources, so that their format (deb822 or one line each) does not matter. */
+/** Reads the sources from apt itself, which supports both formats of source lists. */
 async function findArchive(system: System, path: string | undefined): Promise<Archive> {
   const releases = new Set([system.codename, ...(system.id === 'debian' ? [...debianAliases, ...debianSuites] : [])]);
-  // without --no-release-info, sources that were never updated (a bare container) are left out
+  // Without --no-release-info, apt omits sources that were never updated, as in a bare container.
   const format = ['--no-release-info', '--format', '$(SITE)|$(RELEASE)|$(COMPONENT)', 'Created-By: Packages'];
   const { stdout } = await command('apt-get', ['indextargets', ...format], path);
   const sources = stdout
@@ -97,14 +102,14 @@ async function findArchive(system: System, path: string | undefined): Promise<Ar
 }
 
 async function fetchSuite(suite: string, archive: Archive, cacheDir: string, path: string | undefined): Promise<void> {
-  console.error(`etcd: fetching that of ${suite} through apt, once`);
-  // In the system's folder for temporary files, as apt's own user cannot read every home folder.
+  console.error(`Fetching etcd of ${suite} through apt into the cache`);
+  // A folder under /tmp, because apt's own user cannot read every home folder.
   const work = await mkdtemp(join(tmpdir(), 'etcd-apt-'));
   await chmod(work, 0o755);
-  const unpacked = await mkdtemp(join(cacheDir, `.${suite}-`)); // beside its place, for an atomic rename
+  const unpacked = await mkdtemp(join(cacheDir, `.${suite}-`)); // in the same folder as its target, for an atomic rename
   try {
     await Promise.all(['lists/partial', 'cache/archives/partial'].map((dir) => mkdir(join(work, dir), { recursive: true })));
-    // Only the package lists: a desktop's sources would also fetch translations and icons.
+    // Only the package lists: the sources of a desktop also fetch translations and icons.
     const marks = ['target=Packages', ...(archive.keyring === null ? [] : [`signed-by=${archive.keyring}`])];
     const source = `deb [${marks.join(' ')}] ${archive.uri} ${suite} ${archive.components.join(' ')}\n`;
     await writeFile(join(work, 'sources.list'), source);
@@ -116,7 +121,7 @@ async function fetchSuite(suite: string, archive: Archive, cacheDir: string, pat
       'Dir::State::Lists': join(work, 'lists'),
       'Dir::Cache': join(work, 'cache'),
       'APT::Default-Release': '',
-      'APT::Update::Error-Mode': 'any', // otherwise a suite that could not be fetched counts as success
+      'APT::Update::Error-Mode': 'any', // otherwise a failed download of a suite counts as success
       'Acquire::Languages': 'none',
       'Acquire::Retries': '2',
     };
@@ -126,9 +131,9 @@ async function fetchSuite(suite: string, archive: Archive, cacheDir: string, pat
     for (const file of await readdir(work)) {
       if (file.endsWith('.deb')) await command('dpkg-deb', ['-x', join(work, file), unpacked], path);
     }
-    await inspectBinary(join(unpacked, 'usr', 'bin', 'etcd'), path); // what does not run is not kept
+    await inspectBinary(join(unpacked, 'usr', 'bin', 'etcd'), path); // throws before the rename if the binary does not run
     await rename(unpacked, join(cacheDir, suite)).catch((error: unknown) => {
-      if (!existsSync(cachedEtcd(cacheDir, suite))) throw error; // else another process was first
+      if (!existsSync(cachedEtcd(cacheDir, suite))) throw error; // otherwise another process has fetched it
     });
   } finally {
     await Promise.all([work, unpacked].map((folder) => rm(folder, { recursive: true, force: true })));
@@ -144,20 +149,21 @@ async function command(name: string, args: string[], path: string | undefined, c
       throw new Error(`${name} is not on PATH`, { cause: error });
     }
     const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
-    const complaint = /^E: (.*)$/m.exec(stderr)?.[1] ?? firstLine(error);
-    throw new Error(`${name} ${args.at(-1) ?? ''}: ${complaint}`, { cause: error });
+    const reason = /^E: (.*)$/m.exec(stderr)?.[1] ?? firstLine(error);
+    throw new Error(`${name} ${args.at(-1) ?? ''}: ${reason}`, { cause: error });
   }
 }
 
 /**
- * One download at a time, for thrift: were two ever in at once, the rename above still decides. A
- * symbolic link, as it comes into being together with the pid in it; that of a dead process is taken
- * over, and after five minutes nobody waits any longer.
+ * Waits for the lock of the cache, so that two processes do not download at the same time. Without it, the rename is still atomic.
+ *
+ * The lock is a symbolic link, because its creation also writes the pid. A link of a dead process, or any link after five minutes,
+ * is removed.
  */
-async function openLock(cacheDir: string): Promise<() => Promise<void>> {
+async function lockCache(cacheDir: string): Promise<() => Promise<void>> {
   await mkdir(cacheDir, { recursive: true });
   const lock = join(cacheDir, '.lock');
-  const giveUpAt = performance.now() + 300_000;
+  const deadlineAt = performance.now() + 300_000;
   for (;;) {
     try {
       await symlink(String(process.pid), lock);
@@ -166,7 +172,7 @@ async function openLock(cacheDir: string): Promise<() => Promise<void>> {
       const pid = Number(await readlink(lock).catch(() => Number.NaN));
       if (Number.isNaN(pid)) {
         if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-      } else if (!isRunning(pid) || performance.now() > giveUpAt) {
+      } else if (!isRunning(pid) || performance.now() > deadlineAt) {
         await rm(lock, { force: true });
         continue;
       }

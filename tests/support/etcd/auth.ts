@@ -1,4 +1,4 @@
-/** Authentication on an etcd that a test has started: users, their rights, and the kinds of tokens. */
+/** Enables authentication on an etcd of a test: users, permissions, and kinds of tokens. */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,13 +12,13 @@ export interface User {
   readonly password: string;
 }
 
-/** Keys that may be read and written: all that begin with a prefix, or from one key up to before another. */
+/** Keys that a user may read and write: those with a prefix, or those from `from` to before `to`. */
 export type Right = string | { readonly from: string; readonly to: string };
 
-/** There is always one, who may do everything. */
+/** The user that etcd requires, with all permissions. */
 export const root: User = { username: 'root', password: 'root-8402' };
 
-/** Makes users, each with a role of the same name where it has rights, and turns authentication on. */
+/** Creates the users and enables authentication. Each user with rights gets a role of its own name. */
 export async function enableAuth(server: IOptions, users: readonly (User & { readonly rights?: readonly Right[] })[] = []): Promise<void> {
   await withClient(server, async (client) => {
     await client.user(root.username).create(root.password);
@@ -42,7 +42,7 @@ function rangeOf(right: Right): { start: Buffer; end: Buffer } {
   return { start, end };
 }
 
-/** As root; each time by a new client, as an older one's token may be outdated. */
+/** Runs a task as root. Each call uses a new client, because the token of an older one may be invalid. */
 export const administer = (endpoint: string, task: (client: Etcd3) => Promise<unknown>): Promise<void> =>
   withClient({ hosts: endpoint, auth: root }, task);
 
@@ -55,7 +55,7 @@ async function withClient(options: IOptions, task: (client: Etcd3) => Promise<un
   }
 }
 
-/** Asserts that no key and no lease is left, as `client` sees it. */
+/** Asserts that etcd has no key and no lease. */
 export async function expectEmpty(client: Etcd3): Promise<void> {
   await eventually(async () => {
     expect(await client.getAll().keys()).toEqual([]);
@@ -63,13 +63,13 @@ export async function expectEmpty(client: Etcd3): Promise<void> {
   });
 }
 
-/** Flags for an etcd: authentication that costs little, with tokens that are not known any more when they were not used for `ttlSeconds`. */
+/** Returns flags for cheap authentication, with tokens that expire if they are not used for `ttlSeconds`. */
 export const simpleTokens = (ttlSeconds = 300): string[] => [
   ...['--auth-token', 'simple', '--auth-token-ttl', String(ttlSeconds)],
   ...['--bcrypt-cost', '4'],
 ];
 
-/** The same with tokens that etcd signs; the keys are files. */
+/** Returns flags for cheap authentication with JWTs. The keys are files, which dispose deletes. */
 export function jwtTokens(): Disposable & { readonly args: readonly string[] } {
   const folder = mkdtempSync(join(tmpdir(), 'jwt-'));
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });

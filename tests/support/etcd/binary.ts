@@ -1,4 +1,4 @@
-/** What an etcd executable on this machine is: where, which version, and which flags it knows. */
+/** Finds etcd executables on this machine, and reads their version and their flags. */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -7,17 +7,21 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The first one whose HTTP gateway is at /v3 and whose lease and txn behaviour the locker is made for. */
+/** The oldest version that the locker supports. Its HTTP gateway is at /v3. */
 const oldest = '3.4';
 
 export interface EtcdBinary {
   readonly etcd: string;
-  /** Beside the server or on PATH; null where there is none. */
+  /** In the folder of the server or on PATH. null if there is none. */
   readonly etcdctl: string | null;
   readonly version: string;
 }
 
-/** @throws {Error} with the reason why `etcd` cannot be used */
+/**
+ * Runs an etcd executable to read its version, and finds its etcdctl.
+ *
+ * @throws {Error} if `etcd` does not run or is too old
+ */
 export async function inspectBinary(etcd: string, path: string | undefined): Promise<EtcdBinary> {
   let output: string;
   try {
@@ -26,7 +30,7 @@ export async function inspectBinary(etcd: string, path: string | undefined): Pro
     throw new Error(`${etcd} does not run: ${firstLine(error)}`, { cause: error });
   }
   const version = /etcd Version: (\S+)/.exec(output)?.[1];
-  if (version === undefined) throw new Error(`${etcd} does not tell its version`);
+  if (version === undefined) throw new Error(`${etcd} does not print its version`);
   if (compareVersions(version, oldest) < 0) throw new Error(`${etcd} is ${version}, older than ${oldest}`);
   const beside = join(dirname(etcd), 'etcdctl');
   const etcdctl = (await isExecutable(beside)) ? beside : await onPath('etcdctl', path);
@@ -35,19 +39,20 @@ export async function inspectBinary(etcd: string, path: string | undefined): Pro
 
 const noFsync = new Map<string, Promise<boolean>>();
 
-/** 3.4 takes `--unsafe-no-fsync` without listing it in its help, so it is asked by trying. */
-export function knowsNoFsync(etcd: string): Promise<boolean> {
-  let answer = noFsync.get(etcd);
-  if (answer === undefined) {
-    answer = run(etcd, ['--unsafe-no-fsync', '--version'], { timeout: 10_000, env: {} }).then(
+/** Tries `--unsafe-no-fsync`, because 3.4 accepts it but does not list it in its help. */
+export function supportsNoFsync(etcd: string): Promise<boolean> {
+  let isSupported = noFsync.get(etcd);
+  if (isSupported === undefined) {
+    isSupported = run(etcd, ['--unsafe-no-fsync', '--version'], { timeout: 10_000, env: {} }).then(
       () => true,
       () => false,
     );
-    noFsync.set(etcd, answer);
+    noFsync.set(etcd, isSupported);
   }
-  return answer;
+  return isSupported;
 }
 
+/** Returns the path of a command on PATH, or null. */
 export async function onPath(command: string, path: string | undefined): Promise<string | null> {
   for (const folder of (path ?? '').split(delimiter)) {
     const candidate = join(folder, command);
@@ -56,7 +61,7 @@ export async function onPath(command: string, path: string | undefined): Promise
   return null;
 }
 
-/** Numbers only: a pre-release counts as its release. */
+/** Compares the three numbers of two versions. A pre-release equals its release. */
 export function compareVersions(left: string, right: string): number {
   const numbers = (version: string): number[] => version.split(/[.-]/).slice(0, 3).map(Number);
   const [a, b] = [numbers(left), numbers(right)];

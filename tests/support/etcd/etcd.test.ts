@@ -1,3 +1,4 @@
+/** Tests the search for an etcd, and the start and control of servers and clusters. */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,7 @@ import { canControlServers, describeEtcd, findEtcd, hungHost, startCluster, star
 import { freePorts } from '../network/ports.ts';
 
 const canControl = await canControlServers();
-const timeout = 30_000; // for machines with much else to do: none of these waits longer than it must
+const timeout = 30_000; // for a busy machine
 
 describe('searchEtcd()', () => {
   const empty = mkdtempSync(join(tmpdir(), 'etcd-none-'));
@@ -21,24 +22,24 @@ describe('searchEtcd()', () => {
   const withoutEngine: Ways = { ...ways, docker: () => Promise.reject(new Error('no container engine')) };
   const search = (env: SearchEnv) => searchEtcd({ env: { PATH: empty, ...env }, cacheDir: empty }, withoutEngine);
 
-  test('names each way and its reason when none leads to an etcd', async () => {
+  test('lists each way with the reason why it found no etcd', async () => {
     const message = await search({}).then(describeEtcd, String);
 
     expect(message).toContain('endpoints: ETCD_ENDPOINTS is not set');
     expect(message).toContain('binary: ETCD_BINARY is not set');
-    expect(message).toContain('path: there is no etcd on PATH');
-    expect(message).toContain(`cache: there is none that runs in ${empty}`);
+    expect(message).toContain('path: no etcd is on PATH');
+    expect(message).toContain(`cache: no etcd in ${empty} runs`);
     expect(message).toContain('docker: no container engine');
     expect(message).toMatch(/apt: .*(apt-get is not on PATH|neither Debian nor Ubuntu)/);
   });
 
-  test.each(['endpoints', 'binary', 'path', 'cache', 'docker', 'apt'])('tries %s alone when ETCD_SOURCE names it', async (name) => {
+  test.each(['endpoints', 'binary', 'path', 'cache', 'docker', 'apt'])('tries only %s when ETCD_SOURCE names it', async (name) => {
     const message = await search({ ETCD_SOURCE: name }).then(describeEtcd, String);
 
     expect(message.match(/^ {2}- \w+/gm)).toEqual([`  - ${name}`]);
   });
 
-  test('refuses an ETCD_SOURCE that it does not know', async () => {
+  test('rejects an unknown ETCD_SOURCE', async () => {
     await expect(search({ ETCD_SOURCE: 'podman' })).rejects.toThrow(/must be one of .*: it is 'podman'/);
   });
 
@@ -49,7 +50,7 @@ describe('searchEtcd()', () => {
     await expect(search({ ETCD_BINARY: join(empty, 'etcd') })).rejects.toThrow(/Tried:\n {2}- binary: .*does not run.*\nSet/);
   });
 
-  test('takes ETCD_ENDPOINTS when a server answers there', async () => {
+  test('uses ETCD_ENDPOINTS when a server responds there', async () => {
     const endpoints = inject('etcdEndpoints');
 
     const source = await search({ ETCD_ENDPOINTS: endpoints.map((endpoint) => `http://${endpoint}/`).join(' , ') });
@@ -59,7 +60,7 @@ describe('searchEtcd()', () => {
 });
 
 describe('startEtcd()', { timeout }, () => {
-  test('gives a healthy server of the version that was found', async () => {
+  test('starts a healthy server of the version that was found', async () => {
     await using server = await startEtcd();
 
     expect(await isHealthy(server.endpoint)).toBe(true);
@@ -99,12 +100,12 @@ describe.runIf(canControl)('startCluster()', { timeout }, () => {
   }, timeout);
   afterAll(() => cluster.stop());
 
-  test('gives three members, one of which leads', async () => {
+  test('starts three members, one of which is the leader', async () => {
     expect(new Set(cluster.endpoints).size).toBe(3);
     expect(cluster.members).toContain(await cluster.leader());
   });
 
-  test('freeze() makes a member silent, and thaw() wakes it with its data', async () => {
+  test('freeze() stops the responses of a member, and thaw() wakes it with its data', async () => {
     const leader = await cluster.leader();
 
     await leader.freeze();
@@ -129,7 +130,7 @@ describe.runIf(canControl)('startCluster()', { timeout }, () => {
   });
 });
 
-test.runIf(canControl)('isolate() keeps a member from the others, and rejoin() brings it back', { timeout }, async () => {
+test.runIf(canControl)('isolate() cuts a member off from the others, and rejoin() reconnects it', { timeout }, async () => {
   await using cluster = await startCluster(3, { heartbeatMs: 50, electionMs: 500, isolable: true });
   const leader = await cluster.leader();
 
@@ -143,24 +144,24 @@ test.runIf(canControl)('isolate() keeps a member from the others, and rejoin() b
   await expect.poll(() => isHealthy(leader.endpoint), { timeout: 15_000 }).toBe(true);
 });
 
-test.runIf(canControl)('startEtcd() is not taken in by another server on its port', { timeout }, async () => {
+test.runIf(canControl)('startEtcd() rejects when another server listens on its port', { timeout }, async () => {
   await using server = await startEtcd();
 
   await expect(startEtcd({ port: Number(server.endpoint.split(':')[1]) })).rejects.toThrow('address already in use');
 });
 
-test.runIf(canControl)('startEtcd() says what etcd said when it does not come up', async () => {
+test.runIf(canControl)('startEtcd() rejects with the output of etcd when it does not start', async () => {
   await expect(startEtcd({ args: ['--no-such-flag'] })).rejects.toThrow(/ended with \d+: .*no-such-flag/s);
 });
 
-test('hungHost() takes a connection and does not answer', async () => {
+test('hungHost() accepts a connection and does not respond', async () => {
   await using host = await hungHost();
 
-  const answer = ask(host.endpoint, '/version', { timeoutMs: 100 }).then(
+  const outcome = ask(host.endpoint, '/version', { timeoutMs: 100 }).then(
     () => 'answered',
-    () => 'silent',
+    () => 'timed out',
   );
 
-  expect(await Promise.race([answer, sleep(50, 'waiting')])).toBe('waiting');
-  expect(await answer).toBe('silent');
+  expect(await Promise.race([outcome, sleep(50, 'waiting')])).toBe('waiting');
+  expect(await outcome).toBe('timed out');
 });

@@ -1,4 +1,4 @@
-/** One way to a real etcd, for the demo, the tests and the examples. */
+/** Finds and starts a real etcd, for the demo, the tests and the examples. */
 export { canControlServers, describeEtcd, findEtcd, shareEtcd, type EtcdSource } from './source.ts';
 export { startCluster, startEtcd, type EtcdCluster, type EtcdOptions, type EtcdServer, type EtcdServerOptions } from './server.ts';
 export { type EtcdMember } from './member.ts';

@@ -1,28 +1,29 @@
 /**
- * The few plain HTTP questions that the test support asks an etcd. `node:http` and a connection per
- * request: fetch() would keep sockets open, which the tests for leftovers would then find.
+ * Plain HTTP requests of the test support to etcd.
+ *
+ * `node:http` opens one connection per request. fetch() would keep sockets open, which the check for leaks reports.
  */
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Identity } from '../fixtures/certificates.ts';
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly body: string;
 }
 
-export interface HttpQuestion {
+export interface HttpOptions {
   readonly post?: unknown;
   /** @default 1_000 */
   readonly timeoutMs?: number;
-  /** Who asks, where the server wants to know; without a scheme the endpoint is asked by TLS then. Nobody checks the server. */
+  /** The client certificate. An endpoint without a scheme is then requested by TLS. The certificate of the server is not checked. */
   readonly tls?: Partial<Identity> | undefined;
 }
 
-/** Asks `endpoint` ('host:port', or with a scheme) for `path`; rejects when nothing answers in time. */
-export function ask(endpoint: string, path: string, question: HttpQuestion = {}): Promise<HttpAnswer> {
-  const { post, timeoutMs = 1_000, tls } = question;
+/** Requests `path` from `endpoint` ('host:port', or with a scheme). Rejects without a response in time. */
+export function ask(endpoint: string, path: string, options: HttpOptions = {}): Promise<HttpResponse> {
+  const { post, timeoutMs = 1_000, tls } = options;
   const url = new URL(path, endpoint.includes('://') ? endpoint : `${tls === undefined ? 'http' : 'https'}://${endpoint}`);
   const { request } = url.protocol === 'https:' ? https : http;
   return new Promise((resolve, reject) => {
@@ -49,17 +50,17 @@ export function ask(endpoint: string, path: string, question: HttpQuestion = {})
   });
 }
 
-/** The version that the server itself reports, e.g. '3.5.30'. */
+/** Returns the version that a server reports, for example '3.5.30'. */
 export async function serverVersion(endpoint: string): Promise<string> {
   const { status, body } = await ask(endpoint, '/version', { timeoutMs: 3_000 });
   const version = status === 200 ? (JSON.parse(body) as { etcdserver?: unknown }).etcdserver : undefined;
   if (typeof version !== 'string') {
-    throw new Error(`${endpoint} does not answer as an etcd: GET /version gave ${String(status)}`);
+    throw new Error(`${endpoint} is not an etcd: GET /version responded with ${String(status)}`);
   }
   return version;
 }
 
-/** A member is healthy when it can read through the quorum, so there is a leader too. */
+/** Returns whether a member can read through the quorum, which also needs a leader. */
 export async function isHealthy(endpoint: string, tls?: Partial<Identity>): Promise<boolean> {
   try {
     return (await ask(endpoint, '/health', { tls })).status === 200;
@@ -71,19 +72,20 @@ export async function isHealthy(endpoint: string, tls?: Partial<Identity>): Prom
 export interface HealthWait {
   /** @default 30_000 */
   readonly timeoutMs?: number;
-  /** Throws when waiting has become pointless. */
-  readonly stillWorthIt?: () => void;
-  /** Whether the server that answers is the one that is meant. */
-  readonly isTheOne?: () => Promise<boolean>;
+  /** Throws if the server can no longer become healthy. */
+  readonly assertRunning?: () => void;
+  /** Whether the expected server responds, and not another one on its port. */
+  readonly isExpectedServer?: () => Promise<boolean>;
   readonly tls?: Partial<Identity> | undefined;
 }
 
+/** Polls until the server is healthy. */
 export async function waitUntilHealthy(endpoint: string, options: HealthWait = {}): Promise<void> {
-  const { timeoutMs = 30_000, stillWorthIt, isTheOne, tls } = options;
-  const giveUpAt = performance.now() + timeoutMs;
-  while (!(await isHealthy(endpoint, tls)) || (await isTheOne?.()) === false) {
-    stillWorthIt?.();
-    if (performance.now() > giveUpAt) {
+  const { timeoutMs = 30_000, assertRunning, isExpectedServer, tls } = options;
+  const deadlineAt = performance.now() + timeoutMs;
+  while (!(await isHealthy(endpoint, tls)) || (await isExpectedServer?.()) === false) {
+    assertRunning?.();
+    if (performance.now() > deadlineAt) {
       throw new Error(`etcd at ${endpoint} is not healthy after ${String(timeoutMs)} ms`);
     }
     await sleep(20);
@@ -92,22 +94,23 @@ export async function waitUntilHealthy(endpoint: string, options: HealthWait = {
 
 export interface MemberStatus {
   readonly memberId: string;
-  /** '0' or absent while no leader is known. */
+  /** '0' while the member knows no leader. */
   readonly leaderId: string;
   readonly term: number;
 }
 
+/** Returns the id, the leader and the term of a member. */
 export async function memberStatus(endpoint: string): Promise<MemberStatus> {
   const { status, body } = await ask(endpoint, '/v3/maintenance/status', { post: {} });
-  if (status !== 200) throw new Error(`${endpoint} does not tell its status: ${String(status)} ${body}`);
-  const answer = JSON.parse(body) as {
+  if (status !== 200) throw new Error(`${endpoint} does not return its status: ${String(status)} ${body}`);
+  const response = JSON.parse(body) as {
     header?: { member_id?: string };
     leader?: string;
     raftTerm?: string;
   };
   return {
-    memberId: answer.header?.member_id ?? '',
-    leaderId: answer.leader ?? '0',
-    term: Number(answer.raftTerm ?? 0),
+    memberId: response.header?.member_id ?? '',
+    leaderId: response.leader ?? '0',
+    term: Number(response.raftTerm ?? 0),
   };
 }

@@ -1,4 +1,4 @@
-/** One etcd process that we started, and may therefore freeze and kill. */
+/** One etcd process of the test support, which tests may freeze and kill. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -14,16 +14,16 @@ export interface MemberPlan {
   readonly etcd: string;
   readonly clientPort: number;
   readonly peerPort: number;
-  /** Where the other members reach it. @default `peerPort` */
+  /** The port at which other members reach it. @default `peerPort` */
   readonly advertisedPeerPort?: number | undefined;
   readonly dataDir: string;
-  /** All flags that are not about this member's own name, ports and data. */
+  /** All flags except those for the name, the ports and the data of this member. */
   readonly args: readonly string[];
-  /** With which its health is asked; undefined where it speaks plainly with its clients. */
+  /** The client certificate for health checks. undefined if the member uses no TLS. */
   readonly tls?: Partial<Identity> | undefined;
 }
 
-/** The server could not have a port that was free a moment ago: worth another try on other ports. */
+/** Another server has taken the port in the meantime. A retry on other ports can succeed. */
 export class PortTakenError extends Error {
   override readonly name = 'PortTakenError';
 }
@@ -45,28 +45,29 @@ export class EtcdMember {
     this.peerUrl = `http://127.0.0.1:${String(plan.advertisedPeerPort ?? plan.peerPort)}`;
   }
 
-  /** undefined while it does not run. */
+  /** undefined while the process is not running. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
 
-  /** Whether it can be expected to answer. */
+  /** Whether the process runs and is not frozen. */
   get isAwake(): boolean {
     return this.#child !== undefined && !this.#isFrozen;
   }
 
   /**
-   * Starts it, again on the same ports and data where it ran before, and waits until it is healthy.
-   * Healthy needs a quorum: when most members are down, start them together, not one after the other.
+   * Starts the process and waits until it is healthy. A restart uses the same ports and data.
+   *
+   * Health needs a quorum: if most members are down, start them at the same time.
    */
   async start(): Promise<void> {
-    if (this.#child !== undefined) throw new Error(`Cannot start etcd member ${this.name}: it runs already`);
+    if (this.#child !== undefined) throw new Error(`Cannot start etcd member ${this.name}: it is already running`);
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#startOnce();
         return;
       } catch (error) {
-        // Whoever looks for free ports at this moment may hold ours for a millisecond.
+        // Another process that looks for free ports may hold this one for a millisecond.
         if (!(error instanceof PortTakenError) || attempt === 3) throw error;
         await sleep(200);
       }
@@ -74,46 +75,48 @@ export class EtcdMember {
   }
 
   /**
-   * Stops it in the middle of whatever it does; connections stay open and nothing is answered. On a busy
-   * machine its threads go on for some milliseconds after the signal, so this waits until all stand still.
+   * Stops the process. Its connections stay open, and it sends no response.
+   *
+   * On a busy machine, threads run for some milliseconds after the signal, so this waits until all have stopped.
    */
   async freeze(): Promise<void> {
     this.#signal('SIGSTOP');
     this.#isFrozen = true;
     const { pid } = this;
-    for (let tries = 0; tries < 1_000 && pid !== undefined && !(await standsStill(pid)); tries++) await sleep(1);
+    for (let tries = 0; tries < 1_000 && pid !== undefined && !(await isStopped(pid)); tries++) await sleep(1);
   }
 
+  /** Continues a frozen process. */
   thaw(): void {
     this.#signal('SIGCONT');
     this.#isFrozen = false;
   }
 
-  /** As a power cut does it; resolves when the process is gone, at once when there is none. */
+  /** Kills the process, like a power cut. Resolves when it has ended, or at once if it is not running. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
   }
 
-  /** As an administrator does it: etcd hands over its leadership and closes its files. */
+  /** Ends the process cleanly: etcd transfers its leadership and closes its files. */
   async terminate(): Promise<void> {
-    if (this.#child !== undefined) this.thaw(); // frozen, it would not see the signal
+    if (this.#child !== undefined) this.thaw(); // a frozen process does not handle the signal
     await this.#end('SIGTERM');
   }
 
   async #startOnce(): Promise<void> {
     const child = await this.#spawn();
     await waitUntilHealthy(this.endpoint, {
-      stillWorthIt: () => {
-        if (hasEnded(child)) throw this.#deathOf(child);
+      assertRunning: () => {
+        if (hasEnded(child)) throw this.#exitError(child);
       },
-      // If the port is another server's, that one answers before ours has given up.
-      isTheOne: () => this.#answersItself(),
+      // If another server has the port, it responds before this process fails.
+      isExpectedServer: () => this.#isItself(),
       tls: this.#plan.tls,
     });
   }
 
-  /** etcd shows its command line, and no other has this folder in it. */
-  async #answersItself(): Promise<boolean> {
+  /** etcd publishes its command line, and only this process has this folder in it. */
+  async #isItself(): Promise<boolean> {
     const { status, body } = await ask(this.endpoint, '/debug/vars', { tls: this.#plan.tls }).catch(() => ({ status: 0, body: '' }));
     return status === 200 && body.includes(this.dataDir);
   }
@@ -127,7 +130,7 @@ export class EtcdMember {
       ...['--listen-peer-urls', `http://127.0.0.1:${String(peerPort)}`, '--initial-advertise-peer-urls', this.peerUrl],
       ...args,
     ];
-    const [file = etcd, ...rest] = [...(await leash()), etcd, ...flags];
+    const [file = etcd, ...rest] = [...(await parentDeathPrefix()), etcd, ...flags];
     const log = openSync(this.#logFile, 'w');
     const child = spawn(file, rest, { detached: true, env: envForEtcd(), stdio: ['ignore', log, log] });
     closeSync(log);
@@ -138,25 +141,25 @@ export class EtcdMember {
     });
     if (child.pid !== undefined) rememberPid(child.pid);
     this.#isFrozen = false;
-    child.unref(); // leftovers.ts ends it, so it need not keep this process alive
+    child.unref(); // leftovers.ts ends it, so it must not keep this process alive
     this.#child = child;
     return child;
   }
 
   #signal(signal: NodeJS.Signals): void {
-    if (this.#child?.kill(signal) !== true) throw new Error(`Cannot send ${signal} to etcd member ${this.name}: it does not run`);
+    if (this.#child?.kill(signal) !== true) throw new Error(`Cannot send ${signal} to etcd member ${this.name}: it is not running`);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.ref(); // somebody waits for it now
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.ref(); // the caller waits for its end
     child.kill(signal);
-    await gone;
+    await exited;
   }
 
-  #deathOf(child: ChildProcess): Error {
+  #exitError(child: ChildProcess): Error {
     const log = readFileSync(this.#logFile, 'utf8');
     const end = `etcd member ${this.name} ended with ${String(child.signalCode ?? child.exitCode)}: ${log.slice(-2_000).trim()}`;
     return log.includes('address already in use') ? new PortTakenError(end) : new Error(end);
@@ -171,7 +174,7 @@ function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-async function standsStill(pid: number): Promise<boolean> {
+async function isStopped(pid: number): Promise<boolean> {
   if (process.platform !== 'linux') return sleep(50, true);
   const threads = await readdir(`/proc/${String(pid)}/task`).catch(() => []);
   const stats = threads.map((thread) => readFile(`/proc/${String(pid)}/task/${thread}/stat`, 'utf8').catch(() => ') X'));
@@ -179,19 +182,19 @@ async function standsStill(pid: number): Promise<boolean> {
 }
 
 const run = promisify(execFile);
-let leashed: Promise<string[]> | undefined;
+let signalPrefix: Promise<string[]> | undefined;
 
-/** On Linux the kernel ends a server whose parent was killed; no handler of ours runs then. */
-function leash(): Promise<string[]> {
+/** Returns a command that makes the Linux kernel kill the server after its parent, even if the parent was killed. */
+function parentDeathPrefix(): Promise<string[]> {
   const prefix = ['setpriv', '--pdeathsig', 'KILL'];
-  leashed ??= run('setpriv', [...prefix.slice(1), 'true']).then(
+  signalPrefix ??= run('setpriv', [...prefix.slice(1), 'true']).then(
     () => prefix,
     () => [],
   );
-  return leashed;
+  return signalPrefix;
 }
 
-/** etcd takes every ETCD_… variable for a flag; ours, and those of a server on this machine, are not for it. */
+/** Removes all ETCD_… variables, because etcd reads them as flags. */
 function envForEtcd(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCD_')));
 }

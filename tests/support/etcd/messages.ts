@@ -1,4 +1,4 @@
-/** etcd's messages as etcd3's own protobuf definitions read and write them: what our codec is measured against. */
+/** Encodes and decodes etcd's messages with the protobuf definitions of etcd3, to test the codec of src against them. */
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import { Etcd3 } from 'etcd3';
 
@@ -9,20 +9,20 @@ class Definitions extends Etcd3 {
 }
 
 export interface Messages {
-  /** What a request says, with all its defaults. */
+  /** Decodes a request, with all defaults. */
   readonly readRequest: (bytes: Buffer) => unknown;
   readonly writeRequest: (message: object) => Buffer;
   readonly writeAnswer: (message: object) => Buffer;
 }
 
-/** Of the methods of one service. */
+/** Returns the codecs for the methods of one service. */
 export async function messagesOf(service: 'KV' | 'Lease' | 'Watch'): Promise<(method: string) => Messages> {
   const client = new Definitions({ hosts: '127.0.0.1:1' });
   const methods = await client.of(service);
   client.close();
   return (method) => {
     const definition = methods[method];
-    if (definition === undefined) throw new TypeError(`etcd3 knows no method ${method}`);
+    if (definition === undefined) throw new TypeError(`etcd3 has no method ${method}`);
     return {
       readRequest: definition.requestDeserialize,
       writeRequest: definition.requestSerialize,

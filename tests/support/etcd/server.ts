@@ -1,11 +1,11 @@
-/** Servers of one's own for a test or the demo: on free ports, in a fresh folder, gone afterwards. */
+/** Starts servers and clusters for tests and the demo: on free ports, in a new folder that stop() deletes. */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Identity } from '../fixtures/certificates.ts';
-import { knowsNoFsync } from './binary.ts';
+import { supportsNoFsync } from './binary.ts';
 import { startContainer } from './docker.ts';
 import { ask, memberStatus, waitUntilHealthy } from './http.ts';
 import { EtcdMember, PortTakenError } from './member.ts';
@@ -17,29 +17,29 @@ import { startTcpProxy, type TcpProxy } from '../network/tcp-proxy.ts';
 export interface EtcdOptions {
   /** More flags for etcd. */
   readonly args?: readonly string[];
-  /** @default false: the data is thrown away anyway */
+  /** @default false, because the data is deleted after the test */
   readonly fsync?: boolean;
-  /** @default 100, as etcd has it */
+  /** @default 100, the default of etcd */
   readonly heartbeatMs?: number;
-  /** etcd lets no lease be shorter than one and a half of it. @default 1_000, as etcd has it */
+  /** The shortest lease is 1.5 times this. @default 1_000, the default of etcd */
   readonly electionMs?: number;
-  /** With its clients it speaks by TLS; only for servers that are processes of ours. */
+  /** Certificates for TLS with clients. Only for servers that run as child processes. */
   readonly tls?: ServerTls;
 }
 
 export interface ServerTls {
   readonly server: Identity;
-  /** Clients must have a certificate of this authority; `client` is such a one. */
+  /** Requires client certificates of `authority`. `client` is such a certificate. */
   readonly mutual?: { readonly authority: Buffer; readonly client: Identity };
 }
 
 export interface EtcdClusterOptions extends EtcdOptions {
-  /** The members reach each other through proxies, so that isolate() can come between them. @default false */
+  /** Connects the members through proxies, for isolate(). @default false */
   readonly isolable?: boolean;
 }
 
 export interface EtcdServerOptions extends EtcdOptions {
-  /** For clients. @default a free one */
+  /** The port for clients. @default a free port */
   readonly port?: number;
 }
 
@@ -48,19 +48,19 @@ export interface EtcdServer extends AsyncDisposable {
   readonly endpoint: string;
   readonly endpoints: readonly string[];
   readonly version: string;
-  /** One line for people: which etcd this is, and where it was found. */
+  /** One line for people: the version and the origin of this etcd. */
   readonly source: string;
-  /** Empty where the server is no process of ours. */
+  /** Empty if the server is not a child process. */
   readonly members: readonly EtcdMember[];
-  /** What GET /metrics of the first member tells, in the text format of Prometheus. */
+  /** Returns the metrics of the first member, in the text format of Prometheus. */
   metrics(): Promise<string>;
   stop(): Promise<void>;
 }
 
 export interface EtcdCluster extends EtcdServer {
-  /** Waits for one where there is none yet; a frozen member is passed over. */
+  /** Returns the leader, and waits for an election if there is none. Ignores frozen members. */
   leader(): Promise<EtcdMember>;
-  /** The other members do not reach it any more, nor it them; clients still reach all. For a cluster that is `isolable`. */
+  /** Cuts a member off from the other members, but not from clients. Needs `isolable`. */
   isolate(member: EtcdMember): Promise<void>;
   /** Ends isolate(). */
   rejoin(): void;
@@ -68,26 +68,30 @@ export interface EtcdCluster extends EtcdServer {
 
 type BinarySource = Extract<EtcdSource, { kind: 'binary' }>;
 
-/** One member. With ETCD_ENDPOINTS it is the server given there, which stop() leaves alone. */
+/** Starts a server of one member. With ETCD_ENDPOINTS, returns that server, which stop() does not end. */
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   const source = await findEtcd();
   if (source.kind === 'binary') return startMembers(source, 1, options);
   for (const name of ['args', 'port', 'heartbeatMs', 'electionMs', 'tls'] as const) {
-    if (options[name] !== undefined) throw new Error(`Cannot start etcd with ${name}: ${describeEtcd(source)} is no process of ours`);
+    if (options[name] !== undefined) throw new Error(`Cannot start etcd with ${name}: ${describeEtcd(source)} is not a child process`);
   }
   if (source.kind === 'endpoints') {
     await Promise.all(source.endpoints.map((endpoint) => waitUntilHealthy(endpoint)));
-    return foreignServer(source, source.endpoints, () => Promise.resolve());
+    return serverAt(source, source.endpoints, () => Promise.resolve());
   }
   const container = await startContainer(source.image);
-  return foreignServer(source, [container.endpoint], container.stop);
+  return serverAt(source, [container.endpoint], container.stop);
 }
 
-/** @throws {Error} where there is no etcd binary, see canControlServers() */
+/**
+ * Starts a cluster.
+ *
+ * @throws {Error} if there is no etcd binary, see canControlServers()
+ */
 export async function startCluster(size = 3, options: EtcdClusterOptions = {}): Promise<EtcdCluster> {
   const source = await findEtcd();
   if (source.kind !== 'binary') {
-    throw new Error(`Cannot start a cluster of ${String(size)}: ${describeEtcd(source)} gives no processes of our own`);
+    throw new Error(`Cannot start a cluster of ${String(size)}: ${describeEtcd(source)} is not a binary`);
   }
   return startMembers(source, size, options);
 }
@@ -97,7 +101,7 @@ async function startMembers(source: BinarySource, size: number, options: EtcdSer
   for (let attempt = 1; ; attempt++) {
     const folder = mkdtempSync(join(tmpdir(), 'etcd-'));
     rememberFolder(folder);
-    const { members, borders } = await planMembers({
+    const { members, peerProxies } = await planMembers({
       etcd: source.etcd,
       size,
       folder,
@@ -106,13 +110,13 @@ async function startMembers(source: BinarySource, size: number, options: EtcdSer
     });
     const stop = async (): Promise<void> => {
       await Promise.all(members.map((member) => member.kill()));
-      await Promise.all([...borders.values()].map((border) => border.close()));
+      await Promise.all([...peerProxies.values()].map((peerProxy) => peerProxy.close()));
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
       forgetFolder(folder);
     };
     try {
       await Promise.all(members.map((member) => member.start()));
-      return ownServer(source, members, borders, stop, asker(options.tls));
+      return clusterOf(source, members, peerProxies, stop, clientIdentity(options.tls));
     } catch (error) {
       await stop();
       if (!(error instanceof PortTakenError) || options.port !== undefined || attempt === 5) throw error;
@@ -124,7 +128,7 @@ async function flagsFor(source: BinarySource, options: EtcdServerOptions): Promi
   const { args = [], fsync = false, heartbeatMs, electionMs } = options;
   return [
     ...['--logger', 'zap', '--log-level', 'error'],
-    ...(!fsync && (await knowsNoFsync(source.etcd)) ? ['--unsafe-no-fsync'] : []),
+    ...(!fsync && (await supportsNoFsync(source.etcd)) ? ['--unsafe-no-fsync'] : []),
     ...(heartbeatMs === undefined ? [] : ['--heartbeat-interval', String(heartbeatMs)]),
     ...(electionMs === undefined ? [] : ['--election-timeout', String(electionMs)]),
     ...args,
@@ -139,10 +143,10 @@ interface ClusterPlan {
   readonly options: EtcdServerOptions & EtcdClusterOptions;
 }
 
-/** Through which the others reach a member. */
-type Borders = ReadonlyMap<EtcdMember, TcpProxy>;
+/** The proxy through which the others reach each member. */
+type PeerProxies = ReadonlyMap<EtcdMember, TcpProxy>;
 
-async function planMembers({ etcd, size, folder, flags, options }: ClusterPlan): Promise<Planned> {
+async function planMembers({ etcd, size, folder, flags, options }: ClusterPlan): Promise<PlannedMembers> {
   const { port, isolable = false, tls } = options;
   const ports = await freePorts(2 * size);
   const plans = await Promise.all(
@@ -151,47 +155,47 @@ async function planMembers({ etcd, size, folder, flags, options }: ClusterPlan):
       const dataDir = join(folder, name);
       mkdirSync(dataDir);
       const [freePort = 0, peerPort = 0] = ports.slice(2 * index);
-      const border = isolable ? await startTcpProxy(`127.0.0.1:${String(peerPort)}`) : undefined;
-      const advertisedPeerPort = border === undefined ? undefined : portOf(border.endpoint);
-      return { name, dataDir, etcd, clientPort: port ?? freePort, peerPort, advertisedPeerPort, border };
+      const peerProxy = isolable ? await startTcpProxy(`127.0.0.1:${String(peerPort)}`) : undefined;
+      const advertisedPeerPort = peerProxy === undefined ? undefined : portOf(peerProxy.endpoint);
+      return { name, dataDir, etcd, clientPort: port ?? freePort, peerPort, advertisedPeerPort, peerProxy };
     }),
   );
   const all = plans
     .map(({ name, peerPort, advertisedPeerPort = peerPort }) => `${name}=http://127.0.0.1:${String(advertisedPeerPort)}`)
     .join(',');
   const args = ['--initial-cluster', all, '--initial-cluster-token', folder, ...flags];
-  const borders = new Map<EtcdMember, TcpProxy>();
-  const members = plans.map(({ border, ...plan }) => {
-    const member = new EtcdMember({ ...plan, args, tls: asker(tls) });
-    if (border !== undefined) borders.set(member, border);
+  const peerProxies = new Map<EtcdMember, TcpProxy>();
+  const members = plans.map(({ peerProxy, ...plan }) => {
+    const member = new EtcdMember({ ...plan, args, tls: clientIdentity(tls) });
+    if (peerProxy !== undefined) peerProxies.set(member, peerProxy);
     return member;
   });
-  return { members, borders };
+  return { members, peerProxies };
 }
 
-interface Planned {
+interface PlannedMembers {
   readonly members: readonly EtcdMember[];
-  readonly borders: Borders;
+  readonly peerProxies: PeerProxies;
 }
 
 const portOf = (endpoint: string): number => Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
 
-/** Members say who they are at the beginning of every connection to another. */
-async function isolate(borders: Borders, isolated: EtcdMember): Promise<void> {
-  const own = borders.get(isolated);
+/** Cuts a member off. A member sends its id at the beginning of each connection to another member. */
+async function isolate(peerProxies: PeerProxies, isolated: EtcdMember): Promise<void> {
+  const own = peerProxies.get(isolated);
   if (own === undefined) throw new Error(`Cannot isolate etcd member ${isolated.name}: its cluster is not isolable`);
   const { memberId } = await memberStatus(isolated.endpoint);
   const from = `x-server-from: ${BigInt(memberId).toString(16)}\r`;
-  for (const border of borders.values()) {
-    if (border === own) border.hang();
-    else border.hang((opening) => opening.toLowerCase().includes(from));
+  for (const peerProxy of peerProxies.values()) {
+    if (peerProxy === own) peerProxy.hang();
+    else peerProxy.hang((opening) => opening.toLowerCase().includes(from));
   }
 }
 
-/** Who the tests' own questions come from; undefined where they are asked plainly. */
-const asker = (tls: ServerTls | undefined): Partial<Identity> | undefined => tls && { ...tls.mutual?.client };
+/** Returns the client certificate for requests of the test support. undefined without TLS. */
+const clientIdentity = (tls: ServerTls | undefined): Partial<Identity> | undefined => tls && { ...tls.mutual?.client };
 
-/** The files go with the folder. */
+/** Writes the certificates to `folder`, and returns the flags for them. */
 function tlsFlags(folder: string, tls: ServerTls | undefined): string[] {
   if (tls === undefined) return [];
   const file = (name: string, content: Buffer): string => {
@@ -206,28 +210,28 @@ function tlsFlags(folder: string, tls: ServerTls | undefined): string[] {
   ];
 }
 
-function ownServer(
+function clusterOf(
   source: BinarySource,
   members: readonly EtcdMember[],
-  borders: Borders,
+  peerProxies: PeerProxies,
   stop: () => Promise<void>,
   tls: Partial<Identity> | undefined,
 ): EtcdCluster {
   const endpoints = members.map(({ endpoint }) => endpoint);
   return {
-    ...foreignServer(source, endpoints, stop, tls),
+    ...serverAt(source, endpoints, stop, tls),
     members,
     leader: () => findLeader(members),
-    isolate: (member) => isolate(borders, member),
+    isolate: (member) => isolate(peerProxies, member),
     rejoin: () => {
-      for (const border of borders.values()) border.resume();
+      for (const peerProxy of peerProxies.values()) peerProxy.resume();
     },
   };
 }
 
-function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: () => Promise<void>, tls?: Partial<Identity>): EtcdServer {
+function serverAt(source: EtcdSource, endpoints: readonly string[], stop: () => Promise<void>, tls?: Partial<Identity>): EtcdServer {
   const [endpoint] = endpoints;
-  if (endpoint === undefined) throw new Error('Cannot use an etcd without an endpoint');
+  if (endpoint === undefined) throw new Error('Cannot use etcd: its list of endpoints is empty');
   let stopping: Promise<void> | undefined;
   const stopOnce = (): Promise<void> => (stopping ??= stop());
   return {
@@ -242,19 +246,19 @@ function foreignServer(source: EtcdSource, endpoints: readonly string[], stop: (
   };
 }
 
-/** A leader that was woken may still take itself for one: of two, the one of the later term counts. */
+/** Finds the leader. A former leader that was woken may still claim to be one, so the highest term wins. */
 async function findLeader(members: readonly EtcdMember[]): Promise<EtcdMember> {
-  const giveUpAt = performance.now() + 15_000;
+  const deadlineAt = performance.now() + 15_000;
   for (;;) {
-    const answers = await Promise.allSettled(
+    const statuses = await Promise.allSettled(
       members.filter(({ isAwake }) => isAwake).map(async (member) => ({ member, ...(await memberStatus(member.endpoint)) })),
     );
-    const leaders = answers
-      .flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const leaders = statuses
+      .flatMap((status) => (status.status === 'fulfilled' ? [status.value] : []))
       .filter(({ memberId, leaderId }) => memberId === leaderId)
       .sort((a, b) => b.term - a.term);
     if (leaders[0] !== undefined) return leaders[0].member;
-    if (performance.now() > giveUpAt) throw new Error('Cannot find the leader: no member says that it is one');
+    if (performance.now() > deadlineAt) throw new Error('Cannot find the leader within 15 s: no member claims to be one');
     await sleep(50);
   }
 }

@@ -1,4 +1,4 @@
-/** The one search for a real etcd: for the demo, the tests and the examples alike. */
+/** Searches for a real etcd, for the demo, the tests and the examples. */
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { serverVersion } from './http.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Not in node_modules, which `npm ci` empties. */
+/** The folder of fetched versions. Not in node_modules, because `npm ci` empties that. */
 export const cacheDir = join(root, '.cache', 'etcd');
 
 export type EtcdSource =
@@ -17,14 +17,14 @@ export type EtcdSource =
   | ({ readonly kind: 'binary'; readonly way: 'binary' | 'path' | 'cache' | 'apt' } & EtcdBinary)
   | { readonly kind: 'docker'; readonly image: string; readonly version: string };
 
-/** The variables that the search heeds. */
+/** The variables that the search reads. */
 export interface SearchEnv {
   readonly PATH?: string | undefined;
   readonly ETCD_SOURCE?: string | undefined;
   readonly ETCD_ENDPOINTS?: string | undefined;
   readonly ETCD_BINARY?: string | undefined;
   readonly ETCD_IMAGE?: string | undefined;
-  /** Set by shareEtcd(), not by people. */
+  /** Set by shareEtcd(). */
   readonly ETCD_FOUND?: string | undefined;
 }
 
@@ -33,11 +33,11 @@ export interface Search {
   readonly cacheDir: string;
 }
 
-/** Each resolves to an etcd, or rejects with the reason why this way leads to none. */
+/** Ways to find an etcd. Each resolves with an etcd, or rejects with the reason why it found none. */
 export type Ways = Readonly<Record<'endpoints' | 'binary' | 'path' | 'cache' | 'docker' | 'apt', Way>>;
 type Way = (search: Search) => Promise<EtcdSource>;
 
-/** In the order in which they are tried. */
+/** All ways, in the order in which the search tries them. */
 export const ways: Ways = {
   async endpoints({ env }) {
     const endpoints = listOf(env.ETCD_ENDPOINTS);
@@ -53,27 +53,27 @@ export const ways: Ways = {
 
   async path({ env }) {
     const etcd = await onPath('etcd', env.PATH);
-    if (etcd === null) throw new Error('there is no etcd on PATH');
+    if (etcd === null) throw new Error('no etcd is on PATH');
     return { kind: 'binary', way: 'path', ...(await inspectBinary(etcd, env.PATH)) };
   },
 
   async cache({ env, cacheDir }) {
     const suites = await readdir(cacheDir).catch(() => []);
-    const looks = await Promise.allSettled(
+    const results = await Promise.allSettled(
       suites
-        .filter((suite) => !suite.startsWith('.')) // those are still being unpacked
+        .filter((suite) => !suite.startsWith('.')) // a folder with a dot is still being unpacked
         .map((suite) => inspectBinary(cachedEtcd(cacheDir, suite), env.PATH)),
     );
-    const newest = looks
-      .flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []))
+    const newest = results
+      .flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
       .sort((a, b) => compareVersions(b.version, a.version))[0];
-    if (newest === undefined) throw new Error(`there is none that runs in ${cacheDir}`);
+    if (newest === undefined) throw new Error(`no etcd in ${cacheDir} runs`);
     return { kind: 'binary', way: 'cache', ...newest };
   },
 
   async docker({ env }) {
     const image = isEmpty(env.ETCD_IMAGE) ? defaultImage : env.ETCD_IMAGE;
-    // Only a container that started proves that image and engine can be had.
+    // Only a started container proves that the engine runs and the image is available.
     const { version, stop } = await startContainer(image);
     await stop();
     return { kind: 'docker', image, version };
@@ -85,10 +85,10 @@ export const ways: Ways = {
 };
 
 /**
- * Tries the ways one after the other; ETCD_SOURCE names one that alone may be taken. What was asked
- * for by ETCD_ENDPOINTS or ETCD_BINARY is never replaced by something else either.
+ * Tries the ways in order, and returns the first etcd that it finds. ETCD_SOURCE limits the search to one way. If ETCD_ENDPOINTS or
+ * ETCD_BINARY is set, the search uses no other etcd.
  *
- * @throws {Error} that names each way and why it led to none
+ * @throws {Error} that lists each way with the reason why it found none
  */
 export async function searchEtcd(search: Search, tried: Ways = ways): Promise<EtcdSource> {
   const { env } = search;
@@ -111,7 +111,7 @@ export async function searchEtcd(search: Search, tried: Ways = ways): Promise<Et
 
 let found: Promise<EtcdSource> | undefined;
 
-/** As searchEtcd(), for this process and, once shareEtcd() was called, for those that it starts. */
+/** Searches once per process. After shareEtcd(), child processes use the same result. */
 export function findEtcd(): Promise<EtcdSource> {
   const env: SearchEnv = process.env;
   const { ETCD_FOUND: shared } = env;
@@ -119,12 +119,12 @@ export function findEtcd(): Promise<EtcdSource> {
   return found;
 }
 
-/** Spares every test file and worker process the search, and makes sure that all use the same etcd. */
+/** Passes an etcd to child processes by a variable, so that all test files and workers use it without a search. */
 export function shareEtcd(source: EtcdSource): void {
   process.env['ETCD_FOUND'] = JSON.stringify(source);
 }
 
-/** One line for people: which way was taken, and which version. */
+/** Returns one line for people: the version, the way and the place. */
 export function describeEtcd(source: EtcdSource): string {
   switch (source.kind) {
     case 'endpoints':
@@ -136,7 +136,7 @@ export function describeEtcd(source: EtcdSource): string {
   }
 }
 
-/** Whether servers can be frozen and killed here: only those that we start as processes. */
+/** Returns whether tests can freeze and kill servers: only if the servers run as child processes. */
 export async function canControlServers(): Promise<boolean> {
   return (await findEtcd()).kind === 'binary';
 }
@@ -160,7 +160,7 @@ function namesOf(env: SearchEnv, tried: Ways): (keyof Ways)[] {
   return names;
 }
 
-/** 'host:port' each; http:// is what we assume anyway. */
+/** Splits a list of endpoints into 'host:port' each. Removes http://, which is the default. */
 function listOf(endpoints: string | undefined): string[] {
   return (endpoints ?? '')
     .split(',')

@@ -1,4 +1,4 @@
-/** etcd by plain HTTP, beside the locker under test: nothing is cached, retried or kept open. */
+/** Reads and changes etcd by its HTTP gateway, independently of the locker under test, without cache or retries. */
 import { ask } from '../etcd/http.ts';
 
 export interface StoredKey {
@@ -8,7 +8,7 @@ export interface StoredKey {
   readonly leaseId: string;
 }
 
-interface RangeAnswer {
+interface RangeResponse {
   readonly header: { readonly revision: string };
   readonly kvs?: readonly { readonly key: string; readonly value?: string; readonly create_revision: string; readonly lease?: string }[];
 }
@@ -19,14 +19,14 @@ export class Gateway {
   readonly #isShared: boolean;
   readonly #leases = new Set<string>();
 
-  /** On a server that others use too, only leases that were seen under `prefix` are told. */
+  /** On a shared server, leases() returns only leases of keys under `prefix`. */
   constructor(endpoint: string, prefix: string, isShared: boolean) {
     this.#endpoint = endpoint;
     this.#prefix = prefix;
     this.#isShared = isShared;
   }
 
-  /** Those that begin with `prefix`, which is the lockers' own if it is not given; oldest first. */
+  /** Returns the keys that begin with `prefix` (default: the prefix of the lockers), oldest first. */
   async keys(prefix = this.#prefix): Promise<StoredKey[]> {
     const { kvs = [] } = await this.#range(prefix);
     for (const { lease } of kvs) if (lease !== undefined) this.#leases.add(lease);
@@ -40,7 +40,7 @@ export class Gateway {
       .sort((a, b) => (a.createRevision < b.createRevision ? -1 : 1));
   }
 
-  /** A name's queue, its holder first; without a name those of all names. */
+  /** Returns the queue of a name, holder first. Without a name: all entries. */
   async entries(name?: string): Promise<StoredKey[]> {
     const found = await this.keys(name === undefined ? this.#prefix : `${this.#prefix}${encodeURIComponent(name)}/`);
     return found.filter(({ key }) => !key.startsWith(`${this.#prefix}@sessions/`));
@@ -60,7 +60,7 @@ export class Gateway {
     await this.#post('/v3/kv/deleterange', { key: encode(key) });
   }
 
-  /** Ends a lease, with all that is attached to it. */
+  /** Revokes a lease, which deletes its keys. */
   async revoke(leaseId: string): Promise<void> {
     await this.#post('/v3/lease/revoke', { ID: leaseId });
   }
@@ -69,17 +69,17 @@ export class Gateway {
     return BigInt((await this.#range('\0none')).header.revision);
   }
 
-  /** Forgets all that was before this moment. */
+  /** Compacts the history up to the current revision. */
   async compact(): Promise<void> {
     await this.#post('/v3/kv/compaction', { revision: String(await this.revision()), physical: true });
   }
 
-  /** Makes the file of one member smaller, for which it answers nothing meanwhile. */
+  /** Defragments the file of one member, which does not respond during that time. */
   async defragment(endpoint = this.#endpoint): Promise<void> {
     await this.#post('/v3/maintenance/defragment', {}, endpoint);
   }
 
-  #range(prefix: string): Promise<RangeAnswer> {
+  #range(prefix: string): Promise<RangeResponse> {
     const end = Buffer.from(prefix);
     end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
     return this.#post('/v3/kv/range', { key: encode(prefix), range_end: end.toString('base64') });
@@ -87,7 +87,7 @@ export class Gateway {
 
   async #post<T>(path: string, post: unknown, endpoint = this.#endpoint): Promise<T> {
     const { status, body } = await ask(endpoint, path, { post, timeoutMs: 3_000 });
-    if (status !== 200) throw new Error(`${endpoint} answered ${path} with ${String(status)}: ${body}`);
+    if (status !== 200) throw new Error(`${path} at ${endpoint} responded with ${String(status)}: ${body}`);
     return JSON.parse(body) as T;
   }
 }

@@ -1,4 +1,4 @@
-/** A host that is there, takes connections and what is sent on them, and never answers. */
+/** Starts a host that accepts connections and data, and never responds. */
 import { createServer, type Socket } from 'node:net';
 import { freePorts } from './ports.ts';
 
@@ -11,7 +11,7 @@ export async function hungHost(): Promise<HungHost> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
-    socket.on('error', () => undefined); // a client that gives up may reset its connection
+    socket.on('error', () => undefined); // a client may reset its connection on a timeout
     socket.on('close', () => sockets.delete(socket));
     socket.resume();
   });

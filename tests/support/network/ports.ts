@@ -1,14 +1,15 @@
 /**
- * Free loopback ports for servers. They lie below the range that systems give to outgoing
- * connections: there a member that is down could find its port taken when it comes back, and a
- * client that dials the dead port could even be connected to itself.
+ * Finds free loopback ports for servers, below the range of ephemeral ports.
+ *
+ * In that range, an outgoing connection could take the port of a member that is down. A client that connects to the port could even
+ * connect to itself.
  */
 import { createServer, type Server } from 'node:net';
 
 const lowest = 15_000;
 const highest = 32_000;
 
-/** `count` different ports, free at this moment; whoever listens on them next must expect to lose a race. */
+/** Returns `count` different free ports. Another process can take one before the caller listens on it. */
 export async function freePorts(count: number): Promise<number[]> {
   const held: { port: number; server: Server }[] = [];
   try {

@@ -1,3 +1,4 @@
+/** Tests that the TCP proxy withholds and delays data, and cuts connections. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,12 +9,12 @@ import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 let server: Server;
 let proxy: TcpProxy;
 let client: Client;
-let seenByServer: string;
+let receivedByServer: string;
 let openAtServer: Set<Socket>;
 
 beforeEach(async () => {
   const [port = 0] = await freePorts(1);
-  seenByServer = '';
+  receivedByServer = '';
   const open = new Set<Socket>();
   openAtServer = open;
   server = createServer((socket) => {
@@ -21,7 +22,7 @@ beforeEach(async () => {
     socket.on('close', () => open.delete(socket));
     socket.on('error', () => undefined);
     socket.on('data', (chunk) => {
-      seenByServer += chunk.toString();
+      receivedByServer += chunk.toString();
       socket.write(`${chunk.toString()}!`);
     });
   });
@@ -37,40 +38,40 @@ afterEach(async () => {
   server.close();
 });
 
-test('startTcpProxy() passes on what both sides say', async () => {
+test('startTcpProxy() forwards data in both directions', async () => {
   client.socket.write('a');
 
   await expect.poll(() => client.seen).toBe('a!');
 });
 
-test('hang() holds everything back, and resume() delivers it in order', async () => {
+test('hang() withholds all data, and resume() delivers it in order', async () => {
   proxy.hang();
   client.socket.write('a');
   await sleep(20);
   client.socket.write('b');
   await sleep(50);
-  expect(seenByServer).toBe('');
+  expect(receivedByServer).toBe('');
 
   proxy.resume();
 
   await expect.poll(() => client.seen).toMatch(/^a!?b!$/);
 });
 
-test('hangRequests() keeps from the server what the client says, and from the client nothing', async () => {
+test('hangRequests() withholds the data of the client only', async () => {
   client.socket.write('a');
   await expect.poll(() => client.seen).toBe('a!');
   proxy.hangRequests();
   client.socket.write('b');
   for (const socket of openAtServer) socket.write('news');
   await expect.poll(() => client.seen).toBe('a!news');
-  expect(seenByServer).toBe('a');
+  expect(receivedByServer).toBe('a');
 
   proxy.resume();
 
   await expect.poll(() => client.seen).toBe('a!newsb!');
 });
 
-test('hang() takes only the connections that it is told to', async () => {
+test('hang() affects only the selected connections', async () => {
   const other = await dial(proxy.endpoint);
   client.socket.write('mine');
   other.socket.write('other');
@@ -87,10 +88,10 @@ test('hang() takes only the connections that it is told to', async () => {
   other.socket.destroy();
 });
 
-test('hangAnswers() lets the client speak without an answer', async () => {
-  proxy.hangAnswers();
+test('hangResponses() withholds the data of the server only', async () => {
+  proxy.hangResponses();
   client.socket.write('a');
-  await expect.poll(() => seenByServer).toBe('a');
+  await expect.poll(() => receivedByServer).toBe('a');
   await sleep(50);
   expect(client.seen).toBe('');
 
@@ -99,7 +100,7 @@ test('hangAnswers() lets the client speak without an answer', async () => {
   await expect.poll(() => client.seen).toBe('a!');
 });
 
-test('hang() keeps new connections waiting', async () => {
+test('hang() accepts new connections and withholds their data', async () => {
   proxy.hang();
   const late = await dial(proxy.endpoint);
   late.socket.write('a');
@@ -123,7 +124,7 @@ test('cut() resets connections and refuses new ones until restore()', async () =
   await expect.poll(() => client.seen).toBe('a!');
 });
 
-test('delay() puts off each direction', async () => {
+test('delay() delays each direction', async () => {
   proxy.delay(60);
   const from = performance.now();
 
@@ -133,7 +134,7 @@ test('delay() puts off each direction', async () => {
   expect(performance.now() - from).toBeGreaterThan(115);
 });
 
-test('startTcpProxy() passes on that a client hung up', async () => {
+test('startTcpProxy() forwards the end of a connection', async () => {
   await expect.poll(() => openAtServer.size).toBe(1);
 
   client.socket.end();

@@ -1,56 +1,58 @@
 /**
- * A loopback TCP proxy in front of one server, to have the network fail between them. What is held
- * back is kept in order and delivered on resume(), as TCP does it after an interruption; ends of
- * connections are held back likewise, since a broken network does not carry them either.
+ * A loopback TCP proxy in front of one server, which simulates network failures.
+ *
+ * The proxy keeps withheld data in order and delivers it on resume(), like TCP after an interruption. It also withholds the ends of
+ * connections, because a broken network does not deliver them.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { freePorts } from './ports.ts';
 
 export interface TcpProxy extends AsyncDisposable {
   readonly endpoint: string;
-  /** How many clients are connected at this moment. */
+  /** The number of clients that are connected now. */
   readonly connections: number;
   /**
-   * Nothing passes in either direction; connections stay, and new ones are accepted. With `which` only on those connections
-   * whose first piece of data from the client it picks out.
+   * Withholds all data in both directions. Connections stay open, and new ones are accepted.
+   *
+   * @param which selects connections by the first data from the client. Default: all
    */
   hang(which?: (opening: string) => boolean): void;
-  /** What the client sends still arrives and takes effect; it just never hears of it. */
-  hangAnswers(): void;
-  /** The other direction: the server hears nothing more, its own words still arrive. */
+  /** Withholds the data from the server. Requests arrive and take effect. */
+  hangResponses(): void;
+  /** Withholds the data from the client. Data from the server still arrives. */
   hangRequests(): void;
-  /** Nothing passes any more on the connections of now, for good, and nobody is told: as when a firewall has forgotten them. New ones pass. */
+  /** Withholds all data of the present connections for good, like a firewall that has lost their state. New connections work. */
   strand(): void;
-  /** Ends hang(), hangAnswers() and hangRequests(): what was held back is delivered. */
+  /** Ends hang(), hangResponses() and hangRequests(), and delivers the withheld data. */
   resume(): void;
   /** Resets every connection and refuses new ones. */
   cut(): Promise<void>;
   /** Ends cut(), on the same port. */
   restore(): Promise<void>;
-  /** Each piece arrives `ms` later, in each direction; 0 ends it. */
+  /** Delays all data by `ms` in each direction. 0 ends the delay. */
   delay(ms: number): void;
   close(): Promise<void>;
 }
 
-interface Weather {
+interface Conditions {
   requestsPass: boolean;
-  answersPass: boolean;
-  /** Which connections this is about. */
-  meets: (opening: string) => boolean;
+  responsesPass: boolean;
+  /** Returns whether a connection with this first data is affected. */
+  affects: (opening: string) => boolean;
   delayMs: number;
 }
 
 const all = (): boolean => true;
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const weather: Weather = { requestsPass: true, answersPass: true, meets: all, delayMs: 0 };
+  const conditions: Conditions = { requestsPass: true, responsesPass: true, affects: all, delayMs: 0 };
   const links = new Set<Link>();
-  const open = (port: number): Promise<Server> => listen(port, (client) => links.add(new Link(client, target, weather, links)));
+  const open = (port: number): Promise<Server> => listen(port, (client) => links.add(new Link(client, target, conditions, links)));
   const [port = 0] = await freePorts(1);
   let server: Server | null = await open(port);
 
-  const set = (change: Partial<Weather>): void => {
-    Object.assign(weather, change);
+  const set = (change: Partial<Conditions>): void => {
+    Object.assign(conditions, change);
     for (const link of links) link.flush();
   };
   const cut = async (): Promise<void> => {
@@ -66,19 +68,19 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       return links.size;
     },
     hang: (which = all) => {
-      set({ requestsPass: false, answersPass: false, meets: which });
+      set({ requestsPass: false, responsesPass: false, affects: which });
     },
-    hangAnswers: () => {
-      set({ requestsPass: true, answersPass: false, meets: all });
+    hangResponses: () => {
+      set({ requestsPass: true, responsesPass: false, affects: all });
     },
     hangRequests: () => {
-      set({ requestsPass: false, answersPass: true, meets: all });
+      set({ requestsPass: false, responsesPass: true, affects: all });
     },
     strand: () => {
       for (const link of links) link.isStranded = true;
     },
     resume: () => {
-      set({ requestsPass: true, answersPass: true, meets: all });
+      set({ requestsPass: true, responsesPass: true, affects: all });
     },
     delay: (ms) => {
       set({ delayMs: ms });
@@ -92,25 +94,25 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   };
 }
 
-/** One connection of a client, and ours to the server on its behalf. */
+/** One connection of a client, and the connection to the server for it. */
 class Link {
   isStranded = false;
   readonly #links: Set<Link>;
   readonly #sockets: readonly Socket[];
-  readonly #lanes: readonly Lane[];
+  readonly #directions: readonly Direction[];
 
-  constructor(client: Socket, target: string, weather: Weather, links: Set<Link>) {
+  constructor(client: Socket, target: string, conditions: Conditions, links: Set<Link>) {
     const at = target.lastIndexOf(':');
-    const passes = (isOpen: boolean): boolean => !this.isStranded && (isOpen || !weather.meets(opening));
+    const passes = (isOpen: boolean): boolean => !this.isStranded && (isOpen || !conditions.affects(opening));
     const server = connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)), allowHalfOpen: true });
     for (const socket of [client, server]) socket.setNoDelay(true); // the proxy must add no delay of its own
     let opening = '';
-    client.once('data', (chunk) => (opening = chunk.toString('latin1'))); // before the lane's own listener
+    client.once('data', (chunk) => (opening = chunk.toString('latin1'))); // before the listener of the direction
     this.#links = links;
     this.#sockets = [client, server];
-    this.#lanes = [
-      new Lane(client, server, weather, () => passes(weather.requestsPass)),
-      new Lane(server, client, weather, () => passes(weather.answersPass)),
+    this.#directions = [
+      new Direction(client, server, conditions, () => passes(conditions.requestsPass)),
+      new Direction(server, client, conditions, () => passes(conditions.responsesPass)),
     ];
     for (const socket of this.#sockets) {
       socket.on('close', () => {
@@ -120,27 +122,27 @@ class Link {
   }
 
   flush(): void {
-    for (const lane of this.#lanes) lane.flush();
+    for (const direction of this.#directions) direction.flush();
   }
 
   reset(): void {
     this.#links.delete(this);
-    for (const lane of this.#lanes) lane.drop();
+    for (const direction of this.#directions) direction.discard();
     for (const socket of this.#sockets) reset(socket);
   }
 }
 
-/** One direction of a link: what came, when it is due, and whether it may pass. */
-class Lane {
+/** One direction of a link: queues data until it is due and may pass. */
+class Direction {
   readonly #to: Socket;
-  readonly #weather: Weather;
+  readonly #conditions: Conditions;
   readonly #passes: () => boolean;
-  #held: { readonly dueAt: number; deliver: () => void }[] = [];
+  #queue: { readonly dueAt: number; deliver: () => void }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(from: Socket, to: Socket, weather: Weather, passes: () => boolean) {
+  constructor(from: Socket, to: Socket, conditions: Conditions, passes: () => boolean) {
     this.#to = to;
-    this.#weather = weather;
+    this.#conditions = conditions;
     this.#passes = passes;
     from.on('error', () => undefined); // 'close' follows
     from.on('data', (chunk) => {
@@ -160,7 +162,7 @@ class Lane {
   flush(): void {
     clearTimeout(this.#timer);
     while (this.#passes()) {
-      const next = this.#held[0];
+      const next = this.#queue[0];
       if (next === undefined) return;
       const waitMs = next.dueAt - performance.now();
       if (waitMs > 0) {
@@ -169,18 +171,18 @@ class Lane {
         }, Math.ceil(waitMs));
         return;
       }
-      this.#held.shift();
+      this.#queue.shift();
       if (!this.#to.destroyed) next.deliver();
     }
   }
 
-  drop(): void {
+  discard(): void {
     clearTimeout(this.#timer);
-    this.#held = [];
+    this.#queue = [];
   }
 
   #add(deliver: () => void): void {
-    this.#held.push({ dueAt: performance.now() + this.#weather.delayMs, deliver });
+    this.#queue.push({ dueAt: performance.now() + this.#conditions.delayMs, deliver });
     this.flush();
   }
 }
@@ -195,7 +197,7 @@ function listen(port: number, onConnection: (socket: Socket) => void): Promise<S
   });
 }
 
-// Node neither closes a socket nor says so that is reset while its own end is still on its way.
+// Node does not close a socket, and emits no event, if it is reset while its own end is in flight.
 function reset(socket: Socket): void {
   if (socket.writableEnded) socket.destroy();
   else socket.resetAndDestroy();

@@ -1,4 +1,4 @@
-/** Once per test run: finds etcd (and has it fetched, where need be), says which, and starts one that the test files share. */
+/** Runs once per test run: finds or fetches etcd, prints its version, and starts a server that the test files share. */
 import type { TestProject } from 'vitest/node';
 import { describeEtcd, findEtcd, shareEtcd, startEtcd } from '../etcd/etcd.ts';
 
@@ -7,9 +7,9 @@ declare module 'vitest' {
     /** 'host:port' of each member of the shared server. */
     etcdEndpoints: string[];
     etcdVersion: string;
-    /** One line for people, and for the CI to assert on. */
+    /** One line for people: the version and the origin of etcd. */
     etcdSource: string;
-    /** Whether a test can start servers that it may freeze and kill. */
+    /** Whether tests can start servers that they freeze and kill. */
     etcdCanControlServers: boolean;
   }
 }

@@ -1,16 +1,16 @@
 /**
- * What this process must not leave behind: servers that it started, and their folders.
- * Servers run in a session of their own (a ^C in the terminal must reach the demo, which may still
- * need its etcd, and not the etcd), so nobody but us ends them.
+ * Ends the servers that this process started, and deletes their folders, when the process ends.
+ *
+ * Servers run in their own process session, so ^C in the terminal does not reach them: the demo still needs etcd after ^C.
  */
 import { rmSync } from 'node:fs';
 
 const pids = new Set<number>();
 const folders = new Set<string>();
-let isWatching = false;
+let isHandled = false;
 
 export function rememberPid(pid: number): void {
-  watchForTheEnd();
+  handleExit();
   pids.add(pid);
 }
 
@@ -19,7 +19,7 @@ export function forgetPid(pid: number): void {
 }
 
 export function rememberFolder(folder: string): void {
-  watchForTheEnd();
+  handleExit();
   folders.add(folder);
 }
 
@@ -27,15 +27,15 @@ export function forgetFolder(folder: string): void {
   folders.delete(folder);
 }
 
-function watchForTheEnd(): void {
-  if (isWatching) return;
-  isWatching = true;
-  process.on('exit', clear);
+function handleExit(): void {
+  if (isHandled) return;
+  isHandled = true;
+  process.on('exit', cleanUp);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const onSignal = (): void => {
-      // Another listener (vitest, the demo) decides when the process ends, and 'exit' follows then.
+      // If vitest or the demo also listens, it ends the process, and 'exit' follows.
       if (process.listenerCount(signal) > 1) return;
-      clear();
+      cleanUp();
       process.removeListener(signal, onSignal);
       process.kill(process.pid, signal);
     };
@@ -43,19 +43,19 @@ function watchForTheEnd(): void {
   }
 }
 
-function clear(): void {
+function cleanUp(): void {
   for (const pid of pids) {
     try {
-      process.kill(pid, 'SIGKILL'); // ends a frozen one too
+      process.kill(pid, 'SIGKILL'); // also ends a frozen process
     } catch {
-      // it was gone already
+      // the process has already ended
     }
   }
   for (const folder of folders) {
     try {
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     } catch {
-      // a server on its way out may still write; the folder is a temporary one
+      // a server that is ending may still write to its temporary folder
     }
   }
 }

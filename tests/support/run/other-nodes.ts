@@ -1,11 +1,11 @@
-/** The Node that is installed on this machine, where it is another version than the one that the project brings along. */
+/** Finds a Node on PATH whose version differs from the one that the project installs. */
 import { execFile } from 'node:child_process';
 import { delimiter, join, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { onPath } from '../etcd/binary.ts';
 
 export interface OtherNode {
-  /** As in 'v20.20.2'. */
+  /** For example 'v20.20.2'. */
   readonly version: string;
   readonly file: string;
 }

@@ -1,4 +1,4 @@
-/** Processes of our own on the locker: scripts that tell what they do, a line of JSON for each step. */
+/** Starts scripts in processes of their own. A script prints one line of JSON for each of its steps. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { eventually } from '../fixtures/etcd-stage.ts';
 import { forgetPid, rememberPid } from './leftovers.ts';
 
-/** What a script tells: which step it is at, and what there is to say about it. */
+/** A step of a script, with its details. */
 export interface Step {
   readonly step: string;
   readonly [detail: string]: unknown;
@@ -16,18 +16,18 @@ export interface Step {
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Empty unless something went wrong, an unhandled rejection included. */
+  /** Empty unless the process failed, for example by an unhandled rejection. */
   readonly stderr: string;
 }
 
-/** A script of ours, or any other program whose lines count as its steps. */
+/** A process of a script, or of a program whose printed lines count as steps. */
 export class TestProcess implements AsyncDisposable {
   readonly steps: Step[] = [];
   readonly ended: Promise<Ending>;
   readonly #child: ChildProcess;
   #isRunning = true;
 
-  /** With `detached` it has no terminal, whatever ours is. */
+  /** With `detached`, the process has no terminal. */
   constructor(
     file: string,
     args: readonly string[],
@@ -55,22 +55,22 @@ export class TestProcess implements AsyncDisposable {
     return this.#isRunning;
   }
 
-  /** Waits until it is at `step`; fails at once where it has ended without it. */
+  /** Waits for `step`. Rejects at once if the process has ended without it. */
   async reached(step: string | RegExp): Promise<Step> {
     const find = (): Step | undefined => this.steps.find((one) => (step instanceof RegExp ? step.test(one.step) : one.step === step));
-    const over = this.ended.then(({ code, signal, stderr }) => {
+    const ended = this.ended.then(({ code, signal, stderr }) => {
       if (find() === undefined) throw new Error(`The process ended by ${String(signal ?? code)} before '${String(step)}': ${stderr}`);
     });
     await Promise.race([
-      over,
+      ended,
       eventually(() => {
-        if (find() === undefined) throw new Error(`The process is not at '${String(step)}' but has told ${JSON.stringify(this.steps)}`);
+        if (find() === undefined) throw new Error(`The process has not reached '${String(step)}', only ${JSON.stringify(this.steps)}`);
       }, 20_000),
     ]);
     return find() ?? { step: String(step) };
   }
 
-  /** As when the reader of a pipe has gone. */
+  /** Closes the reading end of stderr. */
   closeStderr(): void {
     this.#child.stderr?.destroy();
   }
@@ -79,26 +79,26 @@ export class TestProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Where it was started with a pipe for its stdin. */
+  /** Writes to stdin, if the process was started with a pipe for it. */
   type(text: string): void {
     this.#child.stdin?.write(text);
   }
 
-  /** Ends it, whatever it does and even if it is stopped. */
+  /** Kills the process, even if it is stopped. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isRunning) this.#child.kill('SIGKILL');
     await this.ended;
   }
 }
 
-/** A process that is killed may leave half a line behind. */
+/** Parses a line. A killed process may leave half a line of JSON, which then counts as a step. */
 function toStep(line: string): Step {
   return line.startsWith('{') && line.endsWith('}') ? (JSON.parse(line) as Step) : { step: line };
 }
 
 const workers = new URL('../../integration/workers/', import.meta.url);
 
-/** Runs a script from tests/integration/workers by the Node that runs this, with what it is to know as JSON. */
+/** Runs a script of tests/integration/workers with the current Node. The script gets its settings as JSON. */
 export function startWorker(script: string, settings: Readonly<Record<string, unknown>>): TestProcess {
   return new TestProcess(process.execPath, [fileURLToPath(new URL(script, workers)), JSON.stringify(settings)]);
 }

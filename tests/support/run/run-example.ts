@@ -1,7 +1,7 @@
 /**
  * `npm run example -- NAME`: starts an etcd, runs the example against it, and stops the etcd.
  *
- * Examples write the package's name, as its users do, so the package must have been built.
+ * Examples import the package by its name, like its users, so the package must be built first.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ async function runExample(file: string): Promise<number> {
     stdio: 'inherit',
     env: { ...process.env, ETCD_ENDPOINTS: etcd.endpoints.join(',') },
   });
-  // With a listener of ours a ^C does not end this process before the etcd is stopped; the example gets it from the terminal.
+  // With a listener, ^C does not end this process before etcd is stopped. The example gets ^C from the terminal.
   const stop = (): void => {
     child.kill('SIGTERM');
   };
@@ -35,7 +35,7 @@ if (file === undefined) {
   console.error(`Usage: npm run example -- NAME, with one of ${files.map((one) => parse(one).name).join(', ')}`);
   process.exitCode = 2;
 } else if (!existsSync(new URL('../dist/index.js', folder))) {
-  console.error('The package is not built yet: run `npm run build` first.');
+  console.error('Cannot run the example: the package is not built. Run `npm run build` first.');
   process.exitCode = 2;
 } else {
   process.exitCode = await runExample(file);

@@ -1,4 +1,4 @@
-/** How a worker talks to the test that started it. */
+/** The settings that a worker gets from its test, and the steps that it reports. */
 import { writeSync } from 'node:fs';
 
 export interface Settings {
@@ -12,7 +12,7 @@ export interface Settings {
 
 export const settings = JSON.parse(process.argv[2] ?? '{}') as Settings;
 
-/** At once, even if the process is stopped or ends right after it. */
-export function tell(step: string, details: Readonly<Record<string, unknown>> = {}): void {
+/** Prints a step synchronously, so that it arrives even if the process stops or ends next. */
+export function report(step: string, details: Readonly<Record<string, unknown>> = {}): void {
   writeSync(1, `${JSON.stringify({ step, ...details })}\n`);
 }
