@@ -73,8 +73,8 @@ test.skipIf(!canControl)('a process that only holds ends by itself when etcd han
   expect(performance.now() - doneAt).toBeLessThan(ttlMs / 3 + 700);
 });
 
-describe('a process that waits in lock() stays alive', { concurrent: true }, () => {
-  test('until it holds the lock, when it waits in the queue of etcd', async () => {
+describe('a process that waits in lock()', { concurrent: true }, () => {
+  test('stays alive in the queue of etcd until it holds the lock', async () => {
     const held = await locker.lock('x');
     await using process = startScenario('a lock() in the queue of etcd', 'x');
     await stage.queued('x', 2);
@@ -88,7 +88,7 @@ describe('a process that waits in lock() stays alive', { concurrent: true }, () 
     expect(process.steps.slice(1)).toEqual([{ step: 'holding', held: true }, { step: 'done' }]);
   });
 
-  test('until it holds the lock, when it waits in the local queue', async () => {
+  test('stays alive in the local queue until it holds the lock', async () => {
     await using process = startScenario('a lock() in the local queue', 'y');
 
     expect(await process.ended).toEqual(cleanExit);

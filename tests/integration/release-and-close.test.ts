@@ -56,7 +56,7 @@ describe('release()', () => {
     await stage.etcd.delete(lock.key);
   });
 
-  test.skipIf(!canControl)('resolves by the deadline when etcd is down, and the lock is free later', async () => {
+  test.skipIf(!canControl)('resolves by the end of its lease when etcd is down, and the lock is free later', async () => {
     const member = memberOf(stage.server);
     const [locker, others] = [stage.createLocker({ ttlMs: 2_000 }), stage.createLocker({ ttlMs: 2_000 })];
     const lock = await locker.lock('x');
@@ -66,7 +66,7 @@ describe('release()', () => {
     const [first, second] = await Promise.all([timed(lock.release()), timed(lock.release())]);
 
     expect([first.error, second.error]).toEqual([undefined, undefined]);
-    expect(first.ms).toBeLessThan(remainingMs + 500);
+    expect(first.ms).toBeLessThan(remainingMs + 500 + 300);
     await member.start();
     const next = await others.lock('x');
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);

@@ -50,7 +50,7 @@ describe.each(Object.keys(uses))('%s()', (method) => {
     for (const { host, reason } of hosts) expect(message).toContain(`${host} (${reason})`);
   });
 
-  test('rejects within requestTimeoutMs when the only host is hung', async () => {
+  test('rejects within requestTimeoutMs when the only host hangs', async () => {
     await using locker = createLocker({ hosts: hung.endpoint, requestTimeoutMs });
 
     const { error, ms } = await timed(uses[method]?.(locker) ?? Promise.resolve());
