@@ -111,7 +111,7 @@ describe.skipIf(!(await canControlServers()))('TLS', () => {
       () => ({ hosts: plain.endpoint, credentials }),
       /if it does not use TLS, write hosts with http:\/\/|ECONNRESET/,
     ],
-  ])('lock() says what it may be when %s', async (_, options, message) => {
+  ])('lock() rejects with the probable cause when %s', async (_, options, message) => {
     const { error } = await outcomeOf({ ...options(), requestTimeoutMs: 600 });
 
     expect(error).toMatchObject({ code: 'ETCD_UNAVAILABLE', message: expect.stringMatching(message) as string });
