@@ -16,7 +16,8 @@ interface Timer {
  */
 export class ManualClock implements Clock {
   #monotonicMs = 1_000;
-  #wallMs = Date.UTC(2030, 0, 1);
+  /** A whole number, so that fractions of a millisecond do not add up to a difference between the clocks. */
+  #wallAheadMs = Date.UTC(2030, 0, 1) - 1_000;
   readonly #timers = new Set<Timer>();
   #holdCount = 0;
 
@@ -31,7 +32,7 @@ export class ManualClock implements Clock {
   }
 
   now(): Instant {
-    return { monotonicMs: this.#monotonicMs, wallMs: this.#wallMs };
+    return { monotonicMs: this.#monotonicMs, wallMs: this.#monotonicMs + this.#wallAheadMs };
   }
 
   setTimer(delayMs: number, callback: () => void): () => void {
@@ -87,7 +88,7 @@ export class ManualClock implements Clock {
    * clock.jumpWall(-5_000)
    */
   jumpWall(ms: number): void {
-    this.#wallMs += ms;
+    this.#wallAheadMs += ms;
   }
 
   /**
@@ -111,7 +112,6 @@ export class ManualClock implements Clock {
   }
 
   #moveTo(monotonicMs: number): void {
-    this.#wallMs += monotonicMs - this.#monotonicMs;
     this.#monotonicMs = monotonicMs;
   }
 }

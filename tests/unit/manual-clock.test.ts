@@ -125,6 +125,17 @@ describe('the clocks', () => {
     cancel();
   });
 
+  test('advance() keeps the clocks together through timers at fractions of a millisecond', async () => {
+    const clock = new ManualClock();
+    const before = clock.now();
+    for (let index = 1; index < 1_000; index += 1) clock.setTimer(index / 7, () => undefined);
+
+    await clock.advance(1_000);
+
+    const now = clock.now();
+    expect([now.monotonicMs - before.monotonicMs, now.wallMs - before.wallMs]).toEqual([1_000, 1_000]);
+  });
+
   test('keepAlive() calls its task at once, and holds the process until the task settles', async () => {
     const clock = new ManualClock();
     let finish: (value: string) => void = () => undefined;
