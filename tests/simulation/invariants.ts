@@ -6,8 +6,9 @@ import type { World } from './world.ts';
 const promptMs = 150;
 
 export function checkStep(world: World, acquired: readonly Call[]): void {
+  // First, because it also looks at what is known without a read of a handle.
+  for (const multiCall of world.judge.multiCalls) multiCall.check();
   for (const held of world.judge.live) checkHeld(world, held);
-  for (const several of world.judge.multiCalls) several.check();
   for (const call of acquired) checkOrder(world, call);
   if (world.isSettled) checkPromptness(world);
 }

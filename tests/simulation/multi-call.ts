@@ -55,11 +55,11 @@ export class MultiCall {
   check(): void {
     const { machine } = this.#calls[0].process;
     if (this.#multi === undefined || !machine.isAwake) return;
-    // Read first: reading the handle past a deadline aborts the signals of all its locks.
+    // First without a read: a read of the handle past a deadline loses all its locks.
+    this.#checkAllLost();
     const { aborted } = this.#multi.signal;
-    const lost = this.#held.filter(({ loss }) => loss !== undefined);
-    const isLost = lost.length > 0;
-    if (isLost && lost.length < this.#held.length) this.#violated('one lock was lost, but not all');
+    this.#checkAllLost();
+    const isLost = this.#held.some(({ loss }) => loss !== undefined);
     if (isLost !== aborted)
       this.#violated(isLost ? 'a lock was lost, but the signal has not aborted' : 'no lock was lost, but the signal has aborted');
     if (isLost && this.#multi.held) this.#violated('one lock was lost, but `held` is true');
@@ -67,6 +67,11 @@ export class MultiCall {
     const isReasonFalse =
       isLost && this.#held.every(({ call, token, loss }) => loss?.reason === 'deleted' && record.find(call.name, token) !== undefined);
     if (isReasonFalse) this.#violated('all locks were lost as deleted, but all entries exist');
+  }
+
+  #checkAllLost(): void {
+    const lost = this.#held.filter(({ loss }) => loss !== undefined);
+    if (lost.length > 0 && lost.length < this.#held.length) this.#violated('one lock was lost, but not all');
   }
 
   async release(): Promise<void> {

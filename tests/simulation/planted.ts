@@ -45,7 +45,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'unguarded-release',
     what: 'the release deletes the key without a comparison of its create revision',
-    foundWithin: 110,
+    foundWithin: 140,
     rules: ['exclusion', 'token'],
     edits: [
       {
@@ -104,7 +104,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'value-without-revision',
     what: 'setValue compares the create revision of the entry, but not the mod revision that it read',
-    foundWithin: 190,
+    foundWithin: 250,
     rules: ['value'],
     edits: [
       {
@@ -176,13 +176,26 @@ export const planted: readonly Planted[] = [
   {
     name: 'loss-not-shared',
     what: 'the loss of one lock of lockAll does not end the others',
-    foundWithin: 90,
+    foundWithin: 55,
     rules: ['all'],
     edits: [
       {
         file: 'src/lock/multi-lock.ts',
         from: 'for (const lock of this.#locks) lock.lose(error.reason);',
         to: '',
+      },
+    ],
+  },
+  {
+    name: 'release-too-early',
+    what: 'a release resolves when its session ends, although the lease and its entry may still exist',
+    foundWithin: 42,
+    rules: ['release'],
+    edits: [
+      {
+        file: 'src/entry/release.ts',
+        from: 'void session.whenEntriesGone().then(this.#done.resolve);',
+        to: 'void session; this.#done.resolve();',
       },
     ],
   },
