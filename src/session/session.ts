@@ -179,6 +179,7 @@ export class Session {
 
   /** Waits for `delayMs`, or until the session ends. */
   pause(delayMs: number): Promise<void> {
+    if (this.#state.kind === 'ended') return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
         cancel();
