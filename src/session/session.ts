@@ -173,7 +173,7 @@ export class Session {
   onRenewal(sentAt: Instant, { renewed, gate }: Renewal): boolean {
     if (!this.checkOpen() || !this.gate.confirm(gate) || !renewed) return false;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
-    if (this.#state.kind === 'open' && deadline.monotonicMs > this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
+    if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;
   }
 

@@ -227,6 +227,20 @@ describe('the heartbeat', () => {
   });
 });
 
+test('one renewal is enough when the wall clock jumps in the very millisecond of the last one', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
+  await locker.lock('a');
+  memory.store.every(calls.renew, answeredAfter(memory.clock, 100));
+  memory.clock.jumpWall(10_000);
+
+  const tried = follow(locker.tryLock('b'));
+  await memory.clock.advance(500);
+
+  expect(tried.value?.held).toBe(true);
+  expect(memory.store.count(calls.renew)).toBe(1);
+});
+
 test('Lock is kept when sessions of other TTLs are opened in quick succession', async () => {
   const clock = new ManualClock();
   await using locker = createLocker({ store: memoryStore({ clock }) });
