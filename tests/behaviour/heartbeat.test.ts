@@ -128,7 +128,8 @@ describe('the heartbeat', () => {
     );
 
     await memory.clock.advance(13_499);
-    expect(lock.remainingMs).toBe(1);
+    // The jitter of the retries leaves fractions of a millisecond in the clock.
+    expect(lock.remainingMs).toBeCloseTo(1);
     await memory.clock.advance(1);
 
     expect(lock.held).toBe(false);
