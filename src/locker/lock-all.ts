@@ -3,6 +3,7 @@
  * callers wait for each other.
  */
 import { onAbort } from '../abort.ts';
+import { LockerClosedError } from '../errors.ts';
 import { encodeName } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { type MultiLock, MultiLockHandle, releaseAll } from '../lock/multi-lock.ts';
@@ -38,10 +39,11 @@ export async function lockAll(
       const lock = await queues.lock(name, { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined }, timeoutMs);
       held.set(name, lock);
       lock.onLost((error) => {
-        waiting.abort(error);
+        waiting.abort(error.reason === 'closed' ? new LockerClosedError() : error);
       });
     }
-    for (const lock of held.values()) lock.throwIfLost();
+    for (const lock of held.values()) lock.checkHeld();
+    waiting.signal.throwIfAborted();
   } catch (error) {
     // Without await: in an outage the releases take as long as the leases.
     releaseAll([...held.values()]).catch((cause: unknown) => {

@@ -14,6 +14,7 @@ import { OutageLog } from '../outage-log.ts';
 import { listStates } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import {
@@ -72,7 +73,7 @@ export class LockService implements Locker {
     checkName(name);
     const resolved = this.#check(options);
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved));
-    const locks = await this.#queues.tryLock([name], resolved);
+    const locks = await this.#tryLock([name], resolved);
     return locks?.[0] ?? null;
   };
 
@@ -86,7 +87,7 @@ export class LockService implements Locker {
     const resolved = this.#check(options);
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved));
-    const locks = await this.#queues.tryLock(distinct, resolved).catch((error: unknown) => {
+    const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
       if (!isTooMany(error)) throw error;
       throw new EtcdRefusedError(
         `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
@@ -162,6 +163,12 @@ export class LockService implements Locker {
     const lock = await locking;
     this.#context.sessions.endRenewal(options.lease);
     return lock;
+  }
+
+  async #tryLock(names: readonly string[], options: ResolvedLockOptions): Promise<LockHandle[] | null> {
+    const locks = await this.#queues.tryLock(names, options);
+    if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
+    return locks;
   }
 
   #check(options: LockOptions | undefined): ResolvedLockOptions {

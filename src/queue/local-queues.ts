@@ -65,7 +65,6 @@ export class LocalQueues {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
         caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
-        if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
       };
       const isAcquired = await tryAcquire({ context: this.#context, queues, caller, onAcquired, steals });
       if (!isAcquired) caller.resolve(null);

@@ -56,6 +56,7 @@ class Try {
     const { options } = caller;
     while (caller.isWaiting) {
       const session = await this.#context.sessions.enter(options, this.#timeLeftMs(), queues.length);
+      this.#wasRenewed = false;
       const entries = queues.map((queue) => new Entry(this.#context, queue, session, options, () => undefined));
       try {
         const outcome = await this.#acquire(session, entries);

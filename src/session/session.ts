@@ -173,12 +173,13 @@ export class Session {
   onRenewal(sentAt: Instant, { renewed, gate }: Renewal): boolean {
     if (!this.checkOpen() || !this.gate.confirm(gate) || !renewed) return false;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
-    if (this.#state.kind === 'open' && deadline.monotonicMs > this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
+    if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;
   }
 
   /** Waits for `delayMs`, or until the session ends. */
   pause(delayMs: number): Promise<void> {
+    if (this.#state.kind === 'ended') return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
         cancel();
@@ -238,7 +239,10 @@ export class Session {
     this.#leaseOver.resolve();
   }
 
-  /** Resolves once no lost entry can be in etcd: the session is open, etcd has confirmed the end of its lease, or its TTL is over. */
+  /**
+   * Resolves once a lost entry is gone from etcd: at once if the session is open, else when etcd has confirmed the end of the lease,
+   * or a TTL after the last renewal that etcd confirmed. A renewal without a response may have made the lease last longer.
+   */
   async whenEntriesGone(): Promise<void> {
     if (this.#state.kind !== 'ended') return;
     const { clock } = this.#context;

@@ -140,4 +140,18 @@ describe('renew: false', () => {
     expect(waiting.value?.remainingMs).toBeGreaterThan(12_000);
     expect(await errorOf(waiting.promise)).toBeUndefined();
   });
+
+  test('lockAll() with timeoutMs: 0 renews the lease until all names are held', async () => {
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.creation, (send) => send(), after(memory.clock, 1_700));
+
+    const locking = follow(memory.createLocker().lockAll(['a', 'b'], { renew: false, ttlMs: 2_000, timeoutMs: 0 }));
+    await memory.clock.advance(1_700);
+
+    expect(locking.value?.held).toBe(true);
+    const renewals = memory.store.count(calls.renew);
+    await memory.clock.advance(2_000);
+    expect(memory.store.count(calls.renew)).toBe(renewals);
+    expect(locking.value?.held).toBe(false);
+  });
 });

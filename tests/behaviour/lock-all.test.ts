@@ -71,7 +71,7 @@ describe('lockAll()', () => {
   });
 
   test('leaves no entry after close() at any step of the acquisition', async () => {
-    for (let steps = 0; steps < 40; steps += 4) {
+    for (let steps = 0; steps < 40; steps += 1) {
       await using memory = await openFaultyMemory();
       const locker = memory.createLocker();
       await locker.lock('open');

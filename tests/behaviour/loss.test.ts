@@ -1,7 +1,7 @@
 /** Tests of the two phases of a loss: the state changes at once, and listeners run in a microtask or at a read of a handle. */
 import type { Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, respondsAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
 
 function countAborts({ signal }: Pick<Lock, 'signal'>): { readonly count: number } {
   const aborts = { count: 0 };
@@ -57,6 +57,27 @@ describe('a loss that the library detects', () => {
     ]);
   });
 
+  test('leaves the name free for a try in the same tick', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await locker.lock('a');
+    memory.clock.freeze(60_000);
+
+    const next = await locker.tryLock('a');
+
+    expect(next?.held).toBe(true);
+  });
+
+  test('leaves no timer of maxHoldMs', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await locker.lock('a', { maxHoldMs: 100_000 });
+
+    await locker.close();
+
+    expect(memory.clock.timerCount).toBe(0);
+  });
+
   test('keeps the local queue, so that each caller gets its lock', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
@@ -97,5 +118,48 @@ describe('a loss of several locks', () => {
 
     expect(locks.held).toBe(false);
     expect(locks.locks.map(({ signal }) => signal.aborted)).toEqual([true, true, true]);
+  });
+
+  test('a read of the lock of all aborts the signal of each of them at once', async () => {
+    await using memory = await openFaultyMemory();
+    const locks = await memory.createLocker().lockAll(['a', 'b', 'c']);
+    const aborts = [countAborts(locks), ...locks.locks.map(countAborts)];
+    memory.clock.freeze(14_000);
+
+    expect(locks.held).toBe(false);
+
+    expect(aborts.map(({ count }) => count)).toEqual([1, 1, 1, 1]);
+  });
+});
+
+// An entry that counted as gone twice would give back the room of another one, and its session would end as idle.
+describe('a release and a write of the value that are under way together', () => {
+  test('do not end the session of other locks when the write finds the entry gone after the release', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const [released, kept] = await Promise.all([locker.lock('a'), locker.lock('b')]);
+    memory.store.next(calls.value, after(memory.clock, 100));
+
+    const written = released.setValue('late');
+    await Promise.all([released.release(), expect(written).rejects.toMatchObject({ code: 'LOCK_RELEASED' })]);
+    await memory.clock.advance(60_000);
+
+    expect(kept.held).toBe(true);
+  });
+
+  test('do not end the session of other locks when the write finds the entry gone before the response to the release', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const [lock, kept] = await Promise.all([locker.lock('a'), locker.lock('b')]);
+    memory.store.next(calls.value, after(memory.clock, 100));
+    memory.store.next(calls.deletion, respondsAfter(memory.clock, 200));
+
+    const written = lock.setValue('late');
+    const released = lock.release();
+    await expect(written).rejects.toMatchObject({ code: 'LOCK_RELEASED' });
+    await memory.clock.advance(60_000);
+    await released;
+
+    expect(kept.held).toBe(true);
   });
 });

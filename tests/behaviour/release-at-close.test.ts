@@ -1,6 +1,6 @@
 /** Tests of release() under way at close(): it resolves when etcd certainly no longer has the entry. */
 import { describe, expect, test } from 'vitest';
-import { respondsAfter, calls, hangs, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, respondsAfter, calls, hangs, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('release() under way at close()', () => {
@@ -52,5 +52,19 @@ describe('release() under way at close()', () => {
     await memory.clock.advance(1);
 
     expect(released.isSettled).toBe(true);
+  });
+
+  test('leaves no timer when its delete fails after the end of the session', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const lock = await locker.lock('a');
+    memory.store.every(calls.deletion, after(memory.clock, 2_000, lostRequest));
+    const released = lock.release();
+    await locker.close();
+    await released;
+
+    await memory.clock.advance(2_000);
+
+    expect(memory.clock.timerCount).toBe(0);
   });
 });

@@ -240,3 +240,27 @@ describe('a session after etcd refused a deletion', () => {
     expect(await errorOf(memory.createLocker().withLock('a', () => 1))).toMatchObject({ code: 'ETCD_AUTH' });
   });
 });
+
+test('close() at any step of the first calls leaves nothing, and each call ends', async () => {
+  for (let ticks = 0; ticks < 40; ticks += 1) {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const callers = [
+      locker.lock('a'),
+      locker.lock('b', { slots: 2 }),
+      locker.lock('c', { renew: false }),
+      locker.tryLockAll(['d', 'e'], { renew: false }),
+    ].map((caller) => follow<{ readonly held: boolean } | null>(caller));
+    for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
+
+    await locker.close();
+    await memory.clock.settle();
+
+    for (const { isSettled, error, value } of callers) {
+      expect(isSettled).toBe(true);
+      if (error === undefined) expect(value?.held).toBe(false);
+      else expect(error).toMatchObject({ code: 'LOCKER_CLOSED' });
+    }
+    expect(memory.clock.timerCount).toBe(0);
+  }
+});
