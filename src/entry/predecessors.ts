@@ -50,7 +50,7 @@ export class Predecessors {
     return this.#isLookDue || this.#changedAt > this.#lookedAt;
   }
 
-  /** Takes in that a look is sent now. It sees all changes that are known by now, whatever its revision. */
+  /** Takes in that a look is sent now. It sees all changes that are known by now, even if its revision is lower. */
   startLook(): void {
     this.#changedAtBeforeLook = this.#changedAt;
     this.#isLooking = true;

@@ -6,7 +6,7 @@
  *        │                   │                 │  └── a predecessor is deleted   └── renew first
  *        └───────────────────┴─────────────────┴── the entry is gone, or its session is sealed
  *
- * One loop takes step after step, and asks before each step which caller it serves. If a caller gives up, the next caller of the
+ * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller of the
  * local queue may inherit the entry. No failed step ends the loop: the local queue decides which caller rejects.
  */
 import { backoffMs } from '../backoff.ts';

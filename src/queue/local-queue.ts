@@ -1,7 +1,7 @@
 /**
  * The local queue of one name: its callers, acquisitions and held locks in this process.
  *
- * First come, first served, whatever the kind. The first caller gets an acquisition, and so an entry in etcd, if fewer entries of its
+ * First come, first served, across all kinds. The first caller gets an acquisition, and so an entry in etcd, if fewer entries of its
  * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
  * have one each. A release with a next caller hands over in one transaction.
  *
@@ -141,7 +141,7 @@ export class LocalQueue implements AcquisitionQueue {
   }
 
   #release(entry: Entry): Promise<void> {
-    // First of all: a released lock can no longer be lost, whatever the clocks say below.
+    // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
     this.#removeHolder(entry);
     const next = this.#callers[0];

@@ -4,7 +4,7 @@
  *     opening ──open()──▶ open ──deadline passed, gate gone, idle, closed──▶ ended
  *
  * The deadline counts from the sending of a renewal, not from its response. A deadline that has passed ends the session for good,
- * whatever response comes later. Source: Gray & Cheriton, "Leases" (SOSP 1989).
+ * and no later response changes that. Source: Gray & Cheriton, "Leases" (SOSP 1989).
  *
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
