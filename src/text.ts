@@ -5,7 +5,7 @@ const controls = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 
 const toEscape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** Writes each character that could control a terminal as `\uXXXX`, line breaks included. */
+/** Writes each character that could control a terminal as `\u` and four hex digits, line breaks included. */
 export const escapeControls = (text: string): string => text.replace(controls, toEscape);
 
 /** Returns the text as a JSON string in quotes, on one line, with every control character escaped. */

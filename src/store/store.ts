@@ -57,7 +57,7 @@ export interface Transaction {
 
 export interface Committed {
   readonly succeeded: boolean;
-  /** The store's revision after the transaction: that of its writes, if it has any. */
+  /** The store's revision after the transaction: that of its writes if it wrote. */
   readonly revision: bigint;
   /** The results of the ranges in the branch that ran, in their order. */
   readonly ranges: readonly (readonly KeyValue[])[];

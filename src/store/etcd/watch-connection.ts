@@ -28,6 +28,7 @@ export class WatchConnection {
   readonly #stream: Stream;
   readonly #pending: PendingCreate[] = [];
   #receivedAt = performance.now();
+  #failure: Error | undefined;
 
   private constructor(host: Host, stream: Stream) {
     this.host = host;
@@ -42,7 +43,9 @@ export class WatchConnection {
     const opened: { connection?: WatchConnection; failure?: Error } = {};
     const broken = (error: Error): void => {
       opened.failure = error;
-      if (opened.connection !== undefined) listener.broken(opened.connection, error.message);
+      if (opened.connection === undefined) return;
+      opened.connection.#failure = error;
+      listener.broken(opened.connection, error.message);
     };
     const stream = await host.stream(timeoutMs, methods.watch, {
       message: (message) => {
@@ -60,6 +63,11 @@ export class WatchConnection {
     if (opened.failure !== undefined) throw opened.failure;
     opened.connection = new WatchConnection(host, stream);
     return opened.connection;
+  }
+
+  /** Why the stream broke. It may break before the caller of `open` continues. */
+  get failure(): Error | undefined {
+    return this.#failure;
   }
 
   /** Whether a create has no response yet. */

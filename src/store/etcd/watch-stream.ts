@@ -116,7 +116,9 @@ export class WatchStream {
     this.#isConnecting = false;
   }
 
+  /** @throws the failure of a connection that is broken already */
   #connected(connection: WatchConnection): void {
+    if (connection.failure !== undefined) throw connection.failure;
     if (this.#watches.size === 0) {
       connection.end();
       return;
