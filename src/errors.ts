@@ -10,16 +10,24 @@ const brand = Symbol.for('etcd-locker.error');
 
 /** The `code` of each error class. */
 export type LockerErrorCode =
-  'INVALID_OPTIONS' | 'LOCK_TIMEOUT' | 'LOCK_LOST' | 'LOCK_RELEASED' | 'LOCKER_CLOSED' | 'ETCD_UNAVAILABLE' | 'ETCD_AUTH' | 'ETCD_REFUSED';
+  | 'INVALID_OPTIONS'
+  | 'LOCK_TIMEOUT'
+  | 'LOCK_LOST'
+  | 'LOCK_RELEASED'
+  | 'LOCKER_CLOSED'
+  | 'ETCD_UNAVAILABLE'
+  | 'ETCD_AUTH'
+  | 'ETCD_REFUSED'
+  | 'CLIENT_LOAD';
 
 /** The base class of all errors of this package. Compare `code` to distinguish them. */
 export abstract class LockerError extends Error {
   abstract readonly code: LockerErrorCode;
   readonly [brand] = true;
 
-  constructor(message: string) {
+  constructor(message: string, options?: ErrorOptions) {
     // Parts of the message come from servers, hosts and option keys.
-    super(onOneLine(message));
+    super(onOneLine(message), options);
   }
 }
 
@@ -64,9 +72,10 @@ export class LockTimeoutError extends LockerError {
   /** The holder's value at the timeout. Undefined if etcd did not report it in time. */
   readonly holder: string | undefined;
 
-  constructor(lockName: string, timeoutMs: number, holder: string | undefined) {
+  /** The `cause` is the failure of the last requests, if etcd was silent at the timeout. */
+  constructor(lockName: string, timeoutMs: number, holder: string | undefined, options?: ErrorOptions) {
     const state = holder === undefined ? 'still waiting' : `held by ${quote(abbreviate(holder))}`;
-    super(`Cannot lock ${quote(lockName)} within ${String(timeoutMs)} ms: ${state}`);
+    super(`Cannot lock ${quote(lockName)} within ${String(timeoutMs)} ms: ${state}`, options);
     this.lockName = lockName;
     this.timeoutMs = timeoutMs;
     this.holder = holder;
@@ -97,8 +106,9 @@ export class LockLostError extends LockerError {
   readonly fencingToken: bigint;
   readonly reason: LossReason;
 
-  constructor(lockName: string, fencingToken: bigint, reason: LossReason) {
-    super(`Cannot keep lock ${quote(lockName)} (token ${String(fencingToken)}): ${lossTexts[reason]}`);
+  /** The `cause` is the failure of the last renewals, if they failed. */
+  constructor(lockName: string, fencingToken: bigint, reason: LossReason, options?: ErrorOptions) {
+    super(`Cannot keep lock ${quote(lockName)} (token ${String(fencingToken)}): ${lossTexts[reason]}`, options);
     this.lockName = lockName;
     this.fencingToken = fencingToken;
     this.reason = reason;
@@ -163,10 +173,27 @@ export class EtcdAuthError extends LockerError {
 export class EtcdRefusedError extends LockerError {
   override readonly name = 'EtcdRefusedError';
   readonly code = 'ETCD_REFUSED';
+  /** Whether no retry can help, as after a corrupt alarm. False if the state of etcd may change, as with a full disk. */
+  readonly isFinal: boolean;
 
-  constructor(reason: string) {
-    super(`Cannot use etcd: it refused the request: ${reason}`);
+  constructor(reason: string, { isFinal = false, ...options }: ErrorOptions & { readonly isFinal?: boolean } = {}) {
+    super(`Cannot use etcd: it refused the request: ${reason}`, options);
+    this.isFinal = isFinal;
   }
 }
+
+/** The packages `etcd3` and `@grpc/grpc-js` could not be loaded. A retry cannot help. */
+export class ClientLoadError extends LockerError {
+  override readonly name = 'ClientLoadError';
+  readonly code = 'CLIENT_LOAD';
+
+  constructor(cause: unknown) {
+    super(`Cannot load the packages etcd3 and @grpc/grpc-js: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** Reports whether no retry can help: wrong credentials, a corrupt cluster, a client that cannot be loaded. */
+export const isFinal = (error: unknown): error is EtcdAuthError | EtcdRefusedError | ClientLoadError =>
+  error instanceof EtcdAuthError || error instanceof ClientLoadError || (error instanceof EtcdRefusedError && error.isFinal);
 
 const abbreviate = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text);

@@ -11,6 +11,7 @@ export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions
 export type { Logger } from './context.ts';
 export type { Contender, LockDetails, LockState } from './states/state.ts';
 export {
+  ClientLoadError,
   EtcdAuthError,
   EtcdRefusedError,
   EtcdUnavailableError,

@@ -43,6 +43,7 @@ function describeError(error: unknown): [status: number, message: string] {
       return [exitStatus.tempFail, error.message];
     case 'ETCD_UNAVAILABLE':
     case 'ETCD_REFUSED':
+    case 'CLIENT_LOAD':
       return [exitStatus.unavailable, nameOptions(error.message)];
     case 'ETCD_AUTH':
       return [exitStatus.noPermission, nameOptions(error.message)];
