@@ -169,9 +169,11 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         this.#channel = undefined;
         this.#authentication?.forget();
       }
-      if (resetting.includes(code)) this.#reset(channel);
+      const failure = new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      // A refusal is a response: the connection works.
+      if (resetting.includes(code) && failure.kind !== 'refused') this.#reset(channel);
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
-      return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      return failure;
     }
 
     /**
