@@ -195,11 +195,16 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
         this.#authentication?.forget();
       }
       const { connection } = channel;
+      const isUnnamed = connection.failure !== undefined && /before call started$/.test(details);
+      const failure = new CallFailure(
+        code,
+        isUnnamed ? connection.failure : details === '' ? `etcd ended the call with status ${String(code)}` : details,
+      );
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
-      else if (resetting.includes(code)) connection.retire();
+      // A refusal is a response: the connection works.
+      else if (resetting.includes(code) && failure.kind !== 'refused') connection.retire();
       else connection.receivedAt = performance.now();
-      if (connection.failure !== undefined && /before call started$/.test(details)) return new CallFailure(code, connection.failure);
-      return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      return failure;
     }
 
     /** Checks a channel without a response. Later calls wait for the result, or they would share its fate. */
