@@ -4,13 +4,16 @@
  * Hosts, credentials and channels are etcd3's. This class adds calls that take and return bytes, on a channel that etcd3 opened.
  * They create no message objects and pass only the layers of grpc-js that they need (docs/decisions/011).
  */
-import type { Client as GrpcClient, connectivityState, status as GrpcStatus } from '@grpc/grpc-js';
+import type { ClientOptions as GrpcOptions, Client as GrpcClient, connectivityState, status as GrpcStatus } from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
+import { ClientLoadError } from '../../errors.ts';
+import type { Auth } from '../../options/options.ts';
 import { Authentication } from './authentication.ts';
-import { CallFailure, isStaleToken, status, toFailure } from './call-failure.ts';
+import { CallFailure, status, toFailure } from './call-failure.ts';
 import { before, type Channel, createCall } from './channel.ts';
 import { type Cancellable, openStream, type Stream, type StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
+import { tlsCredentials, type TlsOptions } from './tls-credentials.ts';
 import { decodeToken } from './wire/decode.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
 
@@ -43,21 +46,45 @@ export interface RawClient {
 }
 
 export interface User {
-  readonly username: string;
-  readonly password: string;
+  /** Resolves with the name and the password for a new token. */
+  readonly ask: () => Promise<Auth>;
   /** The limit for the request of a token, in milliseconds. */
   readonly timeoutMs: number;
+  /** Called for the first token after calls without one. */
+  readonly enabled: () => void;
 }
+
+export interface ClientSecrets {
+  readonly user?: User | undefined;
+  /** Undefined for a connection without TLS. */
+  readonly tls?: TlsOptions | undefined;
+}
+
+type ClientOptions = Omit<IOptions, 'auth' | 'credentials'>;
 
 /** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
 const clientClass = new Loader(async () => {
-  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
+  try {
+    const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+    return { grpc, Client: rawClientOn(Etcd3, grpc.status, grpc.connectivityState) };
+  } catch (error) {
+    throw new ClientLoadError(error);
+  }
 });
 
-export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
-  const Client = await clientClass.load();
-  return new Client(options, user);
+/** @throws {ClientLoadError} etcd3 or grpc-js cannot be loaded */
+export async function openClient(options: ClientOptions, { user, tls }: ClientSecrets = {}): Promise<RawClient> {
+  const { grpc, Client } = await clientClass.load();
+  if (tls === undefined) return new Client(options, user);
+  const credentials = tlsCredentials(grpc, tls);
+  // etcd3 takes no other credentials than those that it makes itself, so the channel is made here.
+  const given: GrpcOptions = options.grpcOptions ?? {};
+  const make = given.channelFactoryOverride ?? ((...args) => new grpc.Channel(...args));
+  const grpcOptions: GrpcOptions = {
+    ...given,
+    channelFactoryOverride: (address, _, channelOptions) => make(address, credentials, channelOptions),
+  };
+  return new Client({ ...options, grpcOptions }, user);
 }
 
 /** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
@@ -72,18 +99,18 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     /** Kept until a call fails, so that a call waits for nothing. */
     #channel: Channel | undefined;
 
-    constructor(options: Omit<IOptions, 'auth'>, user?: User) {
+    constructor(options: ClientOptions, user?: User) {
       super(options);
-      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
+      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user), user.enabled);
     }
 
     async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
         return await this.#callOn(this.#channel ?? (await this.#connect(until)), method, request, until);
       } catch (error) {
-        if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
+        if (this.#authentication?.isTokenMissing(toFailure(error)) !== true) throw error;
       }
-      // etcd refused the old token before it applied anything, so the request may go again.
+      // etcd refused the old token, or the lack of one, before it applied anything, so the request may go again.
       return this.#callOn(await this.#connect(until), method, request, until);
     }
 
@@ -123,6 +150,7 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         onOpened: (call) => this.#underWay.add(call),
         onClosed: (call) => this.#underWay.delete(call),
         toFailure: (code, details, writtenAt) => this.#failed(channel, code, details, writtenAt),
+        isOutdated: () => this.#channel !== channel,
         onTimeOut: (writtenAt, then) => {
           this.#checkSilent(channel, writtenAt, then);
         },
@@ -158,20 +186,22 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       }));
     }
 
-    async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
+    async #authenticate({ ask, timeoutMs }: User): Promise<string> {
+      const { username, password } = await ask();
       const request = encodeAuthenticate(username, password);
       const channel = await this.#withoutToken();
       return decodeToken(await this.#callOn(channel, methods.authenticate, request, performance.now() + timeoutMs));
     }
 
     #failed(channel: Channel, code: number, details: string, sentAt: number): CallFailure {
-      if (isStaleToken(details) && this.#channel === channel) {
+      const failure = new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      if (this.#channel === channel && this.#authentication?.isTokenMissing(failure) === true) {
         this.#channel = undefined;
-        this.#authentication?.forget();
+        this.#authentication.forget();
       }
       if (resetting.includes(code)) this.#reset(channel);
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
-      return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      return failure;
     }
 
     /**
