@@ -15,8 +15,8 @@
  *
  * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
  *
- * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts,
- * value-writer.ts, transactions.ts (what is sent).
+ * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
+ * loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
@@ -25,6 +25,8 @@ import { entryKey, type QueueRange } from '../keys.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { Member, Session } from '../session/session.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import { abandonEntry } from './abandon.ts';
+import { LossNotice } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildCreation, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
@@ -34,9 +36,11 @@ type State =
   | { readonly kind: 'new' }
   | { readonly kind: 'unsettled'; readonly gate: bigint }
   | { readonly kind: 'queued' }
-  | { readonly kind: 'held'; readonly onLost: (reason: LossReason) => void }
+  | { readonly kind: 'held'; readonly onLost: OnLost }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
+
+type OnLost = (reason: LossReason, cause?: Error) => void;
 
 export class Entry implements Member {
   readonly key: string;
@@ -54,7 +58,7 @@ export class Entry implements Member {
   /** Undefined once it is held. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
-  #pendingLoss: (() => void) | undefined;
+  readonly #lossNotice = new LossNotice();
 
   /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
   constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, onChange: () => void) {
@@ -127,7 +131,7 @@ export class Entry implements Member {
       this.#onQueued(own);
       return 'created';
     }
-    return this.session.gate.observe(gateNow) === gate ? 'not-created' : 'gate-moved';
+    return this.session.gate.observe(gateNow, gate) === gate ? 'not-created' : 'gate-moved';
   }
 
   /** Takes in that etcd created the key at `revision`, with the entries `ahead` before it. */
@@ -198,8 +202,12 @@ export class Entry implements Member {
     this.#onChange();
   }
 
+  onRenewalRefused(): void {
+    this.#onChange();
+  }
+
   /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
-  hold(onLost: (reason: LossReason) => void): void {
+  hold(onLost: OnLost): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
@@ -252,41 +260,23 @@ export class Entry implements Member {
 
   /** Withdraws an entry that nobody holds: afterwards etcd does not have it and never will. */
   abandon(): void {
-    void this.#abandon().catch((error: unknown) => {
-      this.#context.logger.warn(`etcd-locker: cannot delete ${this.key}, it ends with its lease: ${String(error)}`);
-    });
-  }
-
-  async #abandon(): Promise<void> {
     this.#predecessors?.stop();
-    const isUnsettled = (): boolean => this.kind === 'unsettled';
-    await this.session.retry(isUnsettled, () => this.settle(this.#context.requestTimeoutMs));
-    if (this.kind === 'new') this.#finish();
-    if (this.kind !== 'queued') return;
-    this.release();
-    await this.whenReleased();
+    abandonEntry(this.#context, this);
   }
 
   /** Counts the entry as gone, at once. A holder is notified in a microtask. */
-  lose(reason: LossReason): void {
+  lose(reason: LossReason, cause?: Error): void {
     const state = this.#state;
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') {
-      this.#pendingLoss = state.onLost.bind(undefined, reason);
-      queueMicrotask(() => {
-        this.notifyLoss();
-      });
-    }
+    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost.bind(undefined, reason, cause));
     this.#onChange();
   }
 
   /** Notifies the holder of a loss now, if that has not happened yet. */
   notifyLoss(): void {
-    const notify = this.#pendingLoss;
-    this.#pendingLoss = undefined;
-    notify?.();
+    this.#lossNotice.deliver();
   }
 
   #finish(): void {

@@ -86,12 +86,18 @@ export class ValueWriter {
 
   async #run(): Promise<void> {
     this.#isBusy = true;
+    let refusals = 0;
     for (let failures = 0; this.#writes.length > 0;) {
       const pending = [...this.#writes];
       const newest = pending[pending.length - 1];
       if (newest === undefined) break;
       try {
-        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) continue;
+        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) {
+          // Another program writes the value all the time.
+          if (refusals++ > 0) await this.#entry.session.pause(backoffMs(refusals, { firstMs: 25 }));
+          continue;
+        }
+        refusals = 0;
         this.#settle(pending, (write) => {
           write.resolve();
         });

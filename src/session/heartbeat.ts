@@ -102,10 +102,12 @@ export class Heartbeat {
   async #renew(session: Session): Promise<boolean> {
     const { store, clock, logger } = this.#context;
     const sentAt = clock.now();
+    const knownGate = session.gate.revision;
     try {
-      return session.onRenewal(sentAt, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
+      return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
     } catch (error) {
       const leftMs = String(Math.round(session.remainingMs));
+      session.onRenewalFailure(error instanceof Error ? error : new Error(String(error)));
       logger.debug(`etcd-locker: cannot renew lease ${session.leaseId}, ${leftMs} ms are left: ${String(error)}`);
       return false;
     }

@@ -5,6 +5,8 @@
  * the lease out of ranges of keys only. Local callers without an entry come after all entries,
  * because their entries will be behind them. An entry of this process that no local caller or lock uses is being deleted, so it is left out.
  */
+import { backoffMs } from '../backoff.ts';
+import { waitAtMost } from '../clock.ts';
 import { splitQueue } from '../entry/admission.ts';
 import { byCreateRevision, gatesRange, leaseHexOf, namesRange, parseClientId, queueRange, slotsOf } from '../keys.ts';
 import { modeOf } from '../kind.ts';
@@ -60,6 +62,7 @@ async function readUpToDate({ context, queues }: Internals): Promise<Reading> {
   let reading = await read(context);
   // A lock acquired during a read is missing in that reading, and is no longer a local waiter either.
   for (let reads = 1; reads < maxReads && [...queues.heldEntries()].some(({ token }) => token > reading.revision); reads += 1) {
+    if (reads > 1) await waitAtMost(context.clock, backoffMs(reads - 2), new Promise(() => undefined));
     reading = await read(context);
   }
   return reading;
