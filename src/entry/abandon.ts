@@ -1,5 +1,5 @@
 /** The withdrawal of an entry that nobody holds: afterwards etcd does not have it and never will. */
-import { keepAlive } from '../clock.ts';
+import { keepAlive, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import type { Session } from '../session/session.ts';
 
@@ -26,5 +26,8 @@ async function withdraw({ clock, requestTimeoutMs }: Context, entry: AbandonedEn
   if (entry.kind === 'new') entry.confirmReleased();
   if (entry.kind !== 'queued') return;
   entry.release();
-  await entry.whenReleased();
+  const released = entry.whenReleased();
+  // The caller has its answer already, so nobody else keeps the process alive until etcd has the request.
+  await keepAlive(clock, () => waitAtMost(clock, requestTimeoutMs, released));
+  await released;
 }

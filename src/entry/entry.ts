@@ -23,13 +23,14 @@ import type { Context } from '../context.ts';
 import type { LossReason } from '../errors.ts';
 import { entryKey, type QueueRange } from '../keys.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import type { Member, Session } from '../session/session.ts';
+import type { Member } from '../session/member.ts';
+import type { Session } from '../session/session.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
-import { LossNotice } from './loss-notice.ts';
+import { detached, LossNotice, type OnLost } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
-import { buildCreation, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
+import { buildCreation, buildLook, type Creation, type CreationOutcome, readEntry } from './transactions.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
@@ -39,8 +40,6 @@ type State =
   | { readonly kind: 'held'; readonly onLost: OnLost }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
-
-type OnLost = (reason: LossReason, cause?: Error) => void;
 
 export class Entry implements Member {
   readonly key: string;
@@ -53,6 +52,7 @@ export class Entry implements Member {
   #state: State = { kind: 'new' };
   #token = 0n;
   #modRevision = 0n;
+  #isKeyForeign = false;
   #value: string;
   #writer: ValueWriter | undefined;
   /** Undefined once it is held. */
@@ -71,7 +71,7 @@ export class Entry implements Member {
     this.#onChange = onChange;
     this.#value = options.value;
     this.#predecessors = new Predecessors(context, queue, options.slots, session, onChange);
-    session.members.add(this);
+    session.join(this);
   }
 
   get kind(): State['kind'] {
@@ -97,7 +97,7 @@ export class Entry implements Member {
   }
 
   get isSettled(): boolean {
-    return this.isHeld && this.#writer?.isBusy !== true;
+    return (this.isHeld || this.kind === 'queued') && this.#writer?.isBusy !== true;
   }
 
   /** Whether the last look found the entry admitted, and nothing since calls for another look. */
@@ -115,6 +115,7 @@ export class Entry implements Member {
    */
   async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
     const gate = this.session.gate.revision;
+    const knownToken = this.session.newestToken;
     let response;
     try {
       response = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
@@ -129,8 +130,12 @@ export class Entry implements Member {
     const [[own] = [], [gateNow] = []] = response.ranges;
     if (own?.leaseId === this.session.leaseId) {
       this.#onQueued(own);
-      return 'created';
+      if (own.createRevision > knownToken) return 'created';
+      // A restore from a snapshot has brought back an earlier entry with this key.
+      this.release();
+      return 'not-created';
     }
+    this.#isKeyForeign = own !== undefined;
     return this.session.gate.observe(gateNow, gate) === gate ? 'not-created' : 'gate-moved';
   }
 
@@ -155,7 +160,7 @@ export class Entry implements Member {
     const { clock } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     await this.session.gate.settle(gate, timeoutMs);
-    const own = await this.#read(Math.max(1, msUntil(until, clock.now())));
+    const own = await readEntry(this.#context.store, this, Math.max(1, msUntil(until, clock.now())));
     if (this.kind !== 'unsettled') return;
     if (own === undefined) this.#state = { kind: 'new' };
     else this.#onQueued(own);
@@ -165,6 +170,7 @@ export class Entry implements Member {
     if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
     this.#state = { kind: 'queued' };
     this.#token = createRevision;
+    this.session.noteToken(createRevision);
     this.#modRevision = modRevision;
   }
 
@@ -174,8 +180,7 @@ export class Entry implements Member {
     const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[own] = [], ahead = []] = ranges;
-    if (own?.createRevision === this.#token) this.#predecessors?.onLook(revision, ahead);
-    else this.lose('deleted');
+    if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);
   }
 
   /** Makes the last look count no more: `isAdmitted` is false until the next one. */
@@ -202,10 +207,6 @@ export class Entry implements Member {
     this.#onChange();
   }
 
-  onRenewalRefused(): void {
-    this.#onChange();
-  }
-
   /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
   hold(onLost: OnLost): void {
     this.#predecessors?.stop();
@@ -216,20 +217,30 @@ export class Entry implements Member {
 
   setValue(value: string): Promise<void> {
     if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
-    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modRevision, () => {
-      this.lose('deleted');
-    });
+    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modRevision, (own) => this.#checkOwn(own));
     return this.#writer.write(value);
   }
 
   async verify(): Promise<void> {
-    const own = await this.#read(this.#context.requestTimeoutMs);
-    if (this.isSettled && own?.createRevision !== this.#token) this.lose('deleted');
+    const own = await readEntry(this.#context.store, this, this.#context.requestTimeoutMs);
+    if (this.isSettled) this.#checkOwn(own);
   }
 
-  async #read(timeoutMs: number): Promise<KeyValue | undefined> {
-    const { ranges } = await this.#context.store.commit(buildEntryRead(this), { timeoutMs });
-    return ranges[0]?.[0];
+  /** Loses the entry if the key that a response shows is gone, another one, or no longer belongs to the lease. */
+  #checkOwn(own: KeyValue | undefined): boolean {
+    const isSame = own?.createRevision === this.#token;
+    if (isSame && own.leaseId === this.session.leaseId) return true;
+    if (isSame) this.#loseDetached();
+    else this.lose('deleted');
+    return false;
+  }
+
+  /** Another program has put the key without the lease, so its end would not delete it: loses the entry and deletes the key. */
+  #loseDetached(): void {
+    const state = this.#state;
+    this.release();
+    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, 'deleted', detached());
+    this.#onChange();
   }
 
   /** Counts the entry as released. `release` or `confirmReleased` has to follow. */
@@ -258,7 +269,6 @@ export class Entry implements Member {
     await this.#release?.promise;
   }
 
-  /** Withdraws an entry that nobody holds: afterwards etcd does not have it and never will. */
   abandon(): void {
     this.#predecessors?.stop();
     abandonEntry(this.#context, this);
@@ -270,7 +280,7 @@ export class Entry implements Member {
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost.bind(undefined, reason, cause));
+    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, reason, cause);
     this.#onChange();
   }
 
@@ -284,7 +294,7 @@ export class Entry implements Member {
     this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
-    this.session.numbers.free(this.queue.key, this.#number);
+    if (!this.#isKeyForeign) this.session.numbers.free(this.queue.key, this.#number);
     this.session.unreserve();
   }
 }

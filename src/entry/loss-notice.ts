@@ -1,10 +1,17 @@
 /** The second phase of a loss: it notifies the holder in a microtask, or earlier if the user reads the handle. */
+import type { LossReason } from '../errors.ts';
+
+/** `cause` is why the lock was lost, as far as that is known. */
+export type OnLost = (reason: LossReason, cause?: Error) => void;
+
 export class LossNotice {
   #pending: (() => void) | undefined;
 
-  /** Calls `notify` in a microtask, or when `deliver` is called. */
-  schedule(notify: () => void): void {
-    this.#pending = notify;
+  /** Calls `onLost` in a microtask, or when `deliver` is called. */
+  schedule(onLost: OnLost, reason: LossReason, cause?: Error): void {
+    this.#pending = () => {
+      onLost(reason, cause);
+    };
     queueMicrotask(() => {
       this.deliver();
     });
@@ -17,3 +24,6 @@ export class LossNotice {
     notify?.();
   }
 }
+
+/** The cause of a loss if the end of the lease would no longer delete the key. */
+export const detached = (): Error => new Error('another program has put its key without its lease');

@@ -146,7 +146,7 @@ export class Acquisition {
       const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
       this.#queue.onResponse();
       this.#entry = this.#newEntry(session, caller);
-    } else if (entry.kind === 'gone' || entry.session.isSealed || !entry.session.suits(caller.options)) {
+    } else if (entry.kind === 'gone' || entry.kind === 'releasing' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
       await this.#create(entry, caller);

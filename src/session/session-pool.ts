@@ -6,7 +6,8 @@ import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../er
 import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type LeaseWanted, Session } from './session.ts';
+import type { LeaseWanted } from './member.ts';
+import { Session } from './session.ts';
 
 /** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;

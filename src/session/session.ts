@@ -9,41 +9,22 @@
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
  * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), renewal-failures.ts (why they fail),
- * session-pool.ts (which session a caller gets), entry-numbers.ts (the numbers in keys), locker-context.ts.
+ * audit.ts (the keys of the lease), session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
+ * keys), locker-context.ts.
  */
-import { randomBytes } from 'node:crypto';
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdUnavailableError, isFinal, type LossReason } from '../errors.ts';
-import type { ResolvedLockOptions } from '../options/options.ts';
 import { Pauses } from '../pauses.ts';
 import type { Renewal } from '../store/store.ts';
+import { Audit } from './audit.ts';
 import { EntryNumbers } from './entry-numbers.ts';
 import { Gate } from './gate.ts';
+import { newLeaseId } from './lease-id.ts';
+import type { LeaseWanted, Member } from './member.ts';
 import { RenewalFailures } from './renewal-failures.ts';
-
-/** The lease that a caller asks for. */
-export type LeaseWanted = Pick<ResolvedLockOptions, 'ttlSeconds' | 'lease'>;
-
-/** The part of an entry that its session uses. */
-export interface Member {
-  readonly key: string;
-  readonly isHeld: boolean;
-  /** Held, confirmed by etcd, and without a write under way. */
-  readonly isSettled: boolean;
-  /** Reads the entry linearizably and loses it if it is gone. */
-  verify(): Promise<void>;
-  /** Counts the entry as gone. `cause` is why, as far as that is known. */
-  lose(reason: LossReason, cause?: Error): void;
-  /** No retry can help the renewals: a waiter rejects. */
-  onRenewalRefused(): void;
-  /** The session takes no new entries; a waiter moves to another session. */
-  onSessionSealed(): void;
-  /** Looks again if a slow look is due. */
-  tick(now: Instant): void;
-}
 
 type State =
   | { readonly kind: 'opening' }
@@ -53,6 +34,7 @@ type State =
 export class Session {
   readonly leaseId = newLeaseId();
   readonly gate: Gate;
+  readonly audit: Audit;
   readonly ttlSeconds: number;
   /** Identifies a private lease, one that serves a single call; undefined for a shared one. */
   readonly owner: object | undefined;
@@ -68,6 +50,7 @@ export class Session {
   #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;
+  #newestToken = 0n;
   #reservations = 0;
   #isSealed = false;
   #isRenewed = true;
@@ -81,6 +64,7 @@ export class Session {
     this.owner = lease;
     this.#ttlMs = ttlSeconds * 1000;
     this.gate = new Gate(context, this);
+    this.audit = new Audit(context, this);
     this.#onEnd = onEnd;
   }
 
@@ -159,6 +143,21 @@ export class Session {
     if (this.owner !== undefined) this.end('expired');
   }
 
+  /** Takes in a new entry, before anything is sent for it. */
+  join(member: Member): void {
+    this.members.add(member);
+    this.audit.onEntry(member.key);
+  }
+
+  /** The newest create revision of an entry that a response has shown. A creation that is sent now gets a higher one. */
+  get newestToken(): bigint {
+    return this.#newestToken;
+  }
+
+  noteToken(token: bigint): void {
+    if (token > this.#newestToken) this.#newestToken = token;
+  }
+
   suits({ ttlSeconds, lease }: LeaseWanted): boolean {
     return this.ttlSeconds === ttlSeconds && this.owner === lease;
   }
@@ -201,7 +200,7 @@ export class Session {
   onRenewalFailure(error: Error): void {
     this.#failures.add(error);
     this.#refusal = isFinal(error) ? error : undefined;
-    if (this.#refusal !== undefined) for (const member of [...this.members]) member.onRenewalRefused();
+    if (this.#refusal !== undefined) for (const member of [...this.members]) member.onSessionSealed();
   }
 
   /** Waits for `delayMs`, or until the session ends. */
@@ -270,10 +269,4 @@ export class Session {
     const cancel = clock.setTimer(Math.max(0, msUntil(this.#state.leaseEndsAt, clock.now())), this.#leaseOver.resolve);
     await this.#leaseOver.promise.finally(cancel);
   }
-}
-
-// The client chooses the id, so that it can send a grant again after a lost response. etcd takes 0 for "choose one".
-function newLeaseId(): string {
-  const id = randomBytes(8).readBigUInt64BE() >> 1n;
-  return id === 0n ? newLeaseId() : id.toString();
 }
