@@ -3,7 +3,6 @@
  *
  * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
  */
-import { randomUUID } from 'node:crypto';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
@@ -40,7 +39,7 @@ export class LockService implements Locker {
   readonly #options: ResolvedOptions;
   readonly #context: LockerContext;
   readonly #queues: LocalQueues;
-  readonly #clientId = randomUUID();
+  readonly #clientId = crypto.randomUUID();
   readonly #watches = new Set<StateWatch>();
   #closed: Promise<void> | undefined;
 
