@@ -20,7 +20,8 @@ export function findCredentialIssues({ rootCertificate, privateKey, certChain }:
   const leaf =
     certChain &&
     check('certChain', 'one or more certificates in PEM format, the client certificate first', () => readFirstCertificate(certChain));
-  const key = privateKey && check('privateKey', 'an unencrypted private key in PEM format', () => loadCrypto().createPrivateKey(privateKey));
+  const key =
+    privateKey && check('privateKey', 'an unencrypted private key in PEM format', () => loadCrypto().createPrivateKey(privateKey));
   if (leaf !== undefined && key !== undefined && !isPair(leaf, key))
     issues.push({ path: 'privateKey', message: 'expected the key of the first certificate in certChain, got another key' });
   return issues;

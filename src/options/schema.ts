@@ -117,7 +117,9 @@ function buildHostsSchema() {
   const host = z.string(expected('a host')).check(
     z.refine(isHost, {
       error: ({ input }) =>
-        `expected one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379', got ${describeHost(input)}`,
+        `expected one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379', got ${describeHost(input)}` +
+        // The form that etcdctl takes.
+        (String(input).includes(',') ? '; give several hosts as an array, one host in each element' : ''),
     }),
   );
   const hosts = z.array(host).check(z.minLength(1, { error: 'expected at least one host, got an empty array' }));
@@ -150,16 +152,16 @@ function buildLockSchema({ value, durationMs, ttlMs, signal }: Fields) {
   const fields = {
     value: z.optional(value),
     ttlMs: z.optional(ttlMs),
-    timeoutMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
+    timeoutMs: z.optional(orInfinity(durationMs.check(z.minimum(0, expected('at least 0 ms'))))),
     signal: z.optional(signal),
     mode: z.optional(z.enum(['exclusive', 'shared'], expected("'exclusive' or 'shared'"))),
     slots: z.optional(
-      z.number(expected('a whole number')).check(
+      z.number({ error: ({ input }) => describeSlots(input) }).check(
         z.minimum(1, expected('at least 1')),
         z.refine((input) => Number.isSafeInteger(input), expected('a whole number')),
       ),
     ),
-    maxHoldMs: z.optional(durationMs.check(z.gt(0, expected('more than 0 ms')))),
+    maxHoldMs: z.optional(orInfinity(durationMs.check(z.gt(0, expected('more than 0 ms'))))),
     renew: z.optional(z.boolean(expected('true or false'))),
   };
   return z.strictObject(fields, expected('an object of options')).check(
@@ -169,6 +171,13 @@ function buildLockSchema({ value, durationMs, ttlMs, signal }: Fields) {
     }),
   );
 }
+
+const describeSlots = (input: unknown): string =>
+  `expected a whole number, got ${describeInput(input)}${input === Infinity ? "; mode: 'shared' allows any number of holders" : ''}`;
+
+/** Also accepts Infinity, which zod takes for no number. */
+const orInfinity = (durationMs: z.ZodMiniType<number>) =>
+  z.union([durationMs, z.custom<number>((input) => input === Infinity, expected('a number of milliseconds'))]);
 
 const limitBytes = (maxBytes: number) =>
   z.refine<string>((input) => Buffer.byteLength(input) <= maxBytes, expected(`at most ${String(maxBytes)} bytes of UTF-8`));

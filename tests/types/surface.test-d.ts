@@ -16,6 +16,7 @@ import {
   type LockTimeoutError,
   type ListOptions,
   type LossReason,
+  type Mode,
   type MultiLock,
   type OptionIssue,
   type InvalidOptionsError,
@@ -78,7 +79,8 @@ describe('the public types', () => {
   });
 
   test('mode, slots, maxHoldMs and renew accept their types alone', () => {
-    expectTypeOf<LockOptions['mode']>().toEqualTypeOf<'exclusive' | 'shared' | undefined>();
+    expectTypeOf<Mode>().toEqualTypeOf<'exclusive' | 'shared'>();
+    expectTypeOf<LockOptions['mode']>().toEqualTypeOf<Mode | undefined>();
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
@@ -86,6 +88,12 @@ describe('the public types', () => {
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
     expectTypeOf<Lock['slots']>().toBeNumber();
     const calls = () => {
+      void locker.lock('a', { mode: 'shared', slots: undefined });
+      void locker.lock('a', { mode: undefined, slots: 3, timeoutMs: Infinity });
+      // @ts-expect-error a semaphore has no mode
+      void locker.lock('a', { mode: 'shared', slots: 3 });
+      // @ts-expect-error a semaphore has no mode
+      void locker.withLock('a', { mode: 'exclusive', slots: 3 }, () => 1);
       // @ts-expect-error slots are a number
       void locker.lock('a', { slots: '3' });
       // @ts-expect-error renew is true or false
