@@ -21,6 +21,7 @@ export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
 export type { Contender, LockDetails, LockState } from './states/state.ts';
 export {
+  type AnyLockerError,
   ClientLoadError,
   EtcdAuthError,
   EtcdRefusedError,

@@ -1,5 +1,6 @@
 /** The public types of the package: what compiles, what does not, and which types calls return. */
 import {
+  type AnyLockerError,
   type Contender,
   createLocker,
   type EtcdUnavailableError,
@@ -8,6 +9,7 @@ import {
   type Lock,
   type LockDetails,
   type Locker,
+  type LockerError,
   type LockerErrorCode,
   type LockerOptions,
   type LockLostError,
@@ -193,7 +195,14 @@ describe('the public types', () => {
 
   test('errors have their own codes', () => {
     const error: unknown = undefined;
-    if (isLockerError(error)) expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
+    if (isLockerError(error)) {
+      expectTypeOf(error).toEqualTypeOf<AnyLockerError>();
+      expectTypeOf(error).toExtend<LockerError>();
+      expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
+      if (error.code === 'LOCK_TIMEOUT') expectTypeOf(error).toEqualTypeOf<LockTimeoutError>();
+      if (error.code === 'LOCK_LOST') expectTypeOf(error.fencingToken).toBeBigInt();
+      if (error.code === 'ETCD_UNAVAILABLE') expectTypeOf(error.hosts).toEqualTypeOf<readonly HostFailure[]>();
+    }
     expectTypeOf<LockLostError['code']>().toEqualTypeOf<'LOCK_LOST'>();
     expectTypeOf<LockLostError['reason']>().toEqualTypeOf<LossReason>();
     expectTypeOf<LossReason>().toEqualTypeOf<'expired' | 'deleted' | 'max-hold' | 'closed'>();
