@@ -19,7 +19,7 @@ export type {
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
-export type { Contender, LockDetails, LockState } from './states/state.ts';
+export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,
   ClientLoadError,

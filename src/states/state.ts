@@ -44,6 +44,14 @@ export interface LockDetails extends LockState {
   readonly waiters: readonly Contender[];
 }
 
+/** The iterator of `list` and `watch`. It ends at `break`, at `return()` and at the end of an `await using` block. */
+export interface LockStateIterator extends AsyncIterableIterator<LockState>, AsyncDisposable {
+  return(): Promise<IteratorResult<LockState>>;
+  /** Ends the iteration, and rejects with `error`. */
+  throw(error?: unknown): Promise<IteratorResult<LockState>>;
+  [Symbol.asyncIterator](): this;
+}
+
 /** Reads the value of the oldest holder. Undefined if the name is free. */
 export async function readHolderValue({ store, prefix }: Context, name: string): Promise<string | undefined> {
   const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };

@@ -15,6 +15,7 @@ import {
   type LockLostError,
   type LockOptions,
   type LockState,
+  type LockStateIterator,
   type LockTimeoutError,
   type ListOptions,
   type LossReason,
@@ -75,7 +76,8 @@ describe('the public types', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
-    expectTypeOf(locker.watch('a')).toExtend<AsyncIterable<LockState>>();
+    expectTypeOf(locker.watch('a')).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
   });
