@@ -47,6 +47,6 @@ export function webLocks(locker: Locker): WebLockManager {
 
 /** Returns the managers of all lockers in this process. */
 function findManagers(): WeakMap<Locker, WebLockManager> {
-  const scope = globalThis as typeof globalThis & { [registry]?: WeakMap<Locker, WebLockManager> };
+  const scope = globalThis as { [registry]?: WeakMap<Locker, WebLockManager> };
   return (scope[registry] ??= new WeakMap());
 }
