@@ -50,7 +50,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('the tarball', () => {
   test('contains the build, its types and four other files', () => {
-    const isBuilt = (path: string): boolean => /^dist\/((testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)|cli\/main\.js)$/.test(path);
+    const isBuilt = (path: string): boolean => /^dist\/((testing\/)?[\w-]+\.(js|cjs|d\.ts|d\.cts)|cli\/(main|start)\.js)$/.test(path);
 
     expect(packed.filter((path) => !isBuilt(path)).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
     expect(packed).toEqual(
@@ -82,7 +82,8 @@ describe('the tarball', () => {
     const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
     const texts = await Promise.all(dist.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
 
-    expect(dist.filter((_, index) => /parseArgs|cli\/main/.test(texts[index] ?? ''))).toEqual(['cli/main.js']);
+    const ofCommand = dist.filter((_, index) => /parseArgs|src\/cli\//.test(texts[index] ?? ''));
+    expect(ofCommand.sort()).toEqual(['cli/main.js', 'cli/start.js']);
   });
 
   test('contains the command as an executable file', async () => {
