@@ -4,7 +4,7 @@
  * A compare over an empty range is true for `create == 0`. So "nobody is there" and "create the entry" are one step in etcd. If others
  * of the kind may hold too, the queue is read first, and the step compares that nobody has come since. Several names: all or none.
  */
-import { type Instant, addMs, msUntil, waitAtMost } from '../clock.ts';
+import { type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
 import { buildClearing, buildCreationOfAll, buildQueuesRead, type Creation } from '../entry/transactions.ts';
@@ -23,6 +23,8 @@ export interface TryRequest {
   readonly context: LockerContext;
   readonly queues: readonly QueueRange[];
   readonly caller: Pick<Caller<never>, 'options' | 'isWaiting'>;
+  /** When the try has to end. */
+  readonly until: Instant;
   /** Called with an admitted entry for each queue, in the tick in which that is known. */
   readonly onAcquired: (entries: readonly Entry[]) => void;
   /** Deletes all other entries of the queues in the step that creates these, instead of giving up. */
@@ -40,7 +42,6 @@ export function tryAcquire(request: TryRequest): Promise<boolean> {
 class Try {
   readonly #request: TryRequest;
   readonly #context: LockerContext;
-  readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
   #conflicts = 0;
   #wasRenewed = false;
@@ -48,7 +49,6 @@ class Try {
   constructor(request: TryRequest) {
     this.#request = request;
     this.#context = request.context;
-    this.#until = addMs(this.#context.clock.now(), this.#context.requestTimeoutMs);
   }
 
   async run(): Promise<boolean> {
@@ -79,7 +79,7 @@ class Try {
       } else if (!areAll('queued') || session.isSealed) {
         return 'gone';
       } else if (entries.some(({ needsLook }) => needsLook)) {
-        await Promise.all(entries.map((entry) => entry.look()));
+        await waitAtMost(this.#context.clock, this.#timeLeftMs(), Promise.all(entries.map((entry) => entry.look())));
       } else if (!session.isWellAhead) {
         await this.#renew(session, entries);
       } else {
@@ -163,7 +163,7 @@ class Try {
   }
 
   #timeLeftMs(): number {
-    const leftMs = msUntil(this.#until, this.#context.clock.now());
+    const leftMs = msUntil(this.#request.until, this.#context.clock.now());
     if (leftMs <= 0) throw this.#unavailable();
     return leftMs;
   }
