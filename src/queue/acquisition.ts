@@ -59,6 +59,8 @@ export class Acquisition {
   #renewedFor: Entry | undefined;
   #enqueued: Deferred<void> | undefined;
   #isWoken = false;
+  /** Whether it sleeps until an obstacle is gone. */
+  #isParked = false;
   #endSleep: () => void = () => undefined;
 
   constructor(context: LockerContext, queue: AcquisitionQueue, caller: Caller<LockHandle>) {
@@ -100,7 +102,15 @@ export class Acquisition {
   /** Takes in that the caller gave up. */
   removeCaller(): void {
     this.#caller = undefined;
-    this.wake();
+    if (!this.#isParked || this.#isWoken) {
+      this.wake();
+      return;
+    }
+    // Without a step: thousands of callers may give up in one tick, and inherit the entry from each other.
+    const next = this.#currentCaller();
+    const entry = this.#entry;
+    if (next !== undefined && entry?.hasValue(next.options.value) === true && entry.session.suits(next.options)) this.#markEnqueued(next);
+    else this.wake();
   }
 
   setCaller(caller: Caller<LockHandle>): void {
@@ -172,11 +182,7 @@ export class Acquisition {
 
   async #stepInQueue(entry: Entry, caller: Caller<LockHandle>): Promise<boolean> {
     const { value, lease } = caller.options;
-    if (!caller.wasEnqueued) {
-      caller.wasEnqueued = true;
-      this.#enqueued?.resolve();
-      this.#queue.onEnqueued(this);
-    }
+    if (!caller.wasEnqueued) this.#markEnqueued(caller);
     if (!entry.hasValue(value)) {
       await entry.setValue(value);
     } else if (entry.needsLook) {
@@ -189,7 +195,9 @@ export class Acquisition {
         this.#queue.onObstructed();
       }
       entry.watchPredecessors();
+      this.#isParked = true;
       await this.#sleep();
+      this.#isParked = false;
     } else if (this.#hasTimeToHold(entry, lease !== undefined)) {
       this.#queue.onAdmitted(this, entry, caller);
       return true;
@@ -201,6 +209,12 @@ export class Acquisition {
       this.#renewedFor = entry;
     }
     return false;
+  }
+
+  #markEnqueued(caller: Caller<LockHandle>): void {
+    caller.wasEnqueued = true;
+    this.#enqueued?.resolve();
+    this.#queue.onEnqueued(this);
   }
 
   /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */

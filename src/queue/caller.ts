@@ -13,8 +13,8 @@ export interface TimeLimit<T> {
   /** How long before the end `prepare` is called, in milliseconds. */
   readonly leadMs: number;
   prepare(caller: Caller<T>): void;
-  /** Returns the result of a caller whose time is up. The caller is still in its queue. */
-  end(caller: Caller<T>): T | Promise<T>;
+  /** Returns the error of a caller whose time is up. The caller is still in its queue. */
+  end(caller: Caller<T>): Error | Promise<Error>;
 }
 
 export class Caller<T> {
@@ -70,21 +70,22 @@ export class Caller<T> {
     if (this.#end()) this.#settled.reject(reason);
   }
 
-  // One timer at a time: the second is set when the first has fired.
+  // One timer at a time: the second is set when the first has fired. After a pause of the process, responses arrive in between.
   #limit(clock: Clock, timeoutMs: number, limit: TimeLimit<T>): void {
     const untilMs = this.joinedAt.monotonicMs + timeoutMs;
     const end = (): void => {
       if (!this.#isWaiting) return;
-      const result = limit.end(this);
+      const error = limit.end(this);
       this.#end();
-      this.#settled.resolve(result);
+      if (error instanceof Error) this.#settled.reject(error);
+      else void error.then(this.#settled.reject);
     };
     const prepare = (): void => {
       limit.prepare(this);
       // The monotonic clock alone: a wall clock that is set forward uses up no time.
       cancel = clock.setTimer(Math.max(0, untilMs - clock.now().monotonicMs), end);
     };
-    let cancel = limit.leadMs > 0 ? clock.setTimer(timeoutMs - limit.leadMs, prepare) : clock.setTimer(timeoutMs, end);
+    let cancel = clock.setTimer(timeoutMs - limit.leadMs, prepare);
     this.#cleanUp.push(() => {
       cancel();
     });

@@ -1,68 +1,81 @@
 /**
  * Reads the holder of a name for the errors of callers whose time is up.
  *
- * The value is for a message only, so it must cost next to nothing. All callers of a name whose time is up within `maxAgeMs` share one
- * read. It starts a little before their time is up, and nobody waits for it for longer than `maxAgeMs`.
+ * The value is for a message only, so it must cost next to nothing. The read starts `leadMs` before a caller's time is up, and callers
+ * whose time is up together share it. An error waits for a read for `patienceMs` at most, and not at all for one that had its time.
  */
 import { keepAlive, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
-import { deferred } from '../deferred.ts';
+import { type Deferred, deferred } from '../deferred.ts';
 import { exclusive, shared } from '../kind.ts';
 import { type Head, readHead } from '../states/state.ts';
 
-/** How long before the end of a caller's time the read starts, and how long a read is waited for, in milliseconds. */
-export const maxAgeMs = 100;
+/** How long before the end of a caller's time the read starts, in milliseconds. */
+export const leadMs = 250;
+/** How long an error waits for a read that started late. Callers share a read that is no older. */
+const patienceMs = 100;
 
 interface HeadRead {
   readonly startedMs: number;
-  readonly head: Promise<Head | undefined>;
+  /** Until when errors wait for it. */
+  readonly dueMs: number;
+  readonly ended: Deferred<void>;
+  isOver: boolean;
+  head: Head | undefined;
 }
 
 export class HeadReads {
   readonly #context: Context;
-  /** The reads of the last `maxAgeMs`, oldest first. */
+  /** The newest read of each name, oldest first. */
   readonly #reads = new Map<string, HeadRead>();
-  readonly #ends = new Set<() => void>();
 
   constructor(context: Context) {
     this.#context = context;
   }
 
-  /** Reads the head of the queue of `name`, or joins a read that is young enough. Undefined if etcd does not respond in time. */
-  read(name: string): Promise<Head | undefined> {
+  /** Starts a read for a caller whose time is up in `inMs`. */
+  prepare(name: string, inMs: number): void {
+    this.#read(name, patienceMs, inMs);
+  }
+
+  /** Returns the head of the queue of `name` for a caller whose time is up. Undefined if etcd does not respond in time. */
+  read(name: string): Head | undefined | Promise<Head | undefined> {
+    const { clock } = this.#context;
+    const read = this.#read(name, leadMs + patienceMs, patienceMs);
+    const leftMs = Math.min(patienceMs, read.dueMs - clock.now().monotonicMs);
+    if (read.isOver || leftMs <= 0) return read.head;
+    return keepAlive(clock, () => waitAtMost(clock, leftMs, read.ended.promise)).then(() => read.head);
+  }
+
+  /** Ends all waiting for reads. */
+  close(): void {
+    for (const { ended } of this.#reads.values()) ended.resolve();
+  }
+
+  /** Returns the last read of the name, or starts one if that is older than `maxAgeMs`. Errors wait `waitMs` for a new one. */
+  #read(name: string, maxAgeMs: number, waitMs: number): HeadRead {
     const { monotonicMs } = this.#context.clock.now();
     for (const [one, { startedMs }] of this.#reads) {
-      if (monotonicMs - startedMs <= maxAgeMs) break;
+      if (monotonicMs - startedMs <= leadMs + patienceMs) break;
       this.#reads.delete(one);
     }
     const found = this.#reads.get(name);
-    if (found !== undefined) return found.head;
-    const head = this.#read(name);
-    this.#reads.set(name, { startedMs: monotonicMs, head });
-    return head;
-  }
-
-  async #read(name: string): Promise<Head | undefined> {
-    const { clock } = this.#context;
-    const ended = deferred();
-    let head: Head | undefined;
+    if (found !== undefined && monotonicMs - found.startedMs <= maxAgeMs) return found;
+    const read: HeadRead = { startedMs: monotonicMs, dueMs: monotonicMs + waitMs, ended: deferred(), isOver: false, head: undefined };
+    this.#reads.delete(name);
+    this.#reads.set(name, read);
     void readHead(this.#context, name)
       .then(
-        (found) => {
-          head = found;
+        (head) => {
+          read.head = head;
         },
         () => undefined,
       )
-      .then(ended.resolve);
-    this.#ends.add(ended.resolve);
-    await keepAlive(clock, () => waitAtMost(clock, maxAgeMs, ended.promise));
-    this.#ends.delete(ended.resolve);
-    return head;
-  }
-
-  /** Waits for no read any longer. */
-  close(): void {
-    for (const end of [...this.#ends]) end();
+      .then(() => {
+        read.isOver = true;
+        read.ended.resolve();
+      });
+    return read;
   }
 }
 

@@ -6,11 +6,12 @@ import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
+import type { Head } from '../states/state.ts';
 import { quote } from '../text.ts';
 import { Caller } from './caller.ts';
-import { describeMismatch, HeadReads, maxAgeMs } from './head-reads.ts';
+import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
 import { LocalQueue, type Occupancy } from './local-queue.ts';
-import { toUnavailable } from './outage.ts';
+import { type Outage, toUnavailable } from './outage.ts';
 import { tryAcquire } from './try-acquire.ts';
 
 type TryCaller = Caller<LockHandle[] | null>;
@@ -46,40 +47,47 @@ export class LocalQueues {
     const { timeoutMs } = options;
     if (timeoutMs === 0) {
       const locks = await this.tryLock([name], options);
-      return locks?.[0] ?? this.#timedOut(name, options, whole, undefined);
+      if (locks?.[0] !== undefined) return locks[0];
+      throw await this.#toTimeout(name, options, whole);
     }
     const queue = this.#queueOf(name);
-    const end = (caller: Caller<LockHandle>): Promise<never> => {
+    const end = (caller: Caller<LockHandle>): Error | Promise<Error> => {
       if (queue.isBusyFor(caller)) whole.wasBusy = true;
-      return this.#timedOut(name, options, whole, queue);
+      return whole.wasBusy ? this.#toTimeout(name, options, whole, queue.outage) : this.#toUnavailable(name, whole, queue.outage);
     };
+    const aheadMs = Math.min(leadMs, (timeoutMs ?? 0) / 2);
     const prepare = (caller: Caller<LockHandle>): void => {
-      if (queue.isBusyFor(caller) && queue.outage.silence()?.isOutage !== true) void this.#headReads.read(name);
+      const isOfUse = !whole.isTry && queue.isBusyFor(caller) && queue.outage.silence()?.isOutage !== true;
+      if (isOfUse) this.#headReads.prepare(name, aheadMs);
     };
-    const leadMs = whole.isTry ? 0 : Math.min(maxAgeMs, (timeoutMs ?? 0) / 2);
-    const caller = new Caller<LockHandle>(this.#context.clock, options, { leadMs, prepare, end });
+    const caller = new Caller<LockHandle>(this.#context.clock, options, { leadMs: aheadMs, prepare, end });
     queue.join(caller);
     const lock = await caller.promise;
     if (caller.knowsBusy) whole.wasBusy = true;
     return lock;
   }
 
-  /** Rejects a call whose time is up. `queue` is undefined for a call that does not wait: etcd has responded to its try. */
-  async #timedOut(name: string, { slots }: ResolvedLockOptions, whole: WholeCall, queue: LocalQueue | undefined): Promise<never> {
+  /** Returns the error of a call whose time is up, and whose name is busy. A call that does not wait has no `outage`. */
+  #toTimeout(name: string, { slots }: ResolvedLockOptions, whole: WholeCall, outage?: Outage): Error | Promise<Error> {
     const timeoutMs = whole.timeoutMs ?? 0;
-    const silence = queue?.outage.silence();
-    if (queue !== undefined && !whole.wasBusy) {
-      const error = queue.outage.toError(Math.min(timeoutMs, this.#context.requestTimeoutMs));
-      this.#context.outageLog.warn(`cannot ask for lock ${quote(name)}: ${String(error)}`);
-      throw error;
-    }
+    const silence = outage?.silence();
     if (silence?.isOutage === true) {
       const cause = new EtcdUnavailableError(Math.round(silence.forMs), silence.hosts);
       this.#context.outageLog.warn(`still waiting for lock ${quote(name)} when its time is up: ${String(cause)}`);
-      throw new LockTimeoutError(name, timeoutMs, undefined, { cause });
+      return new LockTimeoutError(name, timeoutMs, undefined, { cause });
     }
-    const head = whole.isTry ? undefined : await this.#headReads.read(name);
-    throw new LockTimeoutError(name, timeoutMs, head?.value, { mismatch: describeMismatch(head, slots) });
+    const toError = (head: Head | undefined): Error =>
+      new LockTimeoutError(name, timeoutMs, head?.value, { mismatch: describeMismatch(head, slots) });
+    if (whole.isTry) return toError(undefined);
+    const head = this.#headReads.read(name);
+    return head instanceof Promise ? head.then(toError) : toError(head);
+  }
+
+  /** Returns the error of a call whose time is up, and of which etcd has not said that the name is busy. */
+  #toUnavailable(name: string, { timeoutMs = 0 }: WholeCall, outage: Outage): Error {
+    const error = outage.toError(Math.min(timeoutMs, this.#context.requestTimeoutMs));
+    this.#context.outageLog.warn(`cannot ask for lock ${quote(name)}: ${String(error)}`);
+    return error;
   }
 
   /**

@@ -47,14 +47,26 @@ export class SilenceLog {
   /** @param tryMs the time that one host has to respond */
   current(tryMs: number): Silence | undefined {
     if (this.#since === undefined) return undefined;
+    const forMs = performance.now() - this.#since;
+    const readHosts = (): HostFailure[] => this.#readHosts();
+    return {
+      forMs,
+      isOutage: forMs >= tryMs,
+      // Read on demand, because each of thousands of callers asks for the time.
+      get hosts() {
+        return readHosts();
+      },
+    };
+  }
+
+  #readHosts(): HostFailure[] {
     const now = performance.now();
     const reasons = new Map(this.#reasons);
     // The oldest first: it has waited longest.
     for (const { address, sentAt } of this.#waiting) {
       if (!reasons.has(address)) reasons.set(address, noResponse(now - sentAt).details);
     }
-    const hosts: HostFailure[] = [...reasons].map(([host, reason]) => ({ host, reason }));
-    return hosts.length === 0 ? undefined : { forMs: now - this.#since, isOutage: now - this.#since >= tryMs, hosts };
+    return [...reasons].map(([host, reason]) => ({ host, reason }));
   }
 }
 
