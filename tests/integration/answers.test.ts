@@ -40,7 +40,7 @@ function recordWarnings(): { readonly warnings: string[]; readonly logger: Conso
 }
 
 const stops: Record<string, { readonly stop: (member: EtcdMember) => Promise<void>; readonly reason: RegExp }> = {
-  killed: { stop: (member) => member.kill(), reason: /ECONNREFUSED|ECONNRESET|No connection established|no response|deadline/i },
+  killed: { stop: (member) => member.kill(), reason: /ECONNREFUSED|ECONNRESET|connection|no response|deadline/i },
   frozen: { stop: (member) => member.freeze(), reason: /no response|deadline/i },
 };
 
