@@ -1,5 +1,6 @@
 /** Tests of what a call reports at the end of its time: that the name is busy, or that etcd does not respond. */
 import { EtcdAuthError, EtcdRefusedError, type Lock, type LockOptions, type Locker } from 'etcd-locker';
+import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import {
   after,
@@ -352,5 +353,49 @@ describe('close()', () => {
     expect(reading).toMatchObject([{ error: { code: 'LOCKER_CLOSED' } }, { error: { code: 'LOCKER_CLOSED' } }, { value: { done: true } }]);
     expect(writing.error).toMatchObject({ code: 'LOCK_LOST', reason: 'closed' });
     expect(releasing).toMatchObject({ isSettled: true, error: undefined });
+  });
+});
+
+describe('Web Locks', () => {
+  test('a request with ifAvailable rejects, and does not get null, while etcd has not said that the lock is held', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ requestTimeoutMs: 1_000 });
+    memory.store.every(calls.any, hangs);
+    const locks = webLocks(locker);
+    const callBack = (lock: unknown): unknown => lock;
+
+    const requests = [
+      follow(locks.request('a', callBack)),
+      follow(locks.request('a', { ifAvailable: true }, callBack)),
+      follow(locks.request('a', { ifAvailable: true, mode: 'shared' }, callBack)),
+    ];
+    await memory.clock.advance(3_000);
+
+    expect(requests.map(({ error }) => error)).toMatchObject(Array(3).fill({ code: 'ETCD_UNAVAILABLE' }));
+  });
+
+  test('a request with ifAvailable gets null when an earlier request of its client gets its entry', async () => {
+    await using memory = await openFaultyMemory();
+    const locks = webLocks(memory.createLocker());
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 100));
+
+    const first = follow(locks.request('a', () => new Promise(() => undefined)));
+    const second = follow(locks.request('a', { ifAvailable: true }, (lock) => lock));
+    await memory.clock.advance(100);
+
+    expect(second).toMatchObject({ isSettled: true, value: null, error: undefined });
+    first.promise.catch(() => undefined);
+  });
+
+  test('query() that is under way at close() rejects with AbortError', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    memory.store.every(calls.read, hangs);
+    const querying = follow(webLocks(locker).query());
+    await memory.clock.settle();
+
+    await locker.close();
+
+    expect(querying.error).toMatchObject({ name: 'AbortError', cause: { code: 'LOCKER_CLOSED' } });
   });
 });
