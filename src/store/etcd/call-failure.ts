@@ -67,8 +67,9 @@ export const isStaleToken = (details: string): boolean =>
   /invalid auth token|revision of auth store is old|user name is empty/.test(details);
 
 function kindOf(code: number, details: string): FailureKind {
-  if (isStaleToken(details)) return 'stale-token';
+  // First, because the message of a function may repeat words of etcd.
   if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
+  if (isStaleToken(details)) return 'stale-token';
   const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
   if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
   if (/database space exceeded/.test(details)) return 'no-space';
