@@ -39,6 +39,7 @@ export class Host {
   readonly #url: string;
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
+  readonly #tryMs: number;
   readonly #open: typeof openClient;
   readonly #opening: Loader<RawClient>;
   /** Kept beside its loader, so that a call on an open client waits for nothing. */
@@ -50,6 +51,7 @@ export class Host {
     this.#url = url;
     this.#options = options;
     this.#authTimeoutMs = authTimeoutMs;
+    this.#tryMs = authTimeoutMs / (options.hosts.length + 1);
     this.#open = open;
     this.#opening = new Loader(() => this.#newClient());
     this.address = url.replace(/^https?:\/\//, '');
@@ -150,7 +152,7 @@ export class Host {
       faultHandling: { host: noPolicy, global: noPolicy() },
       grpcOptions: channel,
     };
-    return this.#open(options, { user: this.#user(), tls: this.#tls() });
+    return this.#open(options, this.#tryMs, { user: this.#user(), tls: this.#tls() });
   }
 
   #user(): User | undefined {
@@ -174,6 +176,6 @@ export class Host {
 
   /** Less than a try of `Hosts`, so that the reason of a failure is the function and not the host. */
   get #askMs(): number {
-    return (0.8 * this.#authTimeoutMs) / (this.#options.hosts.length + 1);
+    return 0.8 * this.#tryMs;
   }
 }
