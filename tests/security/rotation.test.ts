@@ -64,6 +64,23 @@ describe.skipIf(!canControl).each([
     }
   });
 
+  test('a lock that is lost because the password has changed has the refusal as the cause of its loss', async () => {
+    await using holders = create();
+    const lock = await holders.lock('lost');
+
+    await changePassword();
+    await eventually(() => {
+      expect(lock.held).toBe(false);
+    });
+
+    const reason: unknown = lock.signal.reason;
+    expect(reason).toMatchObject({
+      code: 'LOCK_LOST',
+      reason: 'expired',
+      cause: { code: 'ETCD_AUTH', message: expect.stringContaining('authentication failed, invalid user ID or password') as string },
+    });
+  });
+
   test('new calls of a running locker reject at once once the password has changed', async () => {
     await using used = create();
     await used.withLock('x', () => undefined);
