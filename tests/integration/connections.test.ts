@@ -217,6 +217,21 @@ describe('close()', () => {
     expect(calls.every(({ isSettled }) => isSettled)).toBe(true);
   });
 
+  test('begins no connection afterwards to a host that is back', async () => {
+    await proxy.cut();
+    const lockers = Array.from({ length: 10 }, () => createLocker({ hosts: proxy.endpoint, requestTimeoutMs: 1_000 }));
+    const calls = lockers.map((locker) => follow(locker.inspect('x')));
+    await sleep(300);
+
+    const closing = Promise.all(lockers.map((locker) => locker.close()));
+    await proxy.restore();
+    await closing;
+    await sleep(700);
+
+    expect(proxy.openClients).toBe(0);
+    expect(calls.every(({ isSettled }) => isSettled)).toBe(true);
+  });
+
   test.skipIf(process.platform !== 'linux')('closes a connection whose first packet got no answer', async () => {
     await using host = await deafHost();
     const connecting = () => process.getActiveResourcesInfo().filter((resource) => resource === 'ConnectWrap').length;

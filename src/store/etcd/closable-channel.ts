@@ -76,14 +76,14 @@ function resolverOn({ createResolver }: typeof Experimental) {
 
     constructor({ path }: Experimental.GrpcUri, listener: Experimental.ResolverListener, options: ChannelOptions) {
       const sockets = options[socketsOption] as Sockets;
-      const addSignal: Experimental.ResolverListener = (endpoints, ...rest) => {
+      const onResolved: Experimental.ResolverListener = (endpoints, ...rest) => {
         if (endpoints.ok) {
           sockets.isResolved = true;
-          for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) Object.assign(address, { signal: sockets.signal });
+          for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) addSignal(address, sockets.signal);
         }
         return listener(endpoints, ...rest);
       };
-      this.#inner = createResolver({ scheme: 'dns', path }, addSignal, options);
+      this.#inner = createResolver({ scheme: 'dns', path }, onResolved, options);
     }
 
     updateResolution(): void {
@@ -99,6 +99,17 @@ function resolverOn({ createResolver }: typeof Experimental) {
       return path;
     }
   };
+}
+
+/** A closed channel may still begin an attempt. It must fail, because `net.connect` ignores a signal that has aborted already. */
+function addSignal(address: Experimental.SubchannelAddress, signal: AbortSignal): void {
+  Object.defineProperty(address, 'signal', {
+    enumerable: true,
+    get: () => {
+      signal.throwIfAborted();
+      return signal;
+    },
+  });
 }
 
 /** If etcd3 has another copy of grpc-js than this package, a channel refuses the credentials that etcd3 made. */
