@@ -151,6 +151,20 @@ describe('an open connection', () => {
     expect(connection.isRetired).toBe(false);
   });
 
+  test.each([
+    ['is left', 'first', 100, true],
+    ['stays', 'second', 1_300, false],
+  ])('%s if a byte came in the %s half of a call without a response', (_, _half, byteAfterMs, isRetired) => {
+    const sentAt = performance.now();
+    vi.advanceTimersByTime(byteAfterMs);
+    connection.receivedAt = performance.now();
+    vi.advanceTimersByTime(2_500 - byteAfterMs);
+
+    connection.check(sentAt);
+
+    expect(connection.isRetired).toBe(isRetired);
+  });
+
   test('ends its streams when it is silent, and closes its sockets when its last call has ended', () => {
     const [call, stream] = [{ cancel: () => undefined }, underWay()];
     connection.started(call);

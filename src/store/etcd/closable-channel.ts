@@ -23,7 +23,7 @@ interface Grpc {
 }
 
 export interface ClosableChannel extends ChannelInterface {
-  /** Whether the addresses of the host are known. */
+  /** False while a name server is asked for the first time. */
   readonly isResolved: boolean;
   /** Closes the channel and all its sockets. */
   destroy(): void;
@@ -49,7 +49,7 @@ export function channelFactory(grpc: Grpc, options: Pick<IOptions, 'hosts' | 'cr
 
     constructor(address: string, credentials: ChannelCredentials, channelOptions: ChannelOptions) {
       const abort = new AbortController();
-      const sockets: Sockets = { signal: abort.signal, isResolved: false };
+      const sockets: Sockets = { signal: abort.signal, isResolved: true };
       super(`${scheme}:${address}`, credentials, { ...channelOptions, [socketsOption]: sockets });
       this.#abort = abort;
       this.#sockets = sockets;
@@ -76,6 +76,8 @@ function resolverOn({ createResolver }: typeof Experimental) {
 
     constructor({ path }: Experimental.GrpcUri, listener: Experimental.ResolverListener, options: ChannelOptions) {
       const sockets = options[socketsOption] as Sockets;
+      // Not before: with an HTTP proxy, grpc-js asks another resolver.
+      sockets.isResolved = false;
       const onResolved: Experimental.ResolverListener = (endpoints, ...rest) => {
         if (endpoints.ok) {
           sockets.isResolved = true;
