@@ -198,6 +198,20 @@ describe('an open connection that swallows everything', () => {
   });
 });
 
+test('a connection that grpc-js closes for idleness is made again, to an address and to a name', async () => {
+  const addresses = [proxy.endpoint, proxy.endpoint.replace('127.0.0.1', 'localhost')];
+  const lockers = addresses.map((hosts) => stage.createLocker({ hosts, grpcOptions: { 'grpc.client_idle_timeout_ms': 1_000 } }));
+  const readAll = () => Promise.all(lockers.map((locker) => locker.inspect('x')));
+  await readAll();
+  // grpc-js looks for unused connections every 10 s.
+  await eventually(() => {
+    expect(proxy.openClients).toBe(0);
+  }, 15_000);
+
+  await expect(readAll()).resolves.toHaveLength(2);
+  expect(proxy.openClients).toBe(2);
+});
+
 describe('close()', () => {
   test.each([
     ['in the making', '', true],

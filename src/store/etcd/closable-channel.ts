@@ -74,8 +74,9 @@ function resolverOn({ createResolver }: typeof Experimental) {
       const onResolved: Experimental.ResolverListener = (endpoints, ...rest) => {
         if (endpoints.ok) {
           sockets.isResolved = true;
+          // Configurable, because the same addresses come again after the channel was idle.
           for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) {
-            Object.defineProperty(address, 'signal', { get: () => signalOf(sockets), enumerable: true });
+            Object.defineProperty(address, 'signal', { get: () => signalOf(sockets), enumerable: true, configurable: true });
           }
         }
         return listener(endpoints, ...rest);
