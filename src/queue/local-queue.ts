@@ -5,8 +5,8 @@
  * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
  * have one each. A release with a next caller hands over in one transaction.
  *
- * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), caller.ts,
- * try-acquire.ts (the try that does not wait), outage.ts.
+ * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts
+ * (the order of creations and grants), caller.ts, try-acquire.ts (the try that does not wait), outage.ts.
  */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -17,11 +17,13 @@ import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
-import { Acquisition, type AcquisitionQueue } from './acquisition.ts';
+import { Acquisition } from './acquisition.ts';
+import type { AcquisitionQueue } from './acquisition-queue.ts';
 import type { Caller } from './caller.ts';
 import { Outage } from './outage.ts';
+import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
 
-export class LocalQueue implements AcquisitionQueue {
+export class LocalQueue implements AcquisitionQueue<Acquisition> {
   readonly name: string;
   readonly range: QueueRange;
   readonly #context: LockerContext;
@@ -131,9 +133,8 @@ export class LocalQueue implements AcquisitionQueue {
       this.#callers.splice(index, 1);
       return;
     }
-    const acquisition = this.#acquisitions.find((one) => one.caller === caller);
-    if (acquisition?.isUnqueued === true) this.#wakeOtherKinds(acquisition);
-    acquisition?.removeCaller();
+    this.#acquisitions.find((one) => one.caller === caller)?.removeCaller();
+    this.onTurnOver();
   }
 
   #removeHolder(entry: Entry): void {
@@ -145,8 +146,11 @@ export class LocalQueue implements AcquisitionQueue {
     entry.startRelease();
     this.#removeHolder(entry);
     const next = this.#callers[0];
+    // A release never waits for an earlier caller whose entry is being created.
     const mayFollow =
-      next !== undefined && this.#hasRoom(next.options.slots) && !this.#wouldOvertake(this.#acquisitions, next.options.slots);
+      next !== undefined &&
+      this.#hasRoom(next.options.slots) &&
+      this.#acquisitions.every((one) => !one.delaysLater || (one.creatable !== undefined && one.slots === next.options.slots));
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
     else entry.release();
@@ -163,21 +167,30 @@ export class LocalQueue implements AcquisitionQueue {
     this.#startAcquisitions();
   }
 
-  // Within one kind the order does not matter: all acquisitions of a kind may hold together.
-  #wouldOvertake(earlier: readonly Acquisition[], slots: number): boolean {
-    return earlier.some((one) => one.slots !== slots && one.isUnqueued);
+  create(acquisition: Acquisition): void {
+    const group = takeGroup(this.#acquisitions, acquisition);
+    if (group === undefined) return;
+    const [{ acquisition: first }] = group;
+    const timeLeftMs = first.caller === undefined ? 1 : this.timeLeftMs(first.caller);
+    const creation = createGroup(this.#context, this.range, this.#acquisitions, group, timeLeftMs).then(() => {
+      this.grant();
+      this.onTurnOver();
+    });
+    for (const one of group) one.acquisition.startCreation(creation);
   }
 
-  mustWait(acquisition: Acquisition): boolean {
-    return this.#wouldOvertake(this.#acquisitions.slice(0, this.#acquisitions.indexOf(acquisition)), acquisition.slots);
+  async look(acquisition: Acquisition): Promise<void> {
+    await lookTogether(this.#context, this.range, this.#acquisitions, acquisition);
+    this.grant();
   }
 
-  onEnqueued(acquisition: Acquisition): void {
-    this.#wakeOtherKinds(acquisition);
+  onTurnOver(): void {
+    const next = this.#acquisitions.find(({ awaitsTurn, delaysLater }) => awaitsTurn || delaysLater);
+    if (next?.awaitsTurn === true) next.wake();
   }
 
-  #wakeOtherKinds({ slots }: Acquisition): void {
-    for (const one of this.#acquisitions) if (one.slots !== slots && one.isUnqueued) one.wake();
+  grant(): void {
+    for (const one of this.#acquisitions) one.holdIfReady();
   }
 
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
@@ -187,6 +200,7 @@ export class LocalQueue implements AcquisitionQueue {
 
   onEnded(acquisition: Acquisition): void {
     this.#acquisitions = without(this.#acquisitions, acquisition);
+    this.onTurnOver();
     this.#startAcquisitions();
   }
 

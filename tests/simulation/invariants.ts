@@ -15,7 +15,7 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
 
 /** A process that reads `held` as true is admitted in etcd at that moment, so two never hold. */
 function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: HeldLock): void {
-  const { lock, call, token } = held;
+  const { lock, call, key, token } = held;
   const { machine } = call.process;
   if (!machine.isAwake) return;
   const reads = scenario.readsHeld || prng.chance(0.01);
@@ -25,17 +25,17 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
   }
   // A process that does not read `held` learns of a loss by a timer, and timers run late on a machine that has just woken.
   if (!reads && scheduler.nowMs <= machine.timersLateUntilMs) return;
-  if (!record.isAdmitted(call.name, token)) {
-    if (record.outsiderEndedAt(token) !== undefined) return;
+  if (!record.isAdmitted(call.name, key, token)) {
+    if (record.outsiderEndedAt(key, token) !== undefined) return;
     const { entries } = record.stateAt(call.name, record.revision);
-    const isThere = entries.some(({ createRevision }) => createRevision === token);
+    const isThere = entries.some((entry) => entry.key === key && entry.createRevision === token);
     judge.violated(
       'exclusion',
       `${String(held)} reads as held, but ${isThere ? `${entries[0]?.key ?? ''} is before it` : 'its entry is gone'}`,
     );
     return;
   }
-  const value = record.find(call.name, token)?.value ?? '';
+  const value = record.find(call.name, key, token)?.value ?? '';
   if (!held.values.includes(value, held.confirmedIndex))
     judge.violated(
       'value',
@@ -66,7 +66,7 @@ function checkPromptness({ judge, record, scenario, scheduler, settledMs }: Worl
     if (head === undefined) continue;
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
-    const isHeld = [...judge.live].some((held) => held.token === head.createRevision);
+    const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);
     // lockAll has the first of its names while it waits for the next.
     const isPartOfCall = [...judge.pending].some((call) => isPartOfMultiCall(call) && call.name === name && call.value === head.value);
     if (!isHeld && !isPartOfCall)
