@@ -110,7 +110,7 @@ export const planted: readonly Planted[] = [
       {
         file: 'src/entry/value-writer.ts',
         from: "compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],",
-        to: "compare: [{ key, target: 'create', op: '=', revision: token }],",
+        to: "compare: [{ key, target: 'create', op: '=', revision: this.#entry.token }],",
       },
     ],
   },
