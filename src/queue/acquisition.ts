@@ -29,6 +29,7 @@ import { Sleeper } from './sleeper.ts';
 export class Acquisition {
   readonly slots: number;
   readonly creation = new PendingCreation();
+  readonly earlierTries: readonly object[];
   /** Whether it sleeps until the entries of earlier callers are created. */
   awaitsTurn = false;
   readonly #context: LockerContext;
@@ -39,13 +40,13 @@ export class Acquisition {
   /** The entry whose session was renewed to hold it. */
   #renewedFor: Entry | undefined;
   #enqueued: Deferred<void> | undefined;
-  /** The look that is under way. */
   #look: Promise<void> | undefined;
   /** How many steps in a row have failed. */
   #failures = 0;
   #isHeld = false;
 
-  constructor(context: LockerContext, queue: AcquisitionQueue<Acquisition>, caller: Caller<LockHandle>) {
+  constructor(context: LockerContext, queue: AcquisitionQueue<Acquisition>, caller: Caller<LockHandle>, earlierTries: readonly object[]) {
+    this.earlierTries = earlierTries;
     this.slots = caller.options.slots;
     this.#context = context;
     this.#queue = queue;

@@ -34,6 +34,8 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   /** In the order of their callers. */
   #acquisitions: readonly Acquisition[] = none;
   #holders: readonly Entry[] = none;
+  /** The tries that are under way. Later callers are created after them. */
+  readonly #tries = new Set<object>();
 
   constructor(context: LockerContext, name: string, onEmpty: () => void) {
     this.#context = context;
@@ -60,6 +62,11 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   get heldEntries(): readonly Pick<Entry, 'key' | 'token'>[] {
     return this.#holders.filter(({ isHeld }) => isHeld);
+  }
+
+  /** Whether etcd has no entry yet for one of the acquisitions. */
+  get hasUnqueued(): boolean {
+    return this.#acquisitions.some(({ isUnqueued }) => isUnqueued);
   }
 
   /** Resolves once etcd has the entry of each present acquisition, or the acquisition has ended. */
@@ -110,13 +117,23 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     for (let next = this.#callers[0]; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers[0]) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.length + this.#acquisitions.length + this.#holders.length === 0) this.#onEmpty();
+    if (this.#callers.length + this.#acquisitions.length + this.#holders.length + this.#tries.size === 0) this.#onEmpty();
+  }
+
+  beginTry(one: object): void {
+    this.#tries.add(one);
+  }
+
+  endTry(one: object): void {
+    this.#tries.delete(one);
+    this.onTurnOver();
+    this.#startAcquisitions();
   }
 
   /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
     this.#shiftCaller();
-    const acquisition = new Acquisition(this.#context, this, caller);
+    const acquisition = new Acquisition(this.#context, this, caller, [...this.#tries]);
     this.#acquisitions = [...this.#acquisitions, acquisition];
     return acquisition;
   }
@@ -168,7 +185,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   create(acquisition: Acquisition): void {
-    const group = takeGroup(this.#acquisitions, acquisition);
+    const group = takeGroup(this.#acquisitions, acquisition, this.#tries);
     if (group === undefined) return;
     const [{ acquisition: first }] = group;
     const timeLeftMs = first.caller === undefined ? 1 : this.timeLeftMs(first.caller);

@@ -66,13 +66,22 @@ export class LocalQueues {
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
         caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
       };
-      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, onAcquired, steals });
+      // A thief waits for nobody, and nobody for a thief.
+      const whenTurn = (): Promise<unknown> | undefined => (steals ? undefined : this.#whenTurn(names));
+      if (!steals) for (const name of names) this.#queueOf(name).beginTry(caller);
+      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, onAcquired, whenTurn, steals });
       if (!isAcquired) caller.resolve(null);
     } catch (error) {
       caller.reject(error);
     } finally {
       this.#tries.delete(caller);
+      for (const name of names) this.#queues.get(name)?.endTry(caller);
     }
+  }
+
+  #whenTurn(names: readonly string[]): Promise<unknown> | undefined {
+    const queues = names.flatMap((name) => this.#queues.get(name) ?? []).filter(({ hasUnqueued }) => hasUnqueued);
+    return queues.length === 0 ? undefined : Promise.all(queues.map((queue) => queue.whenEnqueued()));
   }
 
   /** Resolves once etcd has the entry of each caller of that name, or of all names, or the caller has given up. */

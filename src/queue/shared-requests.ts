@@ -30,11 +30,15 @@ interface Member {
 /** The acquisitions whose entries one transaction creates. */
 export type Group = readonly [Member, ...Member[]];
 
-/** Returns the acquisition and those after it that can be created with it. Undefined if an earlier one must be created first. */
-export function takeGroup(acquisitions: readonly Acquisition[], first: Acquisition): Group | undefined {
+/**
+ * Returns the acquisition and those after it that can be created with it. Undefined if an earlier one must be created first, or an
+ * earlier one of `tries` is under way.
+ */
+export function takeGroup(acquisitions: readonly Acquisition[], first: Acquisition, tries: ReadonlySet<object>): Group | undefined {
   const at = acquisitions.indexOf(first);
   const toCreate = first.creatable;
-  if (toCreate === undefined || acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)) return undefined;
+  const awaitsTry = ({ earlierTries }: Acquisition): boolean => earlierTries.some((one) => tries.has(one));
+  if (toCreate === undefined || awaitsTry(first) || acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)) return undefined;
   const group: [Member, ...Member[]] = [{ acquisition: first, toCreate }];
   let operations = operationsOf(toCreate);
   let bytes = toCreate.entry.value.length;
@@ -49,7 +53,7 @@ export function takeGroup(acquisitions: readonly Acquisition[], first: Acquisiti
     operations += operationsOf(next);
     bytes += next.entry.value.length;
     maxOperations = Math.min(maxOperations, next.maxOperations);
-    if (operations > maxOperations || bytes > maxBytes || !mayFollow(last, next.entry)) break;
+    if (operations > maxOperations || bytes > maxBytes || awaitsTry(acquisition) || !mayFollow(last, next.entry)) break;
     group.push({ acquisition, toCreate: next });
     last = next.entry;
   }

@@ -25,6 +25,8 @@ export interface TryRequest {
   readonly caller: Pick<Caller<never>, 'options' | 'isWaiting'>;
   /** Called with an admitted entry for each queue, in the tick in which that is known. */
   readonly onAcquired: (entries: readonly Entry[]) => void;
+  /** Resolves once the entries of earlier callers of the process are created; undefined if there are none. */
+  readonly whenTurn: () => Promise<unknown> | undefined;
   /** Deletes all other entries of the queues in the step that creates these, instead of giving up. */
   readonly steals: boolean;
 }
@@ -54,6 +56,9 @@ class Try {
   async run(): Promise<boolean> {
     const { caller, queues } = this.#request;
     const { options } = caller;
+    // Without an await if possible: the first caller is the first in etcd.
+    const turn = this.#request.whenTurn();
+    if (turn !== undefined) await waitAtMost(this.#context.clock, this.#timeLeftMs(), turn);
     while (caller.isWaiting) {
       const session = await this.#context.sessions.enter(options, this.#timeLeftMs(), queues.length);
       this.#wasRenewed = false;

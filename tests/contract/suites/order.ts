@@ -174,6 +174,45 @@ export function orderContract(open: OpenFixture): void {
       await releaseAll(locks);
     });
 
+    test.each([
+      ['shared locks', shared],
+      ['a semaphore', threeSlots],
+    ])('a tryLock() between two lock() calls is created between them: %s', async (_, kind) => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      for (let round = 0; round < fixture.times(60) && round < 60; round += 1) {
+        const resolved: string[] = [];
+        const calls = [
+          locker.lock('a', { ...kind, value: '0' }),
+          locker.tryLock('a', { ...kind, value: '1' }),
+          locker.lock('a', { ...kind, value: '2' }),
+        ].map(async (call) => {
+          const lock = await call;
+          if (lock !== null) resolved.push(lock.value);
+          return lock;
+        });
+        const locks = await Promise.all(calls);
+
+        expect(await queueOf(locker)).toEqual(inOrder(3));
+        expect(resolved).toEqual(inOrder(3));
+        await releaseAll(locks.filter((lock) => lock !== null));
+      }
+    });
+
+    test('a tryLock() gets a free lock before a later lock() of the same tick', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      for (let round = 0; round < 20; round += 1) {
+        const tried = locker.tryLock('a');
+        const later = locker.lock('a');
+
+        const first = await tried;
+        expect(first?.held).toBe(true);
+        await first?.release();
+        await (await later).release();
+      }
+    });
+
     test('hand-overs of one tick create their entries in the order of the calls', async () => {
       await using fixture = await open();
       const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
