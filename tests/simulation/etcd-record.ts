@@ -52,6 +52,9 @@ export class EtcdRecord {
   readonly #endedByOutsider = new Map<string, bigint>();
   readonly #deletedGates = new Set<string>();
   readonly #kinds = new Map<string, Kind>();
+  /** The values that an entry has had, since its creation or by a later write. */
+  readonly #values = new Set<string>();
+  #created: { readonly name: string; readonly entry: KeyValue }[] = [];
   #isOutsider = false;
 
   constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
@@ -86,6 +89,22 @@ export class EtcdRecord {
   /** The revision at which an outsider ended the entry with this key and token, if one did. */
   outsiderEndedAt(key: string, token: bigint): bigint | undefined {
     return this.#endedByOutsider.get(idOf({ key, createRevision: token }));
+  }
+
+  /** Returns the entries that were created since the last call, in their order. */
+  takeCreated(): readonly { readonly name: string; readonly entry: KeyValue }[] {
+    const created = this.#created;
+    if (created.length > 0) this.#created = [];
+    return created;
+  }
+
+  /** Whether an entry has, or had, this value before the changes that `takeCreated` returns next. */
+  hadValue(value: string): boolean {
+    return this.#values.has(value);
+  }
+
+  noteValue(value: string): void {
+    this.#values.add(value);
   }
 
   /** Whether an outsider has deleted the gate of this lease. */
@@ -177,8 +196,13 @@ export class EtcdRecord {
       if (type === 'delete') {
         if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(idOf(old), revision);
         entries = entries.filter(({ key }) => key !== kv.key);
-      } else if (old === undefined) entries.push(kv);
-      else entries[at] = kv;
+      } else if (old === undefined) {
+        entries.push(kv);
+        this.#created.push({ name: queue.name, entry: kv });
+      } else {
+        entries[at] = kv;
+        this.#values.add(kv.value);
+      }
     }
     if (before.entries.length > 0 || entries.length > 0) queue.busyAtMs = this.#now();
     if (before.entries[0]?.key !== entries[0]?.key || before.entries[0]?.createRevision !== entries[0]?.createRevision)

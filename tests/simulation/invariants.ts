@@ -1,5 +1,6 @@
 /** The rules that must hold after every step. */
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
+import type { KeyValue } from '../../src/store/store.ts';
 import type { World } from './world.ts';
 
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
@@ -10,6 +11,7 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const multiCall of world.judge.multiCalls) multiCall.check();
   for (const held of world.judge.live) checkHeld(world, held);
   for (const call of acquired) checkOrder(world, call);
+  for (const { name, entry } of world.record.takeCreated()) checkCreation(world, name, entry);
   if (world.isSettled) checkPromptness(world);
 }
 
@@ -52,6 +54,28 @@ function checkOrder({ judge, settledMs }: World, call: Call): void {
     const isComparable = call.slots === other.slots ? call.slots === 1 : other.startedMs >= settledMs;
     if (!isComparable) continue;
     if (other.startedMs < call.startedMs) judge.violated('order', `${call.id} was served before ${other.id}`);
+  }
+}
+
+/** No entry of a caller is created while an earlier caller of the same process has had none for the name. */
+function checkCreation({ judge, record }: World, name: string, { value }: KeyValue): void {
+  const isNew = !record.hadValue(value);
+  record.noteValue(value);
+  const isOurs = (call: Call): boolean => call.name === name && call.usesLocalQueue && call.options.value !== undefined;
+  const waiting = [...judge.pending].filter(isOurs);
+  const call = waiting.find((one) => one.value === value);
+  if (!isNew || call === undefined) return;
+  const owners = new Set([...judge.pending, ...[...judge.live].map((held) => held.call)].map((one) => one.value));
+  for (const other of waiting.slice(0, waiting.indexOf(call))) {
+    if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
+      continue;
+    // It may have the entry of a caller that gave up, and write its own value later.
+    const mayInherit = record
+      .entries(name)
+      .some(
+        (entry) => entry.value.startsWith(call.process.id) && !owners.has(entry.value) && record.kindOf(entry.key).slots === other.slots,
+      );
+    if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
   }
 }
 

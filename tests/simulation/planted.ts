@@ -167,6 +167,32 @@ export const planted: readonly Planted[] = [
     ],
   },
   {
+    name: 'creations-side-by-side',
+    what: 'a creation does not wait for the entries of earlier callers of its process',
+    foundWithin: 17,
+    rules: ['order'],
+    edits: [
+      {
+        file: 'src/queue/shared-requests.ts',
+        from: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)',
+        to: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater && at < 0)',
+      },
+    ],
+  },
+  {
+    name: 'one-revision-uncounted',
+    what: 'a look of a semaphore leaves out the entries before it that have its own create revision',
+    foundWithin: 250,
+    rules: ['exclusion'],
+    edits: [
+      {
+        file: 'src/entry/entry.ts',
+        from: 'found.filter((kv) => byCreateRevision(kv, own) < 0)',
+        to: 'found.filter((kv) => kv.createRevision < own.createRevision)',
+      },
+    ],
+  },
+  {
     name: 'names-in-no-order',
     what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
     foundWithin: 190,
