@@ -123,15 +123,21 @@ export function leaseHexOf(key: string): string {
 export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
 
 /**
- * Returns the range that decides about an entry of the kind `slots`: the entries of the queue, or those created before the revision `token`.
- * An exclusive entry needs only the newest of them, the other kinds need the keys of all.
+ * Returns the range that decides about an entry of the kind `slots`: the entries of the queue, or those before an entry with `token`.
+ * An exclusive entry needs only the newest of them, the other kinds need the keys of all. These kinds may share a revision with others
+ * of their kind, so their range includes `token` itself.
  */
 export const aheadOf = ({ key, rangeEnd }: QueueRange, slots: number, token?: bigint): Range => ({
   key,
   rangeEnd,
   ...(slots === exclusive ? { order: 'newest', limit: 1 } : undefined),
   keysOnly: true,
-  maxCreateRevision: token === undefined ? undefined : token - 1n,
+  maxCreateRevision: token === undefined || slots !== exclusive ? token : token - 1n,
 });
 
-export const byCreateRevision = (a: KeyValue, b: KeyValue): number => (a.createRevision < b.createRevision ? -1 : 1);
+/** Orders the entries of a queue. Entries of one revision differ in their number only, and the smaller number comes first. */
+export function byCreateRevision(a: Pick<KeyValue, 'key' | 'createRevision'>, b: Pick<KeyValue, 'key' | 'createRevision'>): number {
+  if (a.createRevision !== b.createRevision) return a.createRevision < b.createRevision ? -1 : 1;
+  if (a.key.length !== b.key.length) return a.key.length - b.key.length;
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
+}

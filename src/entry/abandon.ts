@@ -7,7 +7,7 @@ interface AbandonedEntry {
   readonly key: string;
   readonly kind: string;
   readonly session: Session;
-  settle(timeoutMs: number): Promise<void>;
+  settle(timeoutMs: number): Promise<unknown>;
   /** Takes in that etcd does not have the key. */
   confirmReleased(): void;
   release(): void;

@@ -2,40 +2,41 @@
  * An entry: one key in etcd, one place in a name's queue. This file has all writes and reads of that key but those of its value.
  *
  *                  ┌── response ───────────────▶ queued ──hold()──▶ held
- *     new ─create()┤                              ▲  │               │
- *      ▲           └── no response ─▶ unsettled ──┘  └── release() ──┤
+ *     new ─creation┤                              ▲  │               │
+ *      ▲           └── unknown ─────▶ unsettled ──┘  └── release() ──┤
  *      └── settle(): not created ─────┘                              ▼
  *     gone ◀── deleted, or the lease is over ───────────────── releasing
  *      ▲
  *      └── lose(), from any state
  *
  * A write that creates the key is sent at most once per revision of the session's gate. If no response comes, the entry is unsettled
- * until the gate has moved. Then etcd has the key, or never will. Every delete and every value compares the revision that it means, so
+ * until the gate has moved. Then etcd has the key, or never will. If etcd ran out of space, it has the key already, or never will. Every delete and every value compares the revision that it means, so
  * that it never touches the entry of another process.
  *
  * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
  *
- * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
+ * Read in this folder: entry.ts, creation.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
  * loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
-import type { LossReason } from '../errors.ts';
-import { entryKey, type QueueRange } from '../keys.ts';
+import { EtcdRefusedError, type LossReason } from '../errors.ts';
+import { byCreateRevision, entryKey, type QueueRange } from '../keys.ts';
+import { exclusive } from '../kind.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { Member } from '../session/member.ts';
 import type { Session } from '../session/session.ts';
-import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
 import { detached, LossNotice, type OnLost } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
-import { buildCreation, buildLook, type Creation, type CreationOutcome, readEntry } from './transactions.ts';
+import { buildLook, readEntry } from './transactions.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
   | { readonly kind: 'new' }
-  | { readonly kind: 'unsettled'; readonly gate: bigint }
+  | { readonly kind: 'unsettled'; readonly gate: bigint; readonly refusal: EtcdRefusedError | undefined }
   | { readonly kind: 'queued' }
   | { readonly kind: 'held'; readonly onLost: OnLost }
   | { readonly kind: 'releasing' }
@@ -109,64 +110,44 @@ export class Entry implements Member {
     return this.#predecessors?.needsLook === true;
   }
 
-  /**
-   * Sends a write that creates the entry, once.
-   * @throws {OutcomeUnknownError} no response came; `settle` finds out what happened
-   */
-  async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
-    const gate = this.session.gate.revision;
-    const knownToken = this.session.newestToken;
-    let response;
-    try {
-      response = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
-    } catch (error) {
-      if (error instanceof OutcomeUnknownError) this.markUnsettled(gate);
-      throw error;
-    }
-    if (response.succeeded) {
-      this.onCreated(response.revision, response.ranges[0] ?? []);
-      return 'created';
-    }
-    const [[own] = [], [gateNow] = []] = response.ranges;
-    if (own?.leaseId === this.session.leaseId) {
-      this.#onQueued(own);
-      if (own.createRevision > knownToken) return 'created';
-      // A restore from a snapshot has brought back an earlier entry with this key.
-      this.release();
-      return 'not-created';
-    }
-    this.#isKeyForeign = own !== undefined;
-    return this.session.gate.observe(gateNow, gate) === gate ? 'not-created' : 'gate-moved';
+  /** Takes in whether another session has an entry with this key. */
+  noteForeignKey(isForeign: boolean): void {
+    this.#isKeyForeign = isForeign;
   }
 
   /** Takes in that etcd created the key at `revision`, with the entries `ahead` before it. */
   onCreated(revision: bigint, ahead: readonly KeyValue[]): void {
-    this.#onQueued({ createRevision: revision, modRevision: revision });
+    this.onFound({ createRevision: revision, modRevision: revision });
     this.#predecessors?.onLook(revision, ahead);
   }
 
-  /** Takes in that a write which compared `gate` may create the key, now or later. */
-  markUnsettled(gate: bigint): void {
-    if (this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate };
+  /** Takes in that a write which compared `gate` may create the key, now or later; with a refusal: not later. */
+  markUnsettled(gate: bigint, refusal?: unknown): void {
+    if (this.#state.kind !== 'new') return;
+    this.#state = { kind: 'unsettled', gate, refusal: refusal instanceof EtcdRefusedError ? refusal : undefined };
   }
 
   /**
-   * Finds out what became of a creation without a response: the entry is queued, new or gone afterwards.
+   * Finds out what became of a creation of unknown outcome: the entry is queued, new or gone afterwards. Returns the refusal if etcd
+   * refused the creation and did not apply it.
    * @throws {EtcdUnavailableError} etcd did not respond in time; the entry is still unsettled
    */
-  async settle(timeoutMs: number): Promise<void> {
-    if (this.#state.kind !== 'unsettled') return;
-    const { gate } = this.#state;
+  async settle(timeoutMs: number): Promise<EtcdRefusedError | undefined> {
+    if (this.#state.kind !== 'unsettled') return undefined;
+    const { gate, refusal } = this.#state;
     const { clock } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
-    await this.session.gate.settle(gate, timeoutMs);
+    // A full etcd would refuse to move the gate, but it has responded: no write is on its way, and a read shows the outcome.
+    if (refusal === undefined) await this.session.gate.settle(gate, timeoutMs);
     const own = await readEntry(this.#context.store, this, Math.max(1, msUntil(until, clock.now())));
-    if (this.kind !== 'unsettled') return;
+    if (this.kind !== 'unsettled') return undefined;
     if (own === undefined) this.#state = { kind: 'new' };
-    else this.#onQueued(own);
+    else this.onFound(own);
+    return own === undefined ? refusal : undefined;
   }
 
-  #onQueued({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
+  /** Takes in that etcd has the key. */
+  onFound({ createRevision, modRevision }: Pick<KeyValue, 'createRevision' | 'modRevision'>): void {
     if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
     this.#state = { kind: 'queued' };
     this.#token = createRevision;
@@ -174,13 +155,30 @@ export class Entry implements Member {
     this.#modRevision = modRevision;
   }
 
-  /** Reads the entries before it. Loses the entry if it is no longer there. */
+  /** Reads the entries before it. */
   async look(): Promise<void> {
-    this.#predecessors?.startLook();
+    this.startLook();
     const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));
+    this.onLook(revision, ranges.flat());
+  }
+
+  startLook(): void {
+    this.#predecessors?.startLook();
+  }
+
+  /** Takes in a look that found the entries `found`: itself and those before it. Loses the entry if it is no longer there. */
+  onLook(revision: bigint, found: readonly KeyValue[]): void {
     if (this.#state.kind !== 'queued') return;
-    const [[own] = [], ahead = []] = ranges;
-    if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);
+    const own = found.find(({ key }) => key === this.key);
+    // A look of a shared kind reads keys without their leases. The audit reads those.
+    if (!this.#checkOwn(own, this.slots === exclusive) || own === undefined) return;
+    const ahead = found.filter((kv) => byCreateRevision(kv, own) < 0);
+    this.#predecessors?.onLook(revision, ahead);
+  }
+
+  /** Takes in that a read at `revision`, made for another entry, found this one admitted. */
+  onSeenAdmitted(revision: bigint): void {
+    if (this.#state.kind === 'queued' && this.#predecessors?.onSeenAdmitted(revision) === true) this.#onChange();
   }
 
   /** Makes the last look count no more: `isAdmitted` is false until the next one. */
@@ -227,9 +225,9 @@ export class Entry implements Member {
   }
 
   /** Loses the entry if the key that a response shows is gone, another one, or no longer belongs to the lease. */
-  #checkOwn(own: KeyValue | undefined): boolean {
+  #checkOwn(own: KeyValue | undefined, hasLease = true): boolean {
     const isSame = own?.createRevision === this.#token;
-    if (isSame && own.leaseId === this.session.leaseId) return true;
+    if (isSame && (!hasLease || own.leaseId === this.session.leaseId)) return true;
     if (isSame) this.#loseDetached();
     else this.lose('deleted');
     return false;

@@ -71,6 +71,16 @@ export class Predecessors {
     this.#scheduleSlowLook();
   }
 
+  /** Takes in that a read at `revision`, made for another entry, found this entry admitted. Returns whether that is news. */
+  onSeenAdmitted(revision: bigint): boolean {
+    if (this.#isLookDue || revision < this.#changedAt || revision <= this.#lookedAt) return false;
+    this.#lookedAt = revision;
+    this.#changedAt = 0n;
+    this.#obstacle = undefined;
+    this.#isAdmitted = true;
+    return true;
+  }
+
   /** Makes the last look count no more. */
   forgetLook(): void {
     this.#isAdmitted = false;

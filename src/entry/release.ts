@@ -1,6 +1,7 @@
-/** The release of an entry: a delete that is retried until etcd responds or the session ends, and the promise of it. */
+/** The release of an entry: a delete that is retried until etcd accepts it or the session ends, and the promise of it. */
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
+import { EtcdRefusedError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
 import { buildDeletion } from './transactions.ts';
@@ -28,11 +29,22 @@ export class Release {
     return this.#done.promise;
   }
 
-  /** Deletes the key. A refusal leaves the reservation in the session: only the end of the lease frees the key then. */
+  /**
+   * Deletes the key. The first refusal rejects the promise, and the delete goes on. A refusal that no retry helps leaves the reservation
+   * in the session: only the end of the lease frees the key then.
+   */
   async send({ store }: Context, entry: ReleasedEntry): Promise<void> {
     const isWanted = (): boolean => entry.kind === 'releasing';
+    const attempt = async (): Promise<void> => {
+      try {
+        await store.commit(buildDeletion(entry, entry.token));
+      } catch (error) {
+        if (error instanceof EtcdRefusedError) this.#done.reject(error);
+        throw error;
+      }
+    };
     try {
-      if (await entry.session.retry(isWanted, () => store.commit(buildDeletion(entry, entry.token)))) entry.confirmReleased();
+      if (await entry.session.retry(isWanted, attempt)) entry.confirmReleased();
     } catch (error) {
       this.#done.reject(error);
     }

@@ -9,9 +9,6 @@ export interface Creation {
   readonly first?: readonly Operation[];
 }
 
-/** The outcome of a creation that etcd responded to. After 'gate-moved' it may be sent again. */
-export type CreationOutcome = 'created' | 'gate-moved' | 'not-created';
-
 interface EntryRef {
   readonly queue: QueueRange;
   readonly key: string;
@@ -38,14 +35,29 @@ export const handOverFrom = ({ key, token }: Pick<EntryRef, 'key'> & { readonly 
   first: [{ delete: { key } }],
 });
 
-/** Creates the entry and reads the entries before it. If a compare fails it reads the entry and the gate. */
-export function buildCreation(entry: EntryRef, { leaseId, gate }: Fence, value: string, { compare, first = [] }: Creation): Transaction {
-  const { queue, key, slots } = entry;
+/** An entry to be created: its value, and what its creation compares and does besides. */
+export interface NewEntry extends EntryRef {
+  readonly value: string;
+  readonly creation: Creation;
+}
+
+/**
+ * Creates entries of one queue and kind in their order, and reads the entries before them. If a compare fails it reads the gate, and
+ * the entry if it is the only one.
+ */
+export function buildCreation(entries: readonly [NewEntry, ...NewEntry[]], { leaseId, gate }: Fence): Transaction {
+  const [first] = entries;
+  const { queue, slots, key } = first;
   return {
-    compare: [...compare, isAt(gate.key, 'mod', gate.revision)],
-    then: [...first, { range: aheadOf(queue, slots) }, { put: { key, value, leaseId } }],
-    otherwise: [{ range: { key } }, { range: { key: gate.key } }],
-    ...laneOf(entry),
+    compare: [...entries.flatMap(({ creation }) => creation.compare), isAt(gate.key, 'mod', gate.revision)],
+    // All deletions come before the range: a waiter would ignore a deletion that is as old as its own look.
+    then: [
+      ...entries.flatMap(({ creation }) => creation.first ?? []),
+      { range: aheadOf(queue, slots) },
+      ...entries.map((entry) => ({ put: { key: entry.key, value: entry.value, leaseId } })),
+    ],
+    otherwise: [{ range: { key: gate.key } }, ...(entries.length === 1 ? [{ range: { key } }] : [])],
+    ...laneOf(first),
   };
 }
 
@@ -71,10 +83,10 @@ export const buildClearing = ({ queue, key }: EntryRef): Operation[] => [
   { delete: { key: `${key}\0`, rangeEnd: queue.rangeEnd } },
 ];
 
-/** Reads the entry, and the entries before it as far as its kind needs them. */
+/** Reads the entry, and the entries before it as far as its kind needs them. It may find later entries of the same revision too. */
 export const buildLook = (entry: EntryRef, token: bigint): Transaction => ({
   compare: [],
-  then: [{ range: { key: entry.key } }, { range: aheadOf(entry.queue, entry.slots, token) }],
+  then: [...(entry.slots === exclusive ? [{ range: { key: entry.key } }] : []), { range: aheadOf(entry.queue, entry.slots, token) }],
   otherwise: [],
   ...laneOf(entry),
 });

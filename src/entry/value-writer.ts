@@ -2,7 +2,8 @@
  * Writes the value of an entry: one write at a time, the newest value last.
  *
  * Each write compares the mod revision that the write before it left. Of two writes that compare the same revision, etcd applies one,
- * so a late write never replaces a newer value. A value that was not applied is sent again only if it is still the newest.
+ * so a late write never replaces a newer value. A value that was not applied is sent again only if it is still the newest. If etcd has
+ * run out of space, a read shows whether it applied the value.
  */
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
@@ -11,7 +12,7 @@ import { EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
 import type { Context } from '../context.ts';
-import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import { type Committed, type KeyValue, OutcomeUnknownError } from '../store/store.ts';
 
 interface Write {
   readonly value: string;
@@ -114,28 +115,46 @@ export class ValueWriter {
 
   /** Returns whether etcd has `value` now. If not, the next write compares the revision that this one found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
-    const { key, queue, session } = this.#entry;
     this.#isCertain = false;
-    const { succeeded, revision, ranges } = await this.#context.store.commit(
-      {
-        compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
-        then: [{ put: { key, value, leaseId: session.leaseId } }],
-        otherwise: [{ range: { key } }],
-        lane: queue.key,
-      },
-      { once: true, timeoutMs: Math.max(1, timeoutMs) },
-    );
+    const { succeeded, revision, ranges, refusal } = await this.#commit(value, Math.max(1, timeoutMs));
     this.#isCertain = true;
     this.#reason = undefined;
     const found = ranges[0]?.[0];
     if (!succeeded && !this.#checkOwn(found)) return false;
     this.#modified = succeeded ? revision : (found?.modRevision ?? 0n);
-    if (!succeeded && found?.value !== value) return false;
+    if (refusal !== undefined) this.#value = found?.value ?? this.#value;
+    if (!succeeded && found?.value !== value) {
+      if (refusal !== undefined) throw refusal;
+      return false;
+    }
     this.#value = value;
     return true;
   }
 
-  // Without a response a write goes on until its own time is up. A refusal is final for all pending writes.
+  /** Commits a write. Instead of a refusal for lack of space it returns the refusal, and what etcd has then. */
+  async #commit(value: string, timeoutMs: number): Promise<Committed & { readonly refusal?: EtcdRefusedError }> {
+    const { store } = this.#context;
+    const { key, queue, session } = this.#entry;
+    const read = [{ range: { key } }];
+    try {
+      return await store.commit(
+        {
+          compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],
+          then: [{ put: { key, value, leaseId: session.leaseId } }],
+          otherwise: read,
+          lane: queue.key,
+        },
+        { once: true, timeoutMs },
+      );
+    } catch (error) {
+      if (!(error instanceof OutcomeUnknownError && error.cause instanceof EtcdRefusedError)) throw error;
+      // etcd has responded: it has applied the write, or never will.
+      const found = await store.commit({ compare: [], then: read, otherwise: [], lane: queue.key }, { timeoutMs });
+      return { ...found, succeeded: false, refusal: error.cause };
+    }
+  }
+
+  // Without a response a write goes on until its own time is up. A refusal counts for all pending writes.
   #failed(writes: readonly Write[], error: unknown): readonly Write[] {
     if (!(error instanceof OutcomeUnknownError)) return writes;
     const now = this.#context.clock.now();

@@ -12,7 +12,7 @@ export interface Lock extends AsyncDisposable {
   readonly key: string;
   /** The text that `inspect`, `list` and `watch` show for this holder. */
   readonly value: string;
-  /** A number that rises from each holder of the name to the next. It is the create revision of `key`. */
+  /** A number that rises from each holder of the name to the next. It is the create revision of `key`. Locks held together may share it. */
   readonly fencingToken: bigint;
   /** The lease of its entry, as a decimal int64 as etcd3 writes it. */
   readonly leaseId: string;

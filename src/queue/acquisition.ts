@@ -8,68 +8,53 @@
  *
  * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller of the
  * local queue may inherit the entry. No failed step ends the loop: the local queue decides which callers reject.
+ *
+ * Creations and looks go through the local queue, which sends them in the order of the callers and several in one request.
  */
 import { backoffMs } from '../backoff.ts';
 import type { Instant } from '../clock.ts';
-import { type Deferred, deferred } from '../deferred.ts';
+import type { CreationOutcome, EntryToCreate } from '../entry/creation.ts';
 import { Entry } from '../entry/entry.ts';
-import { handOverFrom, plainCreation } from '../entry/transactions.ts';
-import type { QueueRange } from '../keys.ts';
+import { EtcdAuthError, EtcdRefusedError } from '../errors.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
 import { LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
+import type { AcquisitionQueue } from './acquisition-queue.ts';
 import type { Caller } from './caller.ts';
-
-/** The part of the local queue that an acquisition uses. */
-export interface AcquisitionQueue {
-  readonly range: QueueRange;
-  /** Gives the acquisition of a caller that gave up to the next caller, if that one can use it. */
-  inheritNextCaller(acquisition: Acquisition): void;
-  /** Whether an earlier caller of another kind has no entry yet. */
-  mustWait(acquisition: Acquisition): boolean;
-  /** The entry is in etcd's queue. */
-  onEnqueued(acquisition: Acquisition): void;
-  /** etcd has reported an obstacle of the entry. */
-  onObstructed(): void;
-  /** The caller gets its lock, and may release it in the same tick. */
-  onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void;
-  /** The acquisition ended without a lock. */
-  onEnded(acquisition: Acquisition): void;
-  onResponse(): void;
-  /** A step that began at `startedAt` failed. */
-  onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void;
-  /** Returns how long a step for the caller may take. */
-  timeLeftMs(caller: Caller<LockHandle>): number;
-}
+import { HoldTime } from './hold-time.ts';
+import { PendingCreation } from './pending-creation.ts';
+import { Sleeper } from './sleeper.ts';
 
 export class Acquisition {
   readonly slots: number;
+  readonly creation: PendingCreation;
   /** Whether it has ended, with or without a lock. */
   isOver = false;
+  readonly wake: () => void;
   readonly #context: LockerContext;
-  readonly #queue: AcquisitionQueue;
+  readonly #queue: AcquisitionQueue<Acquisition>;
+  readonly #sleeper: Sleeper;
+  readonly #holdTime = new HoldTime();
   #caller: Caller<LockHandle> | undefined;
   #entry: Entry | undefined;
-  /** A released entry that the creation of this one deletes. */
-  #handOverFrom: Entry | undefined;
   /** The entry that etcd reported an obstacle of. */
   #obstructed: Entry | undefined;
-  /** The entry whose session was renewed to hold it. */
-  #renewedFor: Entry | undefined;
-  /** The creations since it last waited for its turn. */
-  #creations = 0;
-  #enqueued: Deferred<void> | undefined;
-  #isWoken = false;
+  #look: Promise<void> | undefined;
+  /** How many steps in a row have failed. */
+  #failures = 0;
+  #isHeld = false;
   /** Whether it sleeps until an obstacle is gone. */
   #isParked = false;
-  #endSleep: () => void = () => undefined;
 
-  constructor(context: LockerContext, queue: AcquisitionQueue, caller: Caller<LockHandle>) {
+  constructor(context: LockerContext, queue: AcquisitionQueue<Acquisition>, caller: Caller<LockHandle>, earlierTries: readonly object[]) {
+    this.creation = new PendingCreation(earlierTries);
     this.slots = caller.options.slots;
     this.#context = context;
     this.#queue = queue;
     this.#caller = caller;
+    this.#sleeper = new Sleeper(context.clock);
+    this.wake = this.#sleeper.wake;
   }
 
   get caller(): Caller<LockHandle> | undefined {
@@ -90,13 +75,36 @@ export class Acquisition {
     return this.#entry !== undefined && this.#obstructed === this.#entry;
   }
 
-  /** Resolves once etcd has the entry, or the acquisition has ended. */
-  whenEnqueued(): Promise<void> {
-    if (!this.isUnqueued) return Promise.resolve();
-    return (this.#enqueued ??= deferred()).promise;
+  /** The entry, if it can be created now. */
+  get creatable(): EntryToCreate | undefined {
+    const entry = this.#entry;
+    const { request, old, maxOperations } = this.creation;
+    const isReady = this.#caller !== undefined && request === undefined && entry?.kind === 'new' && !entry.session.isSealed;
+    return isReady ? { entry, old, maxOperations } : undefined;
   }
 
-  /** Takes in that this process deleted all entries of the name that were created before `token`. */
+  /** Whether later callers must wait with their creations until this entry is created. */
+  get delaysLater(): boolean {
+    if (this.#caller === undefined || this.#isHeld) return false;
+    const isInQueue = this.#entry?.kind === 'queued' || this.#entry?.kind === 'held';
+    // A caller that lost its entry tries again for as long as it takes. Nobody waits for that after a failure.
+    return !isInQueue && (this.isUnqueued || this.#failures === 0);
+  }
+
+  get queuedEntry(): Entry | undefined {
+    return this.#entry?.kind === 'queued' ? this.#entry : undefined;
+  }
+
+  /** The entry, if it needs a look that is not under way. */
+  get lookable(): Entry | undefined {
+    return this.#look === undefined && this.#entry?.needsLook === true ? this.queuedEntry : undefined;
+  }
+
+  /** Resolves once etcd has the entry, or the acquisition has ended. */
+  whenEnqueued(): Promise<void> {
+    return this.isUnqueued ? this.creation.whenEnqueued() : Promise.resolve();
+  }
+
   onSteal(token: bigint): void {
     this.#entry?.onSteal(token);
   }
@@ -104,54 +112,54 @@ export class Acquisition {
   /** Takes in that the caller gave up. */
   removeCaller(): void {
     this.#caller = undefined;
-    if (!this.#isParked || this.#isWoken) {
-      this.wake();
-      return;
-    }
-    // Without a step: thousands of callers may give up in one tick, and inherit the entry from each other.
-    const next = this.#currentCaller();
-    const entry = this.#entry;
-    if (next !== undefined && entry?.hasValue(next.options.value) === true && entry.session.suits(next.options)) this.#markEnqueued(next);
+    // Without a step if possible: thousands of callers may give up in one tick, and inherit the entry from each other.
+    const next = this.#isParked && !this.#sleeper.isWoken ? this.#currentCaller() : undefined;
+    const isAsWanted = next !== undefined && this.#entry?.hasValue(next.options.value) === true && this.#entry.session.suits(next.options);
+    if (isAsWanted) this.#markEnqueued();
     else this.wake();
   }
 
   setCaller(caller: Caller<LockHandle>): void {
     this.#caller = caller;
     if (this.isObstructed) caller.knowsBusy = true;
+    this.creation.forgetError();
   }
-
-  readonly wake = (): void => {
-    this.#isWoken = true;
-    this.#endSleep();
-  };
 
   /** Starts with an entry whose creation deletes the released entry `old`. */
   runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
-    this.#handOverFrom = old;
+    this.creation.old = old;
     // It waited for this process to release the name.
     caller.knowsBusy = true;
     this.#entry = this.#newEntry(session, caller);
-    void this.run();
+    // Other releases of this tick may join the transaction.
+    queueMicrotask(() => void this.run());
   }
 
   async run(): Promise<void> {
-    let failures = 0;
     for (let caller = this.#currentCaller(); caller !== undefined; caller = this.#currentCaller()) {
       const startedAt = this.#context.clock.now();
       try {
-        if (await this.#step(caller)) return;
-        failures = 0;
+        await this.#step(caller);
+        this.#failures = 0;
       } catch (error) {
-        this.#queue.onFailure(caller, error, startedAt);
-        // The entry is unsettled now. Settling it is the next step, without a pause.
-        if (error instanceof OutcomeUnknownError && this.#queue.timeLeftMs(caller) > 1) continue;
-        failures += 1;
-        if (caller.isWaiting && this.#entry?.kind !== 'gone') await this.#sleep(backoffMs(failures, { firstMs: 25 }));
+        if (!this.#isHeld) await this.#onFailure(caller, error, startedAt);
       }
+      // An entry must not be abandoned while its creation is under way.
+      if (this.creation.request !== undefined) await this.creation.request;
+      if (this.#isHeld) return;
     }
     this.#abandonEntry();
-    this.#enqueued?.resolve();
+    this.creation.notifyEnqueued();
     this.#queue.onEnded(this);
+  }
+
+  async #onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): Promise<void> {
+    this.#queue.onFailure(caller, error, startedAt);
+    // The entry is unsettled now. Settling it is the next step, without a pause.
+    if (error instanceof OutcomeUnknownError && this.#queue.timeLeftMs(caller) > 1) return;
+    this.#failures += 1;
+    if (!this.delaysLater) this.#queue.onTurnOver();
+    if (caller.isWaiting && this.#entry?.kind !== 'gone') await this.#sleeper.sleep(backoffMs(this.#failures, { firstMs: 25 }));
   }
 
   #currentCaller(): Caller<LockHandle> | undefined {
@@ -159,13 +167,11 @@ export class Acquisition {
     return this.#caller;
   }
 
-  /** Takes one step towards the lock. Returns whether it was the last one. */
-  async #step(caller: Caller<LockHandle>): Promise<boolean> {
+  async #step(caller: Caller<LockHandle>): Promise<void> {
     const entry = this.#entry;
     if (entry?.session.refusal !== undefined) throw entry.session.refusal;
-    if (!caller.wasEnqueued && this.#queue.mustWait(this)) {
-      await this.#sleep();
-    } else if (entry === undefined) {
+    this.creation.throwError();
+    if (entry === undefined) {
       const { sessions } = this.#context;
       const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
       this.#queue.onResponse();
@@ -173,111 +179,124 @@ export class Acquisition {
     } else if (entry.kind === 'gone' || entry.kind === 'releasing' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
-      await this.#create(entry, caller);
+      await this.#create(entry);
     } else if (entry.kind === 'unsettled') {
-      await entry.settle(this.#queue.timeLeftMs(caller));
+      const refusal = await entry.settle(this.#queue.timeLeftMs(caller));
       this.#queue.onResponse();
+      this.#queue.onTurnOver();
+      if (refusal !== undefined) throw refusal;
     } else {
-      return this.#stepInQueue(entry, caller);
+      await this.#stepInQueue(entry, caller);
     }
-    return false;
   }
 
-  async #stepInQueue(entry: Entry, caller: Caller<LockHandle>): Promise<boolean> {
-    const { value, lease } = caller.options;
-    if (!caller.wasEnqueued) this.#markEnqueued(caller);
-    if (!entry.hasValue(value)) {
-      await entry.setValue(value);
+  async #stepInQueue(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
+    this.#markEnqueued();
+    this.creation.releaseOld();
+    if (!entry.hasValue(caller.options.value)) {
+      await this.#writeValue(entry, caller);
     } else if (entry.needsLook) {
-      await entry.look();
+      await (this.#look ?? this.#queue.look(this));
     } else if (!entry.isAdmitted) {
-      this.#renewedFor = undefined;
-      caller.knowsBusy = true;
-      if (!this.isObstructed) {
-        this.#obstructed = entry;
-        this.#queue.onObstructed();
-      }
-      entry.watchPredecessors();
-      this.#isParked = true;
-      await this.#sleep();
-      this.#isParked = false;
-      this.#creations = 0;
-    } else if (this.#hasTimeToHold(entry, lease !== undefined)) {
-      this.#queue.onAdmitted(this, entry, caller);
-      return true;
+      this.#holdTime.forget();
+      await this.#park(entry, caller);
+    } else if (this.#holdTime.isEnough(entry, caller.options)) {
+      this.#queue.grant();
     } else {
-      // A look before the renewal may be old, so it is repeated. That happens once: otherwise, with slow looks, the deadline would
-      // come too near during each look, and renewals and looks would alternate for ever.
-      if (this.#renewedFor !== entry) entry.forgetLook();
-      await this.#context.heartbeat.beat(entry.session);
-      this.#renewedFor = entry;
+      await this.#holdTime.renew(entry, this.#context.heartbeat);
     }
-    return false;
   }
 
-  #markEnqueued(caller: Caller<LockHandle>): void {
-    caller.wasEnqueued = true;
-    this.#enqueued?.resolve();
-    this.#queue.onEnqueued(this);
+  async #park(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
+    caller.knowsBusy = true;
+    if (!this.isObstructed) {
+      this.#obstructed = entry;
+      this.#queue.onObstructed();
+    }
+    entry.watchPredecessors();
+    this.#isParked = true;
+    await this.#sleeper.sleep();
+    this.#isParked = false;
+    this.creation.resetCount();
   }
 
-  /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */
-  #hasTimeToHold(entry: Entry, isPrivate: boolean): boolean {
-    const { isWellAhead, isFresh } = entry.session;
-    return isWellAhead && (!isPrivate || isFresh || this.#renewedFor === entry);
+  #markEnqueued(): void {
+    if (!this.isUnqueued || this.#caller === undefined) return;
+    this.#caller.wasEnqueued = true;
+    this.creation.notifyEnqueued();
   }
 
-  async #create(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
-    // Each refusal calls for another creation at once, so a gate or an entry that never stays would make an endless loop.
-    if (this.#creations++ > 1) await this.#sleep(backoffMs(this.#creations - 3, { firstMs: 25 }));
-    if (!caller.isWaiting || entry.kind !== 'new' || entry.session.isSealed) return;
-    const old = this.#handOverFrom;
+  // The value of the caller before must not stay. If etcd refuses the new one, the caller gives the entry to the next caller.
+  async #writeValue(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
     try {
-      const creation = old === undefined ? plainCreation(entry) : handOverFrom(old);
-      const outcome = await entry.create(creation, this.#queue.timeLeftMs(caller));
-      this.#queue.onResponse();
-      if (outcome === 'created') {
-        old?.confirmReleased();
-        this.#handOverFrom = undefined;
-      } else if (outcome === 'not-created') {
-        if (old === undefined) this.#abandonEntry();
-        else this.#releasePlainly();
-      }
+      await entry.setValue(caller.options.value);
     } catch (error) {
-      this.#releasePlainly();
-      if (error instanceof LeaseNotFoundError) entry.session.end('expired');
-      else if (old === undefined || error instanceof OutcomeUnknownError) throw error;
+      if (!(error instanceof EtcdRefusedError || error instanceof EtcdAuthError)) throw error;
+      caller.reject(error);
     }
   }
 
-  // A hand-over that fails for the next caller's sake must not keep the lock of the previous holder.
-  #releasePlainly(): void {
-    this.#handOverFrom?.release();
-    this.#handOverFrom = undefined;
+  /** Gives the caller its lock, if nothing is missing. */
+  holdIfReady(): void {
+    const caller = this.#caller;
+    const entry = this.queuedEntry;
+    if (caller === undefined || entry === undefined || !this.#holdTime.canHold(entry, caller.options)) return;
+    this.#markEnqueued();
+    this.#isHeld = true;
+    this.#queue.onAdmitted(this, entry, caller);
+    this.wake();
+  }
+
+  async #create(entry: Entry): Promise<void> {
+    if (this.creation.pauseMs > 0) await this.#sleeper.sleep(this.creation.pauseMs);
+    if (this.#caller === undefined || entry.kind !== 'new' || entry.session.isSealed) return;
+    this.#queue.create(this);
+    const { request } = this.creation;
+    if (request !== undefined) {
+      await request;
+      this.creation.throwError();
+    } else {
+      await this.creation.waitForTurn(this.#sleeper);
+    }
+  }
+
+  /** Takes in that a request creates the entry. It ends with `onCreation` or `onCreationFailure`. */
+  startCreation(creation: Promise<void>): void {
+    this.creation.start(creation);
+    this.#sleeper.interrupt();
+  }
+
+  onCreation(outcome: CreationOutcome): void {
+    this.creation.end();
+    this.#queue.onResponse();
+    if (outcome === 'created') {
+      this.creation.confirmOldReleased();
+      this.#markEnqueued();
+    } else if (outcome === 'not-created' && !this.creation.releaseOld()) {
+      this.#abandonEntry();
+    }
+  }
+
+  onCreationFailure(error: unknown): void {
+    this.creation.fail(error);
+    if (error instanceof LeaseNotFoundError) this.#entry?.session.end('expired');
+  }
+
+  /** Takes in that a request looks for the entry, until it settles. */
+  startLook(look: Promise<void>): void {
+    this.#look = look;
+    const end = (): void => void (this.#look = undefined);
+    look.then(end, end);
+    this.#sleeper.interrupt();
   }
 
   #abandonEntry(): void {
-    this.#releasePlainly();
+    this.creation.releaseOld();
     this.#entry?.abandon();
     this.#entry = undefined;
   }
 
   #newEntry(session: Session, { options }: Caller<LockHandle>): Entry {
     return new Entry(this.#context, this.#queue.range, session, options, this.wake);
-  }
-
-  /** Sleeps until `wake`, or for `delayMs`. */
-  async #sleep(delayMs?: number): Promise<void> {
-    if (!this.#isWoken) {
-      await new Promise<void>((resolve) => {
-        const cancel = delayMs === undefined ? undefined : this.#context.clock.setTimer(delayMs, resolve);
-        this.#endSleep = () => {
-          cancel?.();
-          resolve();
-        };
-      });
-    }
-    this.#endSleep = () => undefined;
-    this.#isWoken = false;
   }
 }

@@ -5,8 +5,9 @@
  * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
  * have one each. A release with a next caller hands over in one transaction.
  *
- * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), caller.ts,
- * try-acquire.ts (the try that does not wait), outage.ts, head-reads.ts (the holder in an error), ordered-list.ts.
+ * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts
+ * (the order of creations and grants), caller.ts, try-acquire.ts (the try that does not wait), occupancy.ts (busy or not), outage.ts,
+ * head-reads.ts (the holder in an error), ordered-list.ts.
  */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -18,15 +19,15 @@ import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
-import { Acquisition, type AcquisitionQueue } from './acquisition.ts';
+import { Acquisition } from './acquisition.ts';
+import type { AcquisitionQueue } from './acquisition-queue.ts';
 import type { Caller } from './caller.ts';
+import { isBusyFor, isHeldBefore, isHeldNow, type Occupancy } from './occupancy.ts';
 import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
+import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
 
-/** What this process knows about a name for a new caller: 'undecided' if only callers without an entry of their own are before it. */
-export type Occupancy = 'free' | 'busy' | 'undecided';
-
-export class LocalQueue implements AcquisitionQueue {
+export class LocalQueue implements AcquisitionQueue<Acquisition> {
   readonly name: string;
   readonly range: QueueRange;
   readonly outage: Outage;
@@ -37,8 +38,8 @@ export class LocalQueue implements AcquisitionQueue {
   /** In the order of their callers. */
   readonly #acquisitions = new OrderedList<Acquisition>((acquisition) => !acquisition.isOver);
   #holders: readonly Entry[] = none;
-  /** Whether acquisitions of several kinds are, or were, side by side. Otherwise none can overtake one of another kind. */
-  #isMixed = false;
+  /** The tries that are under way. Later callers are created after them. */
+  readonly #tries = new Set<object>();
   /** How often it has turned out that the name is busy: a lock was held here, or etcd reported an obstacle. */
   #sightings = 0;
 
@@ -52,7 +53,7 @@ export class LocalQueue implements AcquisitionQueue {
 
   /** Returns what a new caller with `slots` finds. Reads the clocks. */
   checkOccupancy(slots: number): Occupancy {
-    if (this.#isBusyFor(slots)) return 'busy';
+    if (isBusyFor(this.#holders, this.#acquisitions, slots)) return 'busy';
     const others = [...this.#holders.filter(isHeldNow), ...[...this.#acquisitions].filter(({ caller }) => caller !== undefined)];
     const isTaken = this.#callers.size > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
     return isTaken ? 'undecided' : 'free';
@@ -65,31 +66,8 @@ export class LocalQueue implements AcquisitionQueue {
    */
   isBusyFor(caller: Caller<LockHandle>): boolean {
     if (caller.knowsBusy) return true;
-    if (caller.hasAcquisition) return this.#isHeldBefore(caller.options.slots);
-    return this.#sightings > caller.sightingsBefore || this.#isBusyFor(caller.options.slots);
-  }
-
-  #isBusyFor(slots: number): boolean {
-    if (this.#isHeldBefore(slots)) return true;
-    let ofKind = this.#holders.filter(isHeldNow).length;
-    for (const one of this.#acquisitions) {
-      if (one.isObstructed) return true;
-      if (one.caller?.wasEnqueued !== true) continue;
-      ofKind += 1;
-      if (one.slots !== slots || ofKind >= slots) return true;
-    }
-    return false;
-  }
-
-  /** Whether held locks of this process are in the way of a caller with `slots`. */
-  #isHeldBefore(slots: number): boolean {
-    let ofKind = 0;
-    for (const entry of this.#holders) {
-      if (!isHeldNow(entry)) continue;
-      ofKind += 1;
-      if (entry.slots !== slots || ofKind >= slots) return true;
-    }
-    return false;
+    if (caller.hasAcquisition) return isHeldBefore(this.#holders, caller.options.slots);
+    return this.#sightings > caller.sightingsBefore || isBusyFor(this.#holders, this.#acquisitions, caller.options.slots);
   }
 
   /** The callers that wait, in their order, with the key of the entry if there is one. */
@@ -100,6 +78,12 @@ export class LocalQueue implements AcquisitionQueue {
 
   get heldEntries(): readonly Pick<Entry, 'key' | 'token'>[] {
     return this.#holders.filter(({ isHeld }) => isHeld);
+  }
+
+  /** Whether etcd has no entry yet for one of the acquisitions. */
+  get hasUnqueued(): boolean {
+    for (const { isUnqueued } of this.#acquisitions) if (isUnqueued) return true;
+    return false;
   }
 
   /** Resolves once etcd has the entry of each present acquisition, or the acquisition has ended. */
@@ -155,14 +139,22 @@ export class LocalQueue implements AcquisitionQueue {
     for (let next = this.#callers.first; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers.first) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.size + this.#acquisitions.size + this.#holders.length === 0) this.#onEmpty();
+    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.size === 0) this.#onEmpty();
+  }
+
+  beginTry(one: object): void {
+    this.#tries.add(one);
+  }
+
+  endTry(one: object): void {
+    this.#tries.delete(one);
+    this.onTurnOver();
+    this.#startAcquisitions();
   }
 
   /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
-    const { last } = this.#acquisitions;
-    const acquisition = new Acquisition(this.#context, this, caller);
-    this.#isMixed = last !== undefined && (this.#isMixed || last.slots !== acquisition.slots);
+    const acquisition = new Acquisition(this.#context, this, caller, [...this.#tries]);
     this.#serve(caller, acquisition);
     this.#acquisitions.push(acquisition);
     return acquisition;
@@ -173,8 +165,9 @@ export class LocalQueue implements AcquisitionQueue {
     if (this.#sightings > caller.sightingsBefore) caller.knowsBusy = true;
     this.#callers.onLeave();
     caller.onEndWithoutLock(() => {
-      if (acquisition.isUnqueued) this.#wakeOtherKinds(acquisition);
+      const delayedLater = acquisition.delaysLater;
       acquisition.removeCaller();
+      if (delayedLater) this.onTurnOver();
       this.#startAcquisitions();
     });
   }
@@ -193,7 +186,7 @@ export class LocalQueue implements AcquisitionQueue {
     entry.startRelease();
     this.#removeHolder(entry);
     const next = this.#callers.first;
-    const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && !this.#wouldOvertake(next.options.slots);
+    const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && this.#mayFollow(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
     else entry.release();
@@ -210,31 +203,42 @@ export class LocalQueue implements AcquisitionQueue {
     this.#startAcquisitions();
   }
 
-  // Within one kind the order does not matter: all acquisitions of a kind may hold together.
-  #wouldOvertake(slots: number, until?: Acquisition): boolean {
-    if (!this.#isMixed && this.#acquisitions.last?.slots === slots) return false;
+  // A release never waits for an earlier caller whose entry is being created.
+  #mayFollow(slots: number): boolean {
+    for (const one of this.#acquisitions) if (one.delaysLater && (one.creatable === undefined || one.slots !== slots)) return false;
+    return true;
+  }
+
+  create(acquisition: Acquisition): void {
+    const group = takeGroup(this.#acquisitions, acquisition, this.#tries);
+    if (group === undefined) return;
+    const [{ acquisition: first }] = group;
+    const timeLeftMs = first.caller === undefined ? 1 : this.timeLeftMs(first.caller);
+    const creation = createGroup(this.#context, this.range, this.#acquisitions, group, timeLeftMs).then(() => {
+      this.grant();
+      this.onTurnOver();
+    });
+    for (const one of group) one.acquisition.startCreation(creation);
+  }
+
+  async look(acquisition: Acquisition): Promise<void> {
+    await lookTogether(this.#context, this.range, this.#acquisitions, acquisition);
+    this.grant();
+  }
+
+  onTurnOver(): void {
     for (const one of this.#acquisitions) {
-      if (one === until) return false;
-      if (one.slots !== slots && one.isUnqueued) return true;
+      if (one.creation.awaitsTurn) one.wake();
+      if (one.creation.awaitsTurn || one.delaysLater) return;
     }
-    return false;
   }
 
-  mustWait(acquisition: Acquisition): boolean {
-    return this.#wouldOvertake(acquisition.slots, acquisition);
-  }
-
-  onEnqueued(acquisition: Acquisition): void {
-    this.#wakeOtherKinds(acquisition);
+  grant(): void {
+    for (const one of this.#acquisitions) one.holdIfReady();
   }
 
   onObstructed(): void {
     this.#sightings += 1;
-  }
-
-  #wakeOtherKinds({ slots }: Acquisition): void {
-    if (!this.#isMixed) return;
-    for (const one of this.#acquisitions) if (one.slots !== slots && one.isUnqueued) one.wake();
   }
 
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
@@ -244,6 +248,7 @@ export class LocalQueue implements AcquisitionQueue {
 
   onEnded(acquisition: Acquisition): void {
     this.#endAcquisition(acquisition);
+    this.onTurnOver();
     this.#startAcquisitions();
   }
 
@@ -282,8 +287,6 @@ export class LocalQueue implements AcquisitionQueue {
 }
 
 const none: readonly never[] = [];
-
-const isHeldNow = (entry: Entry): boolean => entry.session.checkOpen() && entry.isHeld;
 
 const without = <T>(list: readonly T[], item: T): readonly T[] =>
   list.length === 1 && list[0] === item ? none : list.filter((one) => one !== item);

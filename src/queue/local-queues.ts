@@ -10,7 +10,8 @@ import type { Head } from '../states/state.ts';
 import { quote } from '../text.ts';
 import { Caller } from './caller.ts';
 import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
-import { LocalQueue, type Occupancy } from './local-queue.ts';
+import { LocalQueue } from './local-queue.ts';
+import type { Occupancy } from './occupancy.ts';
 import { type Outage, toUnavailable } from './outage.ts';
 import { tryAcquire } from './try-acquire.ts';
 
@@ -123,9 +124,11 @@ export class LocalQueues {
     const until = addMs(clock.now(), requestTimeoutMs);
     this.#tries.add(caller);
     try {
-      // Without an await if possible: the first caller is the first in etcd.
-      if (!steals && this.#checkOccupancy(names, options.slots).includes('undecided')) {
-        await waitAtMost(clock, requestTimeoutMs, Promise.all(names.map((name) => this.whenEnqueued(name))));
+      // A thief waits for nobody, and nobody for a thief. Without an await if possible: the first caller is the first in etcd.
+      if (!steals) for (const name of names) this.#queueOf(name).beginTry(caller);
+      const turn = steals ? undefined : this.#whenTurn(names);
+      if (turn !== undefined) {
+        await waitAtMost(clock, requestTimeoutMs, turn);
         if (this.#checkOccupancy(names, options.slots).includes('busy')) caller.resolve(null);
       }
       const onAcquired = (entries: readonly Entry[]): void => {
@@ -145,7 +148,13 @@ export class LocalQueues {
       }
     } finally {
       this.#tries.delete(caller);
+      for (const name of names) this.#queues.get(name)?.endTry(caller);
     }
+  }
+
+  #whenTurn(names: readonly string[]): Promise<unknown> | undefined {
+    const queues = names.flatMap((name) => this.#queues.get(name) ?? []).filter(({ hasUnqueued }) => hasUnqueued);
+    return queues.length === 0 ? undefined : Promise.all(queues.map((queue) => queue.whenEnqueued()));
   }
 
   /** Resolves once etcd has the entry of each caller of that name, or of all names, or the caller has given up. */

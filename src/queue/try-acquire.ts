@@ -130,7 +130,7 @@ class Try {
         session.end('expired');
       } else if (error instanceof OutcomeUnknownError) {
         this.#hosts = error.hosts;
-        for (const entry of entries) entry.markUnsettled(gate);
+        for (const entry of entries) entry.markUnsettled(gate, error.cause);
       } else {
         throw error;
       }
@@ -161,7 +161,8 @@ class Try {
     // Read once: if a second reading threw, no code would await what has begun.
     const timeoutMs = this.#timeLeftMs();
     try {
-      await Promise.all(entries.map((entry) => entry.settle(timeoutMs)));
+      const refusals = await Promise.all(entries.map((entry) => entry.settle(timeoutMs)));
+      for (const refusal of refusals) if (refusal !== undefined) throw refusal;
     } catch (error) {
       if (!(error instanceof EtcdUnavailableError) || error.hosts.length > 0) throw error;
       throw this.#unavailable();

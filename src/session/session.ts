@@ -16,7 +16,7 @@ import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdUnavailableError, isFinal, type LossReason } from '../errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError, isFinal, type LossReason } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import type { Renewal } from '../store/store.ts';
 import { Audit } from './audit.ts';
@@ -209,8 +209,8 @@ export class Session {
   }
 
   /**
-   * Retries `attempt` until etcd responds, `isWanted` returns false, or the session ends. Returns whether etcd responded.
-   * @throws the refusal of etcd; the session is sealed then, because only its end can free what it has in etcd
+   * Retries `attempt` until etcd accepts it, `isWanted` returns false, or the session ends. Returns whether etcd accepted it.
+   * @throws a refusal that no retry helps; the session is sealed then, because only its end can free what it has in etcd
    */
   async retry(isWanted: () => boolean, attempt: () => Promise<unknown>): Promise<boolean> {
     for (let failures = 0; isWanted() && this.checkOpen(); failures += 1) {
@@ -218,7 +218,7 @@ export class Session {
         await attempt();
         return true;
       } catch (error) {
-        if (!(error instanceof EtcdUnavailableError)) {
+        if (!mayPass(error)) {
           this.#sealAfterRefusal();
           throw error;
         }
@@ -270,3 +270,6 @@ export class Session {
     await this.#leaseOver.promise.finally(cancel);
   }
 }
+
+/** Whether a retry may help. A full etcd accepts writes again once its alarm is disarmed. */
+const mayPass = (error: unknown): boolean => error instanceof EtcdUnavailableError || (error instanceof EtcdRefusedError && !error.isFinal);

@@ -135,11 +135,11 @@ export class Caller {
     const startsWith = this.#multiPrng.pick(['', ...scenario.names]);
     const holders = scenario.names
       .filter((name) => name.startsWith(startsWith))
-      .flatMap((name) => record.holders(name).map(({ createRevision }) => ({ name, createRevision })));
+      .flatMap((name) => record.holders(name).map(({ key, createRevision }) => ({ name, key, createRevision })));
     const states: LockState[] = [];
     try {
       for await (const state of this.#process.locker.list({ startsWith })) states.push(state);
-      const heldThroughout = holders.flatMap(({ name, createRevision }) => record.find(name, createRevision) ?? []);
+      const heldThroughout = holders.flatMap(({ name, key, createRevision }) => record.find(name, key, createRevision) ?? []);
       judge.listed(this.#id, states, heldThroughout);
     } catch (error) {
       if (startedMs >= settledMs && this.#process.isOpen) judge.violated('error', `${this.#id}: list rejected with ${String(error)}`);

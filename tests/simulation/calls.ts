@@ -33,6 +33,7 @@ export interface Call {
 export class HeldLock {
   readonly call: Call;
   readonly lock: Lock;
+  readonly key: string;
   readonly token: bigint;
   readonly acquiredMs: number;
   /** The first value, then each value given to `setValue`, in order. */
@@ -47,6 +48,7 @@ export class HeldLock {
   constructor(call: Call, lock: Lock, nowMs: number) {
     this.call = call;
     this.lock = lock;
+    this.key = lock.key;
     this.token = lock.fencingToken;
     this.acquiredMs = nowMs;
     this.values = [call.value];

@@ -50,10 +50,13 @@ export class EtcdRecord {
   readonly #queues: readonly Queue[];
   readonly #changes: Change[] = [];
   readonly #listeners = new Set<(change: Change) => void>();
-  /** The entries that an outsider ended, by token: the revision of the deletion. */
-  readonly #endedByOutsider = new Map<bigint, bigint>();
+  /** The entries that an outsider ended, by key and token: the revision of the deletion. Entries of one revision have one token. */
+  readonly #endedByOutsider = new Map<string, bigint>();
   readonly #deletedGates = new Set<string>();
   readonly #kinds = new Map<string, Kind>();
+  /** The values that an entry has had, since its creation or by a later write. */
+  readonly #values = new Set<string>();
+  #created: { readonly name: string; readonly entry: KeyValue }[] = [];
   #isOutsider = false;
 
   constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
@@ -85,9 +88,25 @@ export class EtcdRecord {
     }
   }
 
-  /** The revision at which an outsider ended the entry with this token, if one did. */
-  outsiderEndedAt(token: bigint): bigint | undefined {
-    return this.#endedByOutsider.get(token);
+  /** The revision at which an outsider ended the entry with this key and token, if one did. */
+  outsiderEndedAt(key: string, token: bigint): bigint | undefined {
+    return this.#endedByOutsider.get(idOf({ key, createRevision: token }));
+  }
+
+  /** Returns the entries that were created since the last call, in their order. */
+  takeCreated(): readonly { readonly name: string; readonly entry: KeyValue }[] {
+    const created = this.#created;
+    if (created.length > 0) this.#created = [];
+    return created;
+  }
+
+  /** Whether an entry has, or had, this value before the changes that `takeCreated` returns next. */
+  hadValue(value: string): boolean {
+    return this.#values.has(value);
+  }
+
+  noteValue(value: string): void {
+    this.#values.add(value);
   }
 
   /** Whether an outsider has deleted the gate of this lease. */
@@ -99,8 +118,8 @@ export class EtcdRecord {
     return this.#last(this.#queue(name)).entries;
   }
 
-  find(name: string, token: bigint): KeyValue | undefined {
-    return this.entries(name).find(({ createRevision }) => createRevision === token);
+  find(name: string, key: string, token: bigint): KeyValue | undefined {
+    return this.entries(name).find((entry) => entry.key === key && entry.createRevision === token);
   }
 
   /** The entries that hold the name now. */
@@ -108,8 +127,8 @@ export class EtcdRecord {
     return this.#last(this.#queue(name)).holders;
   }
 
-  isAdmitted(name: string, token: bigint): boolean {
-    return this.holders(name).some(({ createRevision }) => createRevision === token);
+  isAdmitted(name: string, key: string, token: bigint): boolean {
+    return this.holders(name).some((entry) => entry.key === key && entry.createRevision === token);
   }
 
   kindOf(key: string): Kind {
@@ -120,9 +139,9 @@ export class EtcdRecord {
     return kind;
   }
 
-  /** The slots of the entry with this token, or undefined if the entry is gone. */
-  slotsOf(name: string, token: bigint): number | undefined {
-    const entry = this.find(name, token);
+  /** The slots of the entry with this key and token, or undefined if the entry is gone. */
+  slotsOf(name: string, key: string, token: bigint): number | undefined {
+    const entry = this.find(name, key, token);
     return entry === undefined ? undefined : this.kindOf(entry.key).slots;
   }
 
@@ -188,13 +207,19 @@ export class EtcdRecord {
       const at = entries.findIndex(({ key }) => key === kv.key);
       const old = entries[at];
       if (type === 'delete') {
-        if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(old.createRevision, revision);
+        if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(idOf(old), revision);
         entries = entries.filter(({ key }) => key !== kv.key);
-      } else if (old === undefined) entries.push(kv);
-      else entries[at] = kv;
+      } else if (old === undefined) {
+        entries.push(kv);
+        this.#created.push({ name: queue.name, entry: kv });
+      } else {
+        entries[at] = kv;
+        this.#values.add(kv.value);
+      }
     }
     if (before.entries.length > 0 || entries.length > 0) queue.busyAtMs = this.#now();
-    if (before.entries[0]?.createRevision !== entries[0]?.createRevision) queue.headSinceMs = this.#now();
+    if (before.entries[0]?.key !== entries[0]?.key || before.entries[0]?.createRevision !== entries[0]?.createRevision)
+      queue.headSinceMs = this.#now();
     queue.states.push({ revision, entries, holders: this.#holdersOf(entries), atMs: this.#now() });
   }
 
@@ -216,6 +241,8 @@ export class EtcdRecord {
     return queue;
   }
 }
+
+const idOf = ({ key, createRevision }: Pick<KeyValue, 'key' | 'createRevision'>): string => `${String(createRevision)} ${key}`;
 
 function readKind(key: string): Kind {
   const suffix = key.slice(key.lastIndexOf('/') + 1);

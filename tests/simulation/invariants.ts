@@ -1,5 +1,6 @@
 /** The rules that must hold after every step. */
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
+import type { KeyValue } from '../../src/store/store.ts';
 import type { World } from './world.ts';
 
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
@@ -10,12 +11,13 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const multiCall of world.judge.multiCalls) multiCall.check();
   for (const held of world.judge.live) checkHeld(world, held);
   for (const call of acquired) checkOrder(world, call);
+  for (const { name, entry } of world.record.takeCreated()) checkCreation(world, name, entry);
   if (world.isSettled) checkPromptness(world);
 }
 
 /** A process that reads `held` as true is admitted in etcd at that moment, so two never hold. */
 function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: HeldLock): void {
-  const { lock, call, token } = held;
+  const { lock, call, key, token } = held;
   const { machine } = call.process;
   if (!machine.isAwake) return;
   const reads = scenario.readsHeld || prng.chance(0.01);
@@ -25,17 +27,17 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
   }
   // A process that does not read `held` learns of a loss by a timer, and timers run late on a machine that has just woken.
   if (!reads && scheduler.nowMs <= machine.timersLateUntilMs) return;
-  if (!record.isAdmitted(call.name, token)) {
-    if (record.outsiderEndedAt(token) !== undefined) return;
+  if (!record.isAdmitted(call.name, key, token)) {
+    if (record.outsiderEndedAt(key, token) !== undefined) return;
     const { entries } = record.stateAt(call.name, record.revision);
-    const isThere = entries.some(({ createRevision }) => createRevision === token);
+    const isThere = entries.some((entry) => entry.key === key && entry.createRevision === token);
     judge.violated(
       'exclusion',
       `${String(held)} reads as held, but ${isThere ? `${entries[0]?.key ?? ''} is before it` : 'its entry is gone'}`,
     );
     return;
   }
-  const value = record.find(call.name, token)?.value ?? '';
+  const value = record.find(call.name, key, token)?.value ?? '';
   if (!held.values.includes(value, held.confirmedIndex))
     judge.violated(
       'value',
@@ -55,6 +57,28 @@ function checkOrder({ judge, settledMs }: World, call: Call): void {
   }
 }
 
+/** No entry of a caller is created while an earlier caller of the same process has had none for the name. */
+function checkCreation({ judge, record }: World, name: string, { value }: KeyValue): void {
+  const isNew = !record.hadValue(value);
+  record.noteValue(value);
+  const isOurs = (call: Call): boolean => call.name === name && call.usesLocalQueue && call.options.value !== undefined;
+  const waiting = [...judge.pending].filter(isOurs);
+  const call = waiting.find((one) => one.value === value);
+  if (!isNew || call === undefined) return;
+  const owners = new Set([...judge.pending, ...[...judge.live].map((held) => held.call)].map((one) => one.value));
+  for (const other of waiting.slice(0, waiting.indexOf(call))) {
+    if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
+      continue;
+    // It may have the entry of a caller that gave up, and write its own value later.
+    const mayInherit = record
+      .entries(name)
+      .some(
+        (entry) => entry.value.startsWith(call.process.id) && !owners.has(entry.value) && record.kindOf(entry.key).slots === other.slots,
+      );
+    if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
+  }
+}
+
 function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Call): boolean {
   return timeoutMs !== undefined && process.machine.now().monotonicMs - startedMonotonicMs >= timeoutMs - 1;
 }
@@ -66,7 +90,7 @@ function checkPromptness({ judge, record, scenario, scheduler, settledMs }: Worl
     if (head === undefined) continue;
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
-    const isHeld = [...judge.live].some((held) => held.token === head.createRevision);
+    const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);
     // lockAll has the first of its names while it waits for the next.
     const isPartOfCall = [...judge.pending].some((call) => isPartOfMultiCall(call) && call.name === name && call.value === head.value);
     if (!isHeld && !isPartOfCall)

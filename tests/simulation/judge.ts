@@ -122,7 +122,7 @@ export class Judge {
       return held;
     }
     this.live.add(held);
-    const tamperedAt = record.outsiderEndedAt(held.token);
+    const tamperedAt = record.outsiderEndedAt(held.key, held.token);
     const last = this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
@@ -135,7 +135,7 @@ export class Judge {
     const minMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
     if (isJustAdmitted && lock.remainingMs < minMs)
       this.violated('short', `${String(held)} has ${lock.remainingMs.toFixed(1)} ms left when its call resolves`);
-    if (tamperedAt === undefined && record.slotsOf(call.name, held.token) !== call.slots)
+    if (tamperedAt === undefined && record.slotsOf(call.name, held.key, held.token) !== call.slots)
       this.violated('kind', `${String(held)} asked for ${String(call.slots)} slots, but its entry is of another kind`);
     if (lock.value !== call.value)
       this.violated('value', `${String(held)} has the value '${lock.value}', but '${call.value}' was requested`);
@@ -166,7 +166,7 @@ export class Judge {
     held.loss = reason;
     this.figures.lost(reason.reason);
     if (reason.reason === 'closed' && process.isOpen) this.violated('signal', `${String(held)} was lost as closed, but its locker is open`);
-    if (reason.reason === 'deleted' && !isPartOfMultiCall(held.call) && record.find(name, held.token) !== undefined)
+    if (reason.reason === 'deleted' && !isPartOfMultiCall(held.call) && record.find(name, held.key, held.token) !== undefined)
       this.violated('signal', `${String(held)} was lost as deleted, but its entry exists`);
     const isRequested = reason.reason === 'max-hold' ? held.call.options.maxHoldMs !== undefined : held.call.options.renew === false;
     if (reason.reason !== 'closed' && isSettled && !isRequested)
@@ -282,7 +282,10 @@ export class Judge {
     if (!this.#world.scenario.readsHeld) return;
     for (const held of [...this.live]) {
       if (held.call.process.machine !== machine || !held.lock.held) continue;
-      if (!this.#world.record.isAdmitted(held.call.name, held.token) && this.#world.record.outsiderEndedAt(held.token) === undefined)
+      if (
+        !this.#world.record.isAdmitted(held.call.name, held.key, held.token) &&
+        this.#world.record.outsiderEndedAt(held.key, held.token) === undefined
+      )
         this.violated('exclusion', `${String(held)} reads as held at the first statement after waking`);
     }
   }

@@ -65,7 +65,8 @@ export class MultiCall {
     if (isLost && this.#multi.held) this.#violated('one lock was lost, but `held` is true');
     const { record } = this.#world;
     const isReasonFalse =
-      isLost && this.#held.every(({ call, token, loss }) => loss?.reason === 'deleted' && record.find(call.name, token) !== undefined);
+      isLost &&
+      this.#held.every(({ call, key, token, loss }) => loss?.reason === 'deleted' && record.find(call.name, key, token) !== undefined);
     if (isReasonFalse) this.#violated('all locks were lost as deleted, but all entries exist');
   }
 

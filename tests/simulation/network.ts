@@ -19,7 +19,7 @@ import type { CountingClock, Machine } from './machine.ts';
 import type { Prng } from './prng.ts';
 import { type Outcome, Wire } from './request.ts';
 import { WatchStream } from './watch-stream.ts';
-import { createdEntryOf, describe, describeAnswer } from './words.ts';
+import { createdEntriesOf, describe, describeAnswer } from './words.ts';
 import type { World } from './world.ts';
 
 interface RequestOptions {
@@ -131,7 +131,7 @@ export class SimulatedStore implements Store {
 
   async commit(transaction: Transaction, { once = false, timeoutMs = this.#requestTimeoutMs }: CommitOptions = {}): Promise<Committed> {
     const { etcd, history, judge } = this.#world;
-    const creation = createdEntryOf(transaction);
+    const creations = createdEntriesOf(transaction);
     const answer = await this.#request(
       () => describe(transaction),
       () => {
@@ -141,7 +141,7 @@ export class SimulatedStore implements Store {
       },
       { once, timeoutMs },
     );
-    if (creation !== undefined && answer.succeeded && !this.#revokedLeases.has(creation.leaseId)) judge.enqueued(creation.value);
+    for (const { leaseId, value } of creations) if (answer.succeeded && !this.#revokedLeases.has(leaseId)) judge.enqueued(value);
     return answer;
   }
 

@@ -110,7 +110,7 @@ export const planted: readonly Planted[] = [
       {
         file: 'src/entry/value-writer.ts',
         from: "compare: [{ key, target: 'mod', op: '=', revision: this.#modified }],",
-        to: "compare: [{ key, target: 'create', op: '=', revision: token }],",
+        to: "compare: [{ key, target: 'create', op: '=', revision: this.#entry.token }],",
       },
     ],
   },
@@ -163,6 +163,32 @@ export const planted: readonly Planted[] = [
         file: 'src/entry/admission.ts',
         from: 'const enough = ahead.length - slots + 1;',
         to: 'const enough = ahead.length - slots + (slots === 1 ? 1 : 0);',
+      },
+    ],
+  },
+  {
+    name: 'creations-side-by-side',
+    what: 'a creation does not wait for the entries of earlier callers of its process',
+    foundWithin: 17,
+    rules: ['order'],
+    edits: [
+      {
+        file: 'src/queue/shared-requests.ts',
+        from: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)',
+        to: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater && at < 0)',
+      },
+    ],
+  },
+  {
+    name: 'one-revision-uncounted',
+    what: 'a look of a semaphore leaves out the entries before it that have its own create revision',
+    foundWithin: 250,
+    rules: ['exclusion'],
+    edits: [
+      {
+        file: 'src/entry/entry.ts',
+        from: 'found.filter((kv) => byCreateRevision(kv, own) < 0)',
+        to: 'found.filter((kv) => kv.createRevision < own.createRevision)',
       },
     ],
   },

@@ -56,7 +56,7 @@ function lossProblem({ record, settledMs }: World, { process, startedMs }: Call,
   if (reason === 'max-hold') return 'it was lost by maxHoldMs, which had not begun';
   if (reason === 'closed') return process.isOpen ? 'it was lost as closed, but its locker is open' : undefined;
   if (startedMs >= settledMs) return `it lost ${lockName} without a fault: ${reason}`;
-  const isThere = record.find(lockName, fencingToken) !== undefined;
+  const isThere = record.entries(lockName).some(({ createRevision }) => createRevision === fencingToken);
   return reason === 'deleted' && isThere ? `it lost ${lockName} as deleted, but its entry exists` : undefined;
 }
 
@@ -84,9 +84,9 @@ export function valueProblem(world: World, held: HeldLock, error: unknown, start
 }
 
 /** A release resolves only if the entry is deleted or the lease is over, also when the locker is closed meanwhile. */
-export function releaseProblem({ record }: World, { call, token, lock, deadlineMs, loss }: HeldLock): string | undefined {
+export function releaseProblem({ record }: World, { call, key, token, lock, deadlineMs, loss }: HeldLock): string | undefined {
   const { machine } = call.process;
-  if (loss !== undefined || record.find(call.name, token) === undefined) return undefined;
+  if (loss !== undefined || record.find(call.name, key, token) === undefined) return undefined;
   // The lease lasts beyond the deadline by the margin of its session, which is at least 500 ms.
   const isOver = machine.now().monotonicMs >= deadlineMs + 499 || machine.clockJumps !== call.clockJumps;
   return isOver || record.isGateDeleted(lock.leaseId) ? undefined : 'its release resolved, but its entry exists';

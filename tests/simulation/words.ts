@@ -3,11 +3,10 @@ import type { Committed, Transaction } from '../../src/store/store.ts';
 
 const isGate = (key: string): boolean => key.includes('@sessions/');
 
-/** Returns the entry that a transaction creates. Only a creation compares a gate. */
-export const createdEntryOf = ({ compare, then }: Transaction): { readonly value: string; readonly leaseId: string } | undefined => {
-  if (!compare.some(({ key }) => isGate(key))) return undefined;
-  for (const one of then) if ('put' in one && !isGate(one.put.key)) return one.put;
-  return undefined;
+/** Returns the entries that a transaction creates. Only a creation compares a gate. */
+export const createdEntriesOf = ({ compare, then }: Transaction): readonly { readonly value: string; readonly leaseId: string }[] => {
+  if (!compare.some(({ key }) => isGate(key))) return [];
+  return then.flatMap((one) => ('put' in one && !isGate(one.put.key) ? [one.put] : []));
 };
 
 export function describe(transaction: Transaction): string {

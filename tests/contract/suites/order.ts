@@ -1,5 +1,5 @@
 /** Contract of the order: callers are served first come, first served. */
-import type { Lock, Locker } from 'etcd-locker';
+import type { Lock, Locker, LockOptions } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { expectHolder, follow, type Followed } from '../../support/fixtures/holding.ts';
 import { queueRange } from '../../../src/keys.ts';
@@ -50,7 +50,190 @@ async function holdOneByOne(fixture: LockerFixture, waiting: readonly Promise<Lo
   return order.map(({ value }) => value);
 }
 
+/** The values of all entries of 'a', in the order of the queue. */
+async function queueOf(locker: Locker): Promise<string[]> {
+  const { holders, waiters } = await locker.inspect('a');
+  return [...holders, ...waiters].map(({ value }) => value);
+}
+
+/** Calls lock() for 'a' once for each of `options`, in one tick. Each value is the index of its call. */
+function lockInOneTick(locker: Locker, options: readonly LockOptions[]): { readonly calls: Promise<Lock>[]; readonly resolved: string[] } {
+  const resolved: string[] = [];
+  const calls = options.map(async (one, index) => {
+    const lock = await locker.lock('a', { ...one, value: String(index) });
+    resolved.push(lock.value);
+    return lock;
+  });
+  return { calls, resolved };
+}
+
+const inOrder = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
+const releaseAll = (locks: readonly Lock[]): Promise<unknown> => Promise.all(locks.map((lock) => lock.release()));
+
+const shared: LockOptions = { mode: 'shared' };
+const threeSlots: LockOptions = { slots: 3 };
+
 export function orderContract(open: OpenFixture): void {
+  describe.each([
+    ['shared locks', shared],
+    ['semaphores', threeSlots],
+  ])('order of %s of one locker', (_, kind) => {
+    test('lock() creates their entries, and resolves, in the order of the calls', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      for (let round = 0; round < 100; round += 1) {
+        const { calls, resolved } = lockInOneTick(locker, [kind, kind, kind]);
+        const locks = await Promise.all(calls);
+
+        expect(resolved).toEqual(inOrder(3));
+        expect(await queueOf(locker)).toEqual(inOrder(3));
+        await releaseAll(locks);
+      }
+    });
+
+    test('lock() resolves in the order of the calls when they have waited for a lock of another kind', async () => {
+      await using fixture = await open();
+      const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
+      for (let round = 0; round < fixture.times(100) && round < 30; round += 1) {
+        const writer = await other.lock('a');
+        const { calls, resolved } = lockInOneTick(locker, [kind, kind, kind]);
+        await fixture.until(async () => {
+          expect(await queueOf(locker)).toHaveLength(4);
+        });
+        await writer.release();
+        const locks = await Promise.all(calls);
+
+        expect(resolved).toEqual(inOrder(3));
+        await releaseAll(locks);
+      }
+    });
+
+    test('a call that finds the lock free does not resolve before an earlier one that waited', async () => {
+      await using fixture = await open();
+      const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
+      for (let round = 0; round < 20; round += 1) {
+        const writer = await other.lock('a');
+        const resolved: number[] = [];
+        const call = async (index: number): Promise<Lock> => {
+          const lock = await locker.lock('a', kind);
+          resolved.push(index);
+          return lock;
+        };
+        const waiting = call(0);
+        await fixture.until(async () => {
+          expect(await queueOf(locker)).toHaveLength(2);
+        });
+        // The response to its creation may come before the news of the release.
+        const releasing = writer.release();
+        const locks = await Promise.all([waiting, call(1)]);
+        await releasing;
+
+        expect(resolved).toEqual([0, 1]);
+        await releaseAll(locks);
+      }
+    });
+  });
+
+  describe('order of all kinds of one locker', () => {
+    test.each([false, true])('lock() creates entries in the order of the calls; with an open session: %s', async (isWarm) => {
+      await using fixture = await open();
+      const other = fixture.createLocker();
+      const kinds = [shared, shared, {}, shared, threeSlots, threeSlots, shared, { slots: 2 }, { slots: 2, ttlMs: 30_000 }, shared, shared];
+      for (let round = 0; round < 5; round += 1) {
+        const holder = await other.lock('a', { value: 'holder' });
+        const locker = fixture.createLocker();
+        if (isWarm) await locker.lock('warm');
+        const { calls, resolved } = lockInOneTick(locker, kinds);
+        const served = Promise.all(calls.map(async (call) => (await call).release()));
+        await fixture.until(async () => {
+          expect(await queueOf(other)).toHaveLength(1 + kinds.length);
+        });
+
+        expect(await queueOf(other)).toEqual(['holder', ...inOrder(kinds.length)]);
+        await holder.release();
+        await served;
+        expect(resolved).toEqual(inOrder(kinds.length));
+        await locker.close();
+      }
+    });
+
+    test('lock() creates entries in the order of the calls when they need two sessions', async () => {
+      await using fixture = await open();
+      const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
+      const count = 1_010;
+      const { calls, resolved } = lockInOneTick(
+        locker,
+        Array.from({ length: count }, () => shared),
+      );
+
+      const locks = await Promise.all(calls);
+
+      expect(resolved).toEqual(inOrder(count));
+      expect(await queueOf(other)).toEqual(inOrder(count));
+      expect(new Set(locks.map(({ leaseId }) => leaseId)).size).toBe(2);
+      await releaseAll(locks);
+    });
+
+    test.each([
+      ['shared locks', shared],
+      ['a semaphore', threeSlots],
+    ])('a tryLock() between two lock() calls is created between them: %s', async (_, kind) => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      for (let round = 0; round < fixture.times(60) && round < 60; round += 1) {
+        const resolved: string[] = [];
+        const calls = [
+          locker.lock('a', { ...kind, value: '0' }),
+          locker.tryLock('a', { ...kind, value: '1' }),
+          locker.lock('a', { ...kind, value: '2' }),
+        ].map(async (call) => {
+          const lock = await call;
+          if (lock !== null) resolved.push(lock.value);
+          return lock;
+        });
+        const locks = await Promise.all(calls);
+
+        expect(await queueOf(locker)).toEqual(inOrder(3));
+        expect(resolved).toEqual(inOrder(3));
+        await releaseAll(locks.filter((lock) => lock !== null));
+      }
+    });
+
+    test('a tryLock() gets a free lock before a later lock() of the same tick', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      for (let round = 0; round < 20; round += 1) {
+        const tried = locker.tryLock('a');
+        const later = locker.lock('a');
+
+        const first = await tried;
+        expect(first?.held).toBe(true);
+        await first?.release();
+        await (await later).release();
+      }
+    });
+
+    test('hand-overs of one tick create their entries in the order of the calls', async () => {
+      await using fixture = await open();
+      const [locker, other] = [fixture.createLocker(), fixture.createLocker()];
+      for (let round = 0; round < 20; round += 1) {
+        const { calls, resolved } = lockInOneTick(
+          locker,
+          Array.from({ length: 9 }, () => threeSlots),
+        );
+        const first = await Promise.all(calls.slice(0, 3));
+        await releaseAll(first);
+        const second = await Promise.all(calls.slice(3, 6));
+
+        expect(resolved).toEqual(inOrder(6));
+        expect(await queueOf(other)).toEqual(['3', '4', '5']);
+        await releaseAll(second);
+        await releaseAll(await Promise.all(calls.slice(6)));
+        expect(resolved).toEqual(inOrder(9));
+      }
+    });
+  });
+
   describe('order', () => {
     test('lock() serves two lockers in the order of their calls', async () => {
       await using fixture = await open();

@@ -1,5 +1,6 @@
 import type { Lock, LockManager } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
+import { deferred } from '../../../src/deferred.ts';
 import { follow } from '../../support/fixtures/holding.ts';
 import { hold, kindOf, type OpenLocks } from '../../support/fixtures/web-locks.ts';
 
@@ -163,6 +164,47 @@ export function webLocksRequest(open: OpenLocks): void {
       await Promise.all(requests);
 
       expect(granted).toEqual(['exclusive', 'shared']);
+    });
+
+    test('callbacks of shared requests that are granted together run in the order of the requests', async () => {
+      await using fixture = await open();
+      for (let round = 0; round < 100; round += 1) {
+        const name = `shared ${String(round)}`;
+        const granted: number[] = [];
+        const requests = [1, 2, 3].map((index) =>
+          fixture.locks.request(name, { mode: 'shared' }, () => {
+            granted.push(index);
+          }),
+        );
+        await Promise.all(requests);
+
+        expect(granted).toEqual([1, 2, 3]);
+      }
+    });
+
+    test('callbacks of both modes run in the order of the requests', async () => {
+      await using fixture = await open();
+      for (let round = 0; round < 20; round += 1) {
+        const name = `mixed ${String(round)}`;
+        const granted: string[] = [];
+        const request = (label: string, mode: 'exclusive' | 'shared', until: Promise<unknown> = Promise.resolve()) =>
+          fixture.locks.request(name, { mode }, () => {
+            granted.push(label);
+            return until;
+          });
+        const { promise, resolve } = deferred();
+
+        // The two readers before the writer hold together; those behind it wait for it.
+        const first = [request('shared 1', 'shared', promise), request('shared 2', 'shared', promise)];
+        const rest = [request('exclusive', 'exclusive'), request('shared 3', 'shared'), request('shared 4', 'shared')];
+        await fixture.until(() => {
+          expect(granted).toEqual(['shared 1', 'shared 2']);
+        });
+        resolve();
+        await Promise.all([...first, ...rest]);
+
+        expect(granted).toEqual(['shared 1', 'shared 2', 'exclusive', 'shared 3', 'shared 4']);
+      }
     });
 
     test('locks of different names are independent', async () => {

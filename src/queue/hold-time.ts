@@ -1,0 +1,36 @@
+/** The time that a session has left when it gives out a lock, and the renewal if that is too little. */
+import type { Entry } from '../entry/entry.ts';
+import type { ResolvedLockOptions } from '../options/options.ts';
+import type { Heartbeat } from '../session/heartbeat.ts';
+
+export class HoldTime {
+  /** The entry whose session was renewed to hold it. */
+  #renewedFor: Entry | undefined;
+
+  /** Whether the entry can give out its lock now: admitted, with the value of the caller, in a session that suits it. */
+  canHold(entry: Entry, options: ResolvedLockOptions): boolean {
+    const isReady = entry.isAdmitted && !entry.needsLook && entry.hasValue(options.value);
+    return isReady && !entry.session.isSealed && entry.session.suits(options) && this.isEnough(entry, options);
+  }
+
+  /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */
+  isEnough(entry: Entry, { lease }: Pick<ResolvedLockOptions, 'lease'>): boolean {
+    const { isWellAhead, isFresh } = entry.session;
+    return isWellAhead && (lease === undefined || isFresh || this.#renewedFor === entry);
+  }
+
+  /**
+   * Renews the session. A look before the renewal may be old, so it is repeated. That happens once: otherwise, with slow looks, the
+   * deadline would come too near during each look, and renewals and looks would alternate for ever.
+   */
+  async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>): Promise<void> {
+    if (this.#renewedFor !== entry) entry.forgetLook();
+    await heartbeat.beat(entry.session);
+    this.#renewedFor = entry;
+  }
+
+  /** The entry waits, so the next admission counts anew. */
+  forget(): void {
+    this.#renewedFor = undefined;
+  }
+}
