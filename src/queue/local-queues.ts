@@ -125,8 +125,11 @@ export class LocalQueues {
     try {
       // Without an await if possible: the first caller is the first in etcd.
       if (!steals && this.#checkOccupancy(names, options.slots).includes('undecided')) {
-        await waitAtMost(clock, requestTimeoutMs, Promise.all(names.map((name) => this.whenEnqueued(name))));
-        if (this.#checkOccupancy(names, options.slots).includes('busy')) caller.resolve(null);
+        const deciding = Promise.all(names.map(async (name) => this.#queues.get(name)?.whenDecided(options.slots)));
+        const resolveIfBusy = (isBusy: readonly (boolean | undefined)[]): void => {
+          if (isBusy.includes(true)) caller.resolve(null);
+        };
+        await waitAtMost(clock, requestTimeoutMs, deciding.then(resolveIfBusy));
       }
       const onAcquired = (entries: readonly Entry[]): void => {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
