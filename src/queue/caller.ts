@@ -44,7 +44,8 @@ export class Caller<T> {
       };
       this.#cleanUp.push(onAbort(signal, abort));
     }
-    if (timeoutMs !== undefined && limit !== undefined) this.#limit(clock, timeoutMs, limit);
+    // A timer of Node ends after 25 days at the latest.
+    if (timeoutMs !== undefined && timeoutMs !== Infinity && limit !== undefined) this.#limit(clock, timeoutMs, limit);
   }
 
   get promise(): Promise<T> {

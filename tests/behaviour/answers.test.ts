@@ -1,5 +1,5 @@
 /** Tests of what a call reports at the end of its time: that the name is busy, or that etcd does not respond. */
-import { EtcdAuthError, EtcdRefusedError, type Lock, type LockOptions, type Locker } from 'etcd-locker';
+import { type CallOptions, EtcdAuthError, EtcdRefusedError, type Lock, type LockOptions, type Locker } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import {
@@ -15,7 +15,7 @@ import {
 } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
-const uses: Record<string, (locker: Locker, options: LockOptions) => Promise<unknown>> = {
+const uses: Record<string, (locker: Locker, options: CallOptions) => Promise<unknown>> = {
   'lock()': (locker, options) => locker.lock('a', options),
   'withLock()': (locker, options) => locker.withLock('a', options, () => 'done'),
   'lock() of a shared lock': (locker, options) => locker.lock('a', { mode: 'shared', ...options }),
