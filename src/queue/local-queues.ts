@@ -79,7 +79,7 @@ export class LocalQueues {
     const toError = (head: Head | undefined): Error =>
       new LockTimeoutError(name, timeoutMs, head?.value, { mismatch: describeMismatch(head, slots) });
     if (whole.isTry) return toError(undefined);
-    const head = this.#headReads.read(name);
+    const head = this.#headReads.read(name, outage !== undefined);
     return head instanceof Promise ? head.then(toError) : toError(head);
   }
 
