@@ -238,8 +238,7 @@ export class Acquisition {
 
   /** Gives the caller its lock, if nothing is missing. */
   holdIfReady(): void {
-    const caller = this.#caller;
-    const entry = this.queuedEntry;
+    const [caller, entry] = [this.#caller, this.queuedEntry];
     if (caller === undefined || entry === undefined || !this.#holdTime.canHold(entry, caller.options)) return;
     this.#markEnqueued();
     this.#isHeld = true;
@@ -252,12 +251,8 @@ export class Acquisition {
     if (this.#caller === undefined || entry.kind !== 'new' || entry.session.isSealed) return;
     this.#queue.create(this);
     const { request } = this.creation;
-    if (request !== undefined) {
-      await request;
-      this.creation.throwError();
-    } else {
-      await this.creation.waitForTurn(this.#sleeper);
-    }
+    await (request ?? this.creation.waitForTurn(this.#sleeper));
+    this.creation.throwError();
   }
 
   /** Takes in that a request creates the entry. It ends with `onCreation` or `onCreationFailure`. */

@@ -14,6 +14,8 @@ import { type Head, readHead } from '../states/state.ts';
 export const leadMs = 250;
 /** How long an error waits for a read that started late. Callers share a read that is no older. */
 const patienceMs = 100;
+/** Calls that end so close together count as ending in one tick. */
+const tickMs = 5;
 
 interface HeadRead {
   readonly startedMs: number;
@@ -35,13 +37,17 @@ export class HeadReads {
 
   /** Starts a read for a caller whose time is up in `inMs`. */
   prepare(name: string, inMs: number): void {
-    this.#read(name, patienceMs, inMs);
+    this.#read(name, patienceMs, Math.max(inMs, patienceMs));
   }
 
-  /** Returns the head of the queue of `name` for a caller whose time is up. Undefined if etcd does not respond in time. */
-  read(name: string): Head | undefined | Promise<Head | undefined> {
+  /**
+   * Returns the head of the queue of `name` for a caller whose time is up. Undefined if etcd does not respond in time.
+   *
+   * A caller that waited takes the read that was prepared for it. A caller that did not wait shares only a read of the same tick.
+   */
+  read(name: string, hasWaited: boolean): Head | undefined | Promise<Head | undefined> {
     const { clock } = this.#context;
-    const read = this.#read(name, leadMs + patienceMs, patienceMs);
+    const read = this.#read(name, hasWaited ? leadMs + patienceMs : tickMs, patienceMs);
     const leftMs = Math.min(patienceMs, read.dueMs - clock.now().monotonicMs);
     if (read.isOver || leftMs <= 0) return read.head;
     return keepAlive(clock, () => waitAtMost(clock, leftMs, read.ended.promise)).then(() => read.head);
@@ -60,7 +66,7 @@ export class HeadReads {
       this.#reads.delete(one);
     }
     const found = this.#reads.get(name);
-    if (found !== undefined && monotonicMs - found.startedMs <= maxAgeMs) return found;
+    if (found !== undefined && (!found.isOver || monotonicMs - found.startedMs <= maxAgeMs)) return found;
     const read: HeadRead = { startedMs: monotonicMs, dueMs: monotonicMs + waitMs, ended: deferred(), isOver: false, head: undefined };
     this.#reads.delete(name);
     this.#reads.set(name, read);

@@ -91,6 +91,13 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     await Promise.all([...this.#acquisitions].map((acquisition) => acquisition.whenEnqueued()));
   }
 
+  /** Waits until the callers of now have an entry, or have given up. Returns whether the name is busy for a caller with `slots`. */
+  async whenDecided(slots: number): Promise<boolean> {
+    const before = this.checkOccupancy(slots) === 'undecided' ? this.#sightings : Infinity;
+    await this.whenEnqueued();
+    return this.#sightings > before || this.checkOccupancy(slots) === 'busy';
+  }
+
   /** Takes in that this process deleted all entries of the name that were created before `token`. */
   onSteal(token: bigint): void {
     for (const one of [...this.#holders, ...this.#acquisitions]) one.onSteal(token);

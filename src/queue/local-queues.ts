@@ -80,7 +80,7 @@ export class LocalQueues {
     const toError = (head: Head | undefined): Error =>
       new LockTimeoutError(name, timeoutMs, head?.value, { mismatch: describeMismatch(head, slots) });
     if (whole.isTry) return toError(undefined);
-    const head = this.#headReads.read(name);
+    const head = this.#headReads.read(name, outage !== undefined);
     return head instanceof Promise ? head.then(toError) : toError(head);
   }
 
@@ -126,11 +126,11 @@ export class LocalQueues {
     try {
       // A thief waits for nobody, and nobody for a thief. Without an await if possible: the first caller is the first in etcd.
       if (!steals) for (const name of names) this.#queueOf(name).beginTry(caller);
-      const turn = steals ? undefined : this.#whenTurn(names);
-      if (turn !== undefined) {
-        await waitAtMost(clock, requestTimeoutMs, turn);
-        if (this.#checkOccupancy(names, options.slots).includes('busy')) caller.resolve(null);
-      }
+      const turn = steals ? undefined : this.#whenTurn(names, options.slots);
+      const resolveIfBusy = (isBusy: boolean): void => {
+        if (isBusy) caller.resolve(null);
+      };
+      if (turn !== undefined) await waitAtMost(clock, requestTimeoutMs, turn.then(resolveIfBusy));
       const onAcquired = (entries: readonly Entry[]): void => {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
@@ -152,9 +152,12 @@ export class LocalQueues {
     }
   }
 
-  #whenTurn(names: readonly string[]): Promise<unknown> | undefined {
+  /** Resolves once the entries of earlier callers are created: whether a name is busy. Undefined if there are no such callers. */
+  #whenTurn(names: readonly string[], slots: number): Promise<boolean> | undefined {
     const queues = names.flatMap((name) => this.#queues.get(name) ?? []).filter(({ hasUnqueued }) => hasUnqueued);
-    return queues.length === 0 ? undefined : Promise.all(queues.map((queue) => queue.whenEnqueued()));
+    return queues.length === 0
+      ? undefined
+      : Promise.all(queues.map((queue) => queue.whenDecided(slots))).then((busy) => busy.includes(true));
   }
 
   /** Resolves once etcd has the entry of each caller of that name, or of all names, or the caller has given up. */

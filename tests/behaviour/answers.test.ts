@@ -232,6 +232,17 @@ describe('the value of the holder', () => {
     expect(memory.store.calls.length - before).toBeLessThanOrEqual(3);
   });
 
+  test('is that of now for each call that does not wait', async () => {
+    await using memory = await openFaultyMemory();
+    const [one, other] = [memory.createLocker(), memory.createLocker()];
+    for (const value of ['first', 'second']) {
+      const lock = await one.lock('a', { value });
+      expect(await errorOf(other.lock('a', { timeoutMs: 0 }))).toMatchObject({ code: 'LOCK_TIMEOUT', holder: value });
+      await lock.release();
+      await memory.clock.advance(20);
+    }
+  });
+
   test('is not read for null', async () => {
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('a');

@@ -1,5 +1,6 @@
 /** Tests of tryLock() under faults. */
 import { describe, expect, test } from 'vitest';
+import { internalsOf } from '../../src/locker/internals.ts';
 import { respondsAfter, calls, gatesOf, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
@@ -84,6 +85,21 @@ describe('tryLock()', () => {
 
     expect(waiting.value?.held).toBe(true);
     expect(waiting.value?.fencingToken).toBeGreaterThan(tried.value?.fencingToken ?? 0n);
+  });
+
+  test('tryLock() returns null if an earlier caller of its process has got the lock, even if that has released it by then', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const internals = internalsOf(locker);
+    if (internals === undefined) throw new Error('The locker has no internals');
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 500));
+    // Without the promises of the public call, so that the release comes before tryLock() looks again.
+    const released = [1, 2].map(() => internals.queues.lock('a', internals.resolve()).then((lock) => lock.release()));
+    const tried = follow(locker.tryLock('a'));
+    await memory.clock.advance(500);
+    await Promise.all(released);
+
+    expect(tried).toMatchObject({ isSettled: true, value: null, error: undefined });
   });
 
   test('tryLock() returns null, and leaves no entry, when another locker enqueued while its outcome was unknown', async () => {

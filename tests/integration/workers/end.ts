@@ -35,7 +35,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     for await (const state of locker.watch(name)) if (state.name === name) break;
   },
   async 'a lock() that timed out'() {
-    await locker.lock(name, { timeoutMs: 300 }).catch((error: unknown) => {
+    await locker.lock(name, { timeoutMs: 1_000 }).catch((error: unknown) => {
       report('rejected', { code: (error as { code?: unknown }).code });
     });
   },

@@ -62,6 +62,8 @@ const callKinds: Record<string, (locker: Locker, options: LockOptions) => Promis
   },
 };
 const expected = ['LockTimeoutError', 'TimeoutError'];
+/** A time limit of a few milliseconds may end before etcd has responded. */
+const isCutShort = (what: string, name: string): boolean => what === 'lock or timeout' && name === 'EtcdUnavailableError';
 
 async function callOnce(): Promise<void> {
   const what = pick(Object.keys(callKinds));
@@ -70,7 +72,7 @@ async function callOnce(): Promise<void> {
     count(what);
   } catch (error) {
     const { name } = error as Error;
-    if (!expected.includes(name)) report('failed', { what, error: String(error) });
+    if (!expected.includes(name) && !isCutShort(what, name)) report('failed', { what, error: String(error) });
     count(`${what}: ${name}`);
   }
   const calls = (counts['calls'] ?? 0) + 1;
