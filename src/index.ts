@@ -8,6 +8,7 @@ export { createLocker } from './locker/create-locker.ts';
 export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
+  Auth,
   CallOptions,
   Credentials,
   ListOptions,

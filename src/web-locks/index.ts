@@ -47,6 +47,8 @@ export function webLocks(locker: Locker): WebLockManager {
 
 /** Returns the managers of all lockers in this process. */
 function findManagers(): WeakMap<Locker, WebLockManager> {
-  const scope = globalThis as { [registry]?: WeakMap<Locker, WebLockManager> };
-  return (scope[registry] ??= new WeakMap());
+  const known = Reflect.get(globalThis, registry) as WeakMap<Locker, WebLockManager> | undefined;
+  const managers = known ?? new WeakMap<Locker, WebLockManager>();
+  Reflect.set(globalThis, registry, managers);
+  return managers;
 }
