@@ -43,7 +43,7 @@ export default defineConfig([
     },
   },
   {
-    entry: { main: 'src/cli/main.ts' },
+    entry: { main: 'src/cli/main.ts', start: 'src/cli/start.ts' },
     outDir: 'dist/cli',
     format: ['esm'],
     target: 'node20',

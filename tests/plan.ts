@@ -27,6 +27,7 @@ const slow: readonly Part[] = [
   { title: 'security', seconds: 60, paths: ['tests/security'] },
   { title: 'clusters of three', seconds: 65, paths: ['tests/cluster'] },
   { title: 'the command', seconds: 65, paths: ['tests/cli'] },
+  { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
   { title: 'README, examples and demo', seconds: 65, paths: ['tests/examples'] },
   { title: 'the package', seconds: 110, paths: ['tests/package'] },
   { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },

@@ -43,6 +43,7 @@ function* findPemIssues({ rootCertificate, privateKey, certChain, passphrase }: 
 
 /** Parses all certificates, and returns the first one. */
 function readFirstCertificate(pem: Buffer): X509Certificate | undefined {
+  const { X509Certificate } = loadCrypto();
   try {
     const { X509Certificate } = loadCrypto();
     return [...pem.toString('latin1').matchAll(certificateBlock)].map(([text]) => new X509Certificate(text))[0];

@@ -47,8 +47,6 @@ export function webLocks(locker: Locker): WebLockManager {
 
 /** Returns the managers of all lockers in this process. */
 function findManagers(): WeakMap<Locker, WebLockManager> {
-  const known = Reflect.get(globalThis, registry) as WeakMap<Locker, WebLockManager> | undefined;
-  const managers = known ?? new WeakMap<Locker, WebLockManager>();
-  Reflect.set(globalThis, registry, managers);
-  return managers;
+  const scope = globalThis as Record<symbol, WeakMap<Locker, WebLockManager> | undefined>;
+  return (scope[registry] ??= new WeakMap());
 }

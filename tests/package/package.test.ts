@@ -25,7 +25,7 @@ const read = (path: string): Promise<string> => readFile(join(unpacked, path), '
 describe('the tarball', () => {
   test('contains the build with types and source maps, the docs, the examples and a few other files', () => {
     const isBuilt = (path: string): boolean =>
-      /^dist\/((testing\/)?[\w-]+\.(c?js|c?js\.map|d\.ts|d\.cts)|cli\/main\.js(\.map)?)$/.test(path);
+      /^dist\/((testing\/)?[\w-]+\.(c?js|c?js\.map|d\.ts|d\.cts)|cli\/(main|start)\.js(\.map)?)$/.test(path);
     const others = packed.filter((path) => !isBuilt(path) && !/^(docs|examples)\//.test(path));
 
     expect(others.sort()).toEqual(['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'dist/zod.LICENSE', 'package.json']);
@@ -58,7 +58,8 @@ describe('the tarball', () => {
     const dist = (await readdir(join(unpacked, 'dist'), { recursive: true })).filter((path) => /\.c?js$/.test(path));
     const texts = await Promise.all(dist.map((path) => readFile(join(unpacked, 'dist', path), 'utf8')));
 
-    expect(dist.filter((_, index) => /parseArgs|cli\/main/.test(texts[index] ?? ''))).toEqual(['cli/main.js']);
+    const ofCommand = dist.filter((_, index) => /parseArgs|src\/cli\//.test(texts[index] ?? ''));
+    expect(ofCommand.sort()).toEqual(['cli/main.js', 'cli/start.js']);
   });
 
   test('contains the command as an executable file', async () => {
