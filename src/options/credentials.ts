@@ -45,7 +45,6 @@ function* findPemIssues({ rootCertificate, privateKey, certChain, passphrase }: 
 function readFirstCertificate(pem: Buffer): X509Certificate | undefined {
   const { X509Certificate } = loadCrypto();
   try {
-    const { X509Certificate } = loadCrypto();
     return [...pem.toString('latin1').matchAll(certificateBlock)].map(([text]) => new X509Certificate(text))[0];
   } catch {
     return undefined;
