@@ -16,7 +16,7 @@ async function removePathsFromMaps(folder: string): Promise<void> {
  * Never called. Names the files that etcd3 reads at run time, because etcd3 itself does not in a way that file tracers such as
  * @vercel/nft understand: rpc.proto imports the others. Bundlers ignore this form.
  */
-const namesForTracers = `(module) => {
+const namesForTracers = `;(module) => {
   const load = module.createRequire('');
   load('etcd3/proto/auth.proto');
   load('etcd3/proto/kv.proto');

@@ -2,7 +2,7 @@
 import { nodeFileTrace } from '@vercel/nft';
 import { build } from 'esbuild';
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -20,9 +20,9 @@ beforeAll(async () => {
 afterAll(() => unpacked.remove());
 
 /** Runs a program that uses etcd, and returns its output. */
-async function useEtcd(file: string, cwd: string): Promise<string> {
+async function useEtcd(file: string, cwd: string, ...flags: string[]): Promise<string> {
   const ETCD_TARGET = `${inject('etcdEndpoints').join(',')} bundlers-${crypto.randomUUID()}/`;
-  const { stdout, stderr } = await run(process.execPath, [file], { cwd, env: { ...process.env, ETCD_TARGET } });
+  const { stdout, stderr } = await run(process.execPath, [...flags, file], { cwd, env: { ...process.env, ETCD_TARGET } });
   return stdout + stderr;
 }
 
@@ -68,4 +68,20 @@ describe('@vercel/nft', () => {
       await rm(deployed, { recursive: true, force: true });
     }
   });
+});
+
+test('without code generation from strings, etcd3 cannot load, and the error says so', async () => {
+  const program = join(unpacked.folder, 'no-eval.mjs');
+  await writeFile(
+    program,
+    `import { createLocker } from 'etcd-locker';
+    const locker = createLocker({ hosts: process.env.ETCD_TARGET.split(' ')[0] });
+    const error = await locker.lock('a').catch((reason) => reason);
+    await locker.close();
+    console.log(error.code, error.message);`,
+  );
+
+  expect(await useEtcd(program, unpacked.folder, '--disallow-code-generation-from-strings')).toMatch(
+    /^CLIENT_LOAD Cannot load the packages etcd3 and @grpc\/grpc-js: .*Code generation from strings disallowed/,
+  );
 });

@@ -11,7 +11,7 @@ import type { Auth } from '../../options/options.ts';
 import { Authentication } from './authentication.ts';
 import { CallFailure, status, toFailure } from './call-failure.ts';
 import { before, type Channel, createCall } from './channel.ts';
-import { channelFactory, type ClosableChannel } from './closable-channel.ts';
+import type { channelFactory as ChannelFactory, ClosableChannel } from './closable-channel.ts';
 import { Connection, Patience, type UnderWay } from './connection.ts';
 import { openStream, type Stream, type StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
@@ -64,11 +64,15 @@ export interface ClientSecrets {
 
 type ClientOptions = Omit<IOptions, 'auth' | 'credentials'>;
 
-/** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
+/** Loading etcd3 takes 100 ms, and loading TLS 10 ms, so the import of this package must not do it. */
 const clientClass = new Loader(async () => {
   try {
-    const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-    return rawClientOn(Etcd3, grpc);
+    const [{ Etcd3 }, grpc, { channelFactory }] = await Promise.all([
+      import('etcd3'),
+      import('@grpc/grpc-js'),
+      import('./closable-channel.ts'),
+    ]);
+    return rawClientOn(Etcd3, grpc, channelFactory);
   } catch (error) {
     throw new ClientLoadError(error);
   }
@@ -86,7 +90,7 @@ export async function openClient(options: ClientOptions, tryMs: number, secrets:
 /** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
 const resetting: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
 
-function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
+function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc, channelFactory: typeof ChannelFactory) {
   const { OK, CANCELLED } = grpc.status;
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;

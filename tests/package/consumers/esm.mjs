@@ -36,6 +36,9 @@ for (const each of [createLocker({ store: memoryStore() }), commonjs.createLocke
   await each.close();
 }
 
+// Generators have this method from Node 24 on.
+for (const states of [createLocker({ store }).watch('a'), createLocker({ store }).list()]) await states[Symbol.asyncDispose]();
+
 // JSON has no bigint.
 assert.equal(JSON.parse(JSON.stringify(lock)).fencingToken, String(lock.fencingToken));
 

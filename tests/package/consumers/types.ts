@@ -8,6 +8,7 @@ import {
   type LockerErrorCode,
   type LockerOptions,
   type LockState,
+  type Mode,
   type Store,
 } from 'etcd-locker';
 import { ManualClock, memoryStore, type MemoryStoreOptions } from 'etcd-locker/testing';
@@ -55,6 +56,23 @@ export async function useMore(signal: AbortSignal): Promise<bigint | undefined> 
   );
 }
 
+export function describe(error: unknown): string {
+  if (!isLockerError(error)) return 'another error';
+  switch (error.code) {
+    case 'LOCK_TIMEOUT':
+      return error.holder ?? error.lockName;
+    case 'LOCK_LOST':
+      return error.fencingToken.toString();
+    case 'ETCD_UNAVAILABLE':
+      return error.hosts.map(({ reason }) => reason).join();
+    default:
+      return error.message;
+  }
+}
+
+export const lockShared = (locker: Locker, mode: Mode): Promise<Lock> => locker.lock('a', { mode });
+// @ts-expect-error a semaphore has no mode
+export const lockBoth = (locker: Locker): Promise<Lock> => locker.lock('a', { mode: 'shared', slots: 2 });
 // @ts-expect-error an option that does not exist
 createLocker({ timeToLive: 3 });
 // @ts-expect-error a token is a bigint
