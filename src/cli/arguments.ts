@@ -91,8 +91,7 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
     lock: {
       ttlMs,
       timeoutMs: values.duration('timeout'),
-      mode: values.has('shared') ? 'shared' : undefined,
-      slots: values.count('slots'),
+      ...(values.has('shared') ? { mode: 'shared' } : { slots: values.count('slots') }),
       value: values.text('value'),
     },
     isTry: values.has('try'),

@@ -55,7 +55,7 @@ function readCredentials(values: Values): Credentials | undefined {
   if (cert !== undefined && key === undefined) throw new UsageError('--key: expected a file beside --cert, or ETCDCTL_KEY');
   if (key !== undefined && cert === undefined) throw new UsageError('--cert: expected a file beside --key, or ETCDCTL_CERT');
   return {
-    // Without it, the authorities that Node trusts count.
+    // Without it the authorities that Node trusts count.
     ...(cacert === undefined ? {} : { rootCertificate: readOptionFile(values, 'cacert') }),
     ...(cert === undefined ? {} : { certChain: readOptionFile(values, 'cert'), privateKey: readOptionFile(values, 'key') }),
   };

@@ -1,10 +1,13 @@
 /** The sessions of one locker: one per TTL and per thousand entries, and one for each private lease. All callers that need it share it. */
-import { addMs, longestTimerMs, msUntil, waitAtMost } from '../clock.ts';
+import { backoffMs } from '../backoff.ts';
+import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
+import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type LeaseWanted, Session } from './session.ts';
+import type { LeaseWanted } from './member.ts';
+import { Session } from './session.ts';
 
 /** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;
@@ -19,11 +22,13 @@ export class SessionPool {
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #byShareKey = new Map<number | object, Set<Session>>();
   readonly #revocations = new Set<Promise<void>>();
+  readonly #pauses: Pauses;
   #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
     this.#context = context;
     this.#heartbeat = heartbeat;
+    this.#pauses = new Pauses(context.clock);
   }
 
   /**
@@ -35,16 +40,16 @@ export class SessionPool {
     const { clock, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     let hosts: readonly HostFailure[] = [];
-    for (;;) {
+    for (let rounds = 0; ; rounds += 1) {
+      if (rounds > 1) await this.#pauses.wait(backoffMs(rounds - 2));
       if (this.#isClosed) throw new LockerClosedError();
       const found = this.#find(wanted, count);
       const session = found ?? this.#open(wanted);
       session.reserve(count);
       const opening = this.#sessions.get(session) ?? Promise.resolve();
-      // The first attempt has a time limit of its own. A caller that joined it later may still have time after it failed.
-      const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
-        if (!session.checkOpen()) await waitAtMost(clock, Math.max(0, limitMs), opening);
+        // The attempt goes on for its own time: other callers may need the session.
+        if (!session.checkOpen()) await waitAtMost(clock, Math.max(0, msUntil(until, clock.now())), opening);
         if (session.checkOpen() && !session.isSealed) return session;
         session.unreserve(count);
       } catch (error) {
@@ -82,11 +87,12 @@ export class SessionPool {
   }
 
   #open(wanted: LeaseWanted): Session {
-    const session = new Session(this.#context, wanted, (ended) => {
+    const session: Session = new Session(this.#context, wanted, (ended) => {
       this.#remove(ended, shareKey(wanted));
-      if (ended.wasGranted) this.#revoke(ended);
+      if (ended.wasGranted) void this.#revoke(ended);
+      else this.#revokeOnceGranted(ended, opening);
     });
-    const opening = session.open().then(
+    const opening: Promise<void> = session.open().then(
       () => {
         if (session.checkOpen()) this.#heartbeat.add(session);
       },
@@ -110,8 +116,19 @@ export class SessionPool {
     if (sharing?.size === 0) this.#byShareKey.delete(key);
   }
 
+  // The last caller of a private lease may give up before etcd responds to the grant.
+  #revokeOnceGranted(session: Session, opening: Promise<void>): void {
+    const revocation = opening
+      .catch(() => undefined)
+      .then(async () => {
+        if (session.wasGranted) await this.#revoke(session);
+      })
+      .finally(() => this.#revocations.delete(revocation));
+    this.#revocations.add(revocation);
+  }
+
   // The lease may live on in etcd after a lost response to a renewal. Its entries would block others for a TTL.
-  #revoke(session: Session): void {
+  #revoke(session: Session): Promise<void> {
     const { store, logger } = this.#context;
     const revocation = store
       .revoke(session.leaseId)
@@ -125,11 +142,13 @@ export class SessionPool {
       )
       .finally(() => this.#revocations.delete(revocation));
     this.#revocations.add(revocation);
+    return revocation;
   }
 
   /** Ends every session. Resolves once etcd has responded to the revocations, or failed to. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#pauses.end();
     await Promise.all(
       [...this.#sessions].map(async ([session, opening]) => {
         // A revocation that is sent before the response to the grant could overtake the grant.
