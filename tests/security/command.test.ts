@@ -79,6 +79,20 @@ describe.skipIf(!(await canControlServers()))('etcd-locker with TLS, client cert
     });
   });
 
+  test('trusts the authorities that Node trusts if --cacert is not given', async () => {
+    // The second variable replaces the list of Node.
+    const run = (file: string) =>
+      outcome(['trusted', '--', 'echo', 'done'], {
+        ...{ ...env, ETCDCTL_CACERT: '', NODE_EXTRA_CA_CERTS: file, GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: file },
+      });
+
+    const [trusted, refused] = [await run(files.ca), await run(files.other)];
+
+    expect(trusted).toEqual({ code: 0, signal: null, stdout: 'done\n', stderr: '' });
+    expect([refused.code, refused.stdout]).toEqual([77, '']);
+    expect(refused.stderr).toMatch(/^etcd-locker: [^\n]*--cacert[^\n]*\n$/);
+  });
+
   test('connects with TLS and a user given by variables, and no command line shows the password', async () => {
     const child = start(['--verbose', 'variables', ...listener()], env);
     await child.reached(/^working/);
