@@ -23,6 +23,7 @@ export class SessionPool {
   readonly #byShareKey = new Map<number | object, Set<Session>>();
   readonly #revocations = new Set<Promise<void>>();
   readonly #pauses: Pauses;
+  #hasWarnedOfTtl = false;
   #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
@@ -95,6 +96,7 @@ export class SessionPool {
     const opening = session.open().then(
       () => {
         if (session.checkOpen()) this.#heartbeat.add(session);
+        this.#warnOfLongerTtl(session);
       },
       (error: unknown) => {
         session.end('expired');
@@ -106,6 +108,17 @@ export class SessionPool {
     const sharing = this.#byShareKey.get(shareKey(wanted)) ?? new Set();
     this.#byShareKey.set(shareKey(wanted), sharing.add(session));
     return session;
+  }
+
+  /** Says once that a lock of a process that dies stays taken for longer than was asked for. */
+  #warnOfLongerTtl({ ttlSeconds, grantedMs }: Session): void {
+    if (grantedMs <= ttlSeconds * 1_000 || this.#hasWarnedOfTtl) return;
+    this.#hasWarnedOfTtl = true;
+    const grantedSeconds = String(grantedMs / 1_000);
+    this.#context.logger.warn(
+      `etcd-locker: asked for leases of ${String(ttlSeconds)} s, got ${grantedSeconds} s: etcd grants no less, because of its election timeout. ` +
+        `The locks of a process that dies stay taken for ${grantedSeconds} s`,
+    );
   }
 
   #remove(session: Session, key: number | object): void {

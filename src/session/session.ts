@@ -50,6 +50,7 @@ export class Session {
   #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;
+  #grantedMs = 0;
   #newestToken = 0n;
   #reservations = 0;
   #isSealed = false;
@@ -68,12 +69,17 @@ export class Session {
     this.#onEnd = onEnd;
   }
 
-  /** The TTL that etcd granted. */
+  /** The TTL of the lease in etcd. A minimum of the server may make it longer than what was asked for. */
+  get grantedMs(): number {
+    return this.#grantedMs;
+  }
+
+  /** The TTL by which the session ends: that of the lease, or for a private one at most what was asked for. */
   get ttlMs(): number {
     return this.#ttlMs;
   }
 
-  /** The time between the local deadline and the end of the lease in etcd. */
+  /** The time between the local deadline and the end of the TTL. */
   get marginMs(): number {
     return Math.max(500, this.#ttlMs / 10);
   }
@@ -175,7 +181,9 @@ export class Session {
     const { store, clock, requestTimeoutMs } = this.#context;
     // The first sending counts: the store may repeat the grant, and the lease may run from any of them.
     const sentAt = clock.now();
-    this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    this.#grantedMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    // The end of a lock without renewal is part of what its caller asked for: a minimum of the server must not move it.
+    this.#ttlMs = this.owner === undefined ? this.#grantedMs : Math.min(this.#grantedMs, this.#ttlMs);
     this.#wasGranted = true;
     await this.gate.create(Math.max(1, msUntil(addMs(sentAt, requestTimeoutMs), clock.now())));
     if (this.#state.kind === 'ended') return;
@@ -244,11 +252,12 @@ export class Session {
   /** Ends the session and loses its entries. `cause` is why, if it was not this process that decided it. */
   end(reason: LossReason, cause?: Error): void {
     if (this.#state.kind === 'ended') return;
-    const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, this.marginMs) : this.#context.clock.now();
+    const { clock, logger } = this.#context;
+    const leaseLeftMs = this.marginMs + this.#grantedMs - this.#ttlMs;
+    const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, leaseLeftMs) : clock.now();
     this.#state = { kind: 'ended', leaseEndsAt };
     this.#isSealed = true;
-    if (cause !== undefined && this.members.size > 0)
-      this.#context.logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
+    if (cause !== undefined && this.members.size > 0) logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
     this.#onEnd(this);
     this.#pauses.end();
     for (const member of [...this.members]) member.lose(reason, cause);
