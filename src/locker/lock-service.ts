@@ -29,6 +29,7 @@ import {
   resolveWatchOptions,
   type WatchOptions,
 } from '../options/options.ts';
+import { checkTransactionSize } from '../options/transaction-size.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
@@ -87,11 +88,13 @@ export class LockService implements Locker {
     const resolved = this.#check(options);
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved));
+    checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
     const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
-      if (!isTooMany(error)) throw error;
-      throw new EtcdRefusedError(
-        `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
-      );
+      const limit = exceededLimit(error);
+      if (limit === undefined) throw error;
+      throw new EtcdRefusedError(`${String(distinct.length)} names at once are more than its ${limit} allows; lockAll() takes any number`, {
+        cause: error,
+      });
     });
     return locks === null ? null : new MultiLockHandle(locks);
   };
@@ -194,7 +197,12 @@ export class LockService implements Locker {
 /** etcd takes 128 operations in one transaction, unless `--max-txn-ops` says otherwise. */
 const maxNamesAtOnce = 100;
 
-const isTooMany = (error: unknown): boolean => error instanceof EtcdRefusedError && error.message.includes('too many operations');
+/** Returns the flag of etcd whose limit a transaction exceeded. */
+function exceededLimit(error: unknown): string | undefined {
+  if (!(error instanceof EtcdRefusedError)) return undefined;
+  if (error.message.includes('too many operations')) return '--max-txn-ops';
+  return /request is too large|larger than max/.test(error.message) ? '--max-request-bytes' : undefined;
+}
 
 async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
   try {

@@ -60,7 +60,8 @@ export interface Locker extends AsyncDisposable {
    *
    * With `timeoutMs` it waits for up to that many milliseconds, and acquires the locks as `lockAll` does.
    *
-   * @throws {InvalidOptionsError} a name or an option is invalid, or there are more than 100 distinct names
+   * @throws {InvalidOptionsError} a name or an option is invalid, there are more than 100 distinct names, or names and values together
+   * are larger than 1.5 MiB
    * @throws {LockLostError} with `timeoutMs`: one lock was lost while the call waited for another one
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`

@@ -206,8 +206,9 @@ export class Session {
 
   /** Takes in that a renewal failed. Renewals go on until the deadline, because etcd has not ended the lease before. */
   onRenewalFailure(error: Error): void {
+    // The certificate of one host alone may be at fault, so two hosts have to refuse.
+    this.#refusal = isFinal(error) && this.#failures.isLastFinal ? error : undefined;
     this.#failures.add(error);
-    this.#refusal = isFinal(error) ? error : undefined;
     if (this.#refusal !== undefined) for (const member of [...this.members]) member.onSessionSealed();
   }
 

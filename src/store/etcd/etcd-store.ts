@@ -6,7 +6,7 @@
  * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
  * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
  */
-import { EtcdUnavailableError } from '../../errors.ts';
+import { ClientLoadError, EtcdUnavailableError } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import {
   type CommitOptions,
@@ -19,7 +19,7 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { toFailure, toRefusal } from './call-failure.ts';
+import { toFailure, toFinal } from './call-failure.ts';
 import { Hosts } from './hosts.ts';
 import { methods } from './raw-client.ts';
 import { renewAt } from './renewal.ts';
@@ -66,10 +66,11 @@ class EtcdStore implements Store {
       if (!renewal.renewed) this.#hosts.failed(host);
       return renewal;
     } catch (error) {
+      if (error instanceof ClientLoadError) throw error;
       const failure = toFailure(error);
       if (failure.kind !== 'stale-token') this.#hosts.failed(host);
-      if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
-      throw new EtcdUnavailableError(Math.round(timeoutMs), [{ host: host.address, reason: failure.details }]);
+      const silent = new EtcdUnavailableError(Math.round(timeoutMs), [{ host: host.address, reason: failure.details }]);
+      throw toFinal(failure, host.address, this.#prefix) ?? silent;
     }
   }
 
