@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
+import { GateWatch } from './gate-watch.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { LeaseWanted } from './member.ts';
 import { Session } from './session.ts';
@@ -89,10 +90,17 @@ export class SessionPool {
   }
 
   #open(wanted: LeaseWanted): Session {
-    const session = new Session(this.#context, wanted, (ended) => {
-      this.#remove(ended, shareKey(wanted));
-      if (ended.wasGranted) this.#revoke(ended);
+    const session: Session = new Session(this.#context, wanted, {
+      onEnd: (ended) => {
+        gateWatch.stop();
+        this.#remove(ended, shareKey(wanted));
+        if (ended.wasGranted) this.#revoke(ended);
+      },
+      onOccupied: () => {
+        gateWatch.start();
+      },
     });
+    const gateWatch = new GateWatch(this.#context, session, () => void this.#heartbeat.beat(session));
     const opening = session.open().then(
       () => {
         if (session.checkOpen()) this.#heartbeat.add(session);

@@ -9,7 +9,7 @@
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
  * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), renewal-failures.ts (why they fail),
- * audit.ts (the keys of the lease), session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
+ * audit.ts (the keys of the lease), gate-watch.ts, session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
  * keys), locker-context.ts.
  */
 import { backoffMs } from '../backoff.ts';
@@ -31,6 +31,12 @@ type State =
   | { readonly kind: 'open'; readonly deadline: Instant }
   | { readonly kind: 'ended'; readonly leaseEndsAt: Instant };
 
+interface SessionOwner {
+  readonly onEnd: (session: Session) => void;
+  /** A shared session has a holder or a waiter, so its end matters to somebody. */
+  readonly onOccupied: () => void;
+}
+
 export class Session {
   readonly leaseId = newLeaseId();
   readonly gate: Gate;
@@ -43,7 +49,7 @@ export class Session {
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
   readonly #context: Context;
-  readonly #onEnd: (session: Session) => void;
+  readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
   readonly #pauses: Pauses;
   readonly #failures = new RenewalFailures();
@@ -58,7 +64,7 @@ export class Session {
   #wasRefused = false;
   #wasGranted = false;
 
-  constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, onEnd: (session: Session) => void) {
+  constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, owner: SessionOwner) {
     this.#context = context;
     this.#pauses = new Pauses(context.clock);
     this.ttlSeconds = ttlSeconds;
@@ -66,7 +72,7 @@ export class Session {
     this.#ttlMs = ttlSeconds * 1000;
     this.gate = new Gate(context, this);
     this.audit = new Audit(context, this);
-    this.#onEnd = onEnd;
+    this.#owner = owner;
   }
 
   /** The TTL of the lease in etcd. A minimum of the server may make it longer than what was asked for. */
@@ -153,6 +159,11 @@ export class Session {
   join(member: Member): void {
     this.members.add(member);
     this.audit.onEntry(member.key);
+  }
+
+  /** Takes in that an entry is held or waits. */
+  occupy(): void {
+    if (this.owner === undefined && this.#state.kind === 'open') this.#owner.onOccupied();
   }
 
   /** The newest create revision of an entry that a response has shown. A creation that is sent now gets a higher one. */
@@ -259,7 +270,7 @@ export class Session {
     this.#state = { kind: 'ended', leaseEndsAt };
     this.#isSealed = true;
     if (cause !== undefined && this.members.size > 0) logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
-    this.#onEnd(this);
+    this.#owner.onEnd(this);
     this.#pauses.end();
     for (const member of [...this.members]) member.lose(reason, cause);
   }
