@@ -7,8 +7,9 @@
 import type { Context } from '../context.ts';
 import { splitQueue } from '../entry/admission.ts';
 import { headOf, isOurs, queueRange, type QueueRange, slotsOf } from '../keys.ts';
+import { withJson } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
-import type { KeyValue } from '../store/store.ts';
+import type { KeyValue, Operation } from '../store/store.ts';
 
 /** An entry of a name's queue. */
 export interface Contender {
@@ -43,11 +44,33 @@ export interface LockDetails extends LockState {
   readonly waiters: readonly Contender[];
 }
 
-/** Reads the value of the oldest holder. Undefined if the name is free. */
-export async function readHolderValue({ store, prefix }: Context, name: string): Promise<string | undefined> {
-  const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
-  const { ranges } = await store.commit({ compare: [], then: [{ range: head }], otherwise: [] });
-  return ranges[0]?.[0]?.value;
+/** The iterator of `list` and `watch`. It ends at `break`, at `return()` and at the end of an `await using` block. */
+export interface LockStateIterator extends AsyncIterableIterator<LockState>, AsyncDisposable {
+  return(): Promise<IteratorResult<LockState>>;
+  /** Ends the iteration, and rejects with `error`. */
+  throw(error?: unknown): Promise<IteratorResult<LockState>>;
+  [Symbol.asyncIterator](): this;
+}
+
+/** The oldest holder of a name, and the slots of the first entries of its queue, oldest first. */
+export interface Head {
+  readonly value: string;
+  readonly slots: number;
+  readonly queuedSlots: readonly number[];
+}
+
+/** A read of the head takes the keys of so many entries: enough to find callers that do not agree on the slots. */
+const headSize = 32;
+
+/** Reads the head of a name's queue. Undefined if the name is free. */
+export async function readHead({ store, prefix }: Context, name: string): Promise<Head | undefined> {
+  const range = queueRange(prefix, name);
+  const oldest: Operation = { range: { ...headOf(range), keysOnly: false } };
+  const first: Operation = { range: { ...headOf(range), limit: headSize } };
+  const { ranges } = await store.commit({ compare: [], then: [oldest, first], otherwise: [] });
+  const [[holder] = [], entries = []] = ranges;
+  if (holder === undefined) return undefined;
+  return { value: holder.value, slots: slotsOf(range, holder.key), queuedSlots: entries.map(({ key }) => slotsOf(range, key)) };
 }
 
 /** @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` */
@@ -61,26 +84,21 @@ export async function inspectName({ store, prefix }: Context, name: string): Pro
 export function describeQueue(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
   const { holders, waiters } = splitQueue(range, entries);
   const toContenders = (kvs: readonly KeyValue[]): Contender[] => kvs.map((kv) => toContender(range, kv));
-  return {
+  return withJson({
     name,
     held: holders.length > 0,
     holders: toContenders(holders),
     waiting: waiters.length,
     waiters: toContenders(waiters),
     revision,
-  };
+  });
 }
 
 function toContender(range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender {
   const slots = slotsOf(range, key);
-  return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
+  return withJson({ key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) });
 }
 
 /** Leaves out the waiters, which `list()` and `watch()` do not report. */
-export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState => ({
-  name,
-  held,
-  holders,
-  waiting,
-  revision,
-});
+export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState =>
+  withJson({ name, held, holders, waiting, revision });

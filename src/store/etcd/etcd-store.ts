@@ -13,13 +13,14 @@ import {
   type Committed,
   LeaseNotFoundError,
   type Renewal,
+  type Silence,
   type Store,
   type Transaction,
   type WatchListener,
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { toFailure, toFinal } from './call-failure.ts';
+import { toFailure, toFinal, toRefusal } from './call-failure.ts';
 import { Hosts } from './hosts.ts';
 import { methods } from './raw-client.ts';
 import { renewAt } from './renewal.ts';
@@ -61,16 +62,21 @@ class EtcdStore implements Store {
 
   async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
     const host = this.#hosts.current;
+    const sent = this.#hosts.silence.onSend(host.address);
     try {
       const renewal = await renewAt(host, leaseId, gateKey, timeoutMs);
+      this.#hosts.silence.onResponse(sent);
       if (!renewal.renewed) this.#hosts.failed(host);
       return renewal;
     } catch (error) {
       if (error instanceof ClientLoadError) throw error;
       const failure = toFailure(error);
+      this.#hosts.silence.onFailure(sent, failure);
       if (failure.kind !== 'stale-token') this.#hosts.failed(host);
-      const silent = new EtcdUnavailableError(Math.round(timeoutMs), [{ host: host.address, reason: failure.details }]);
-      throw toFinal(failure, host.address, this.#prefix) ?? silent;
+      const final = toFinal(failure, host.address, this.#prefix);
+      if (final !== undefined) throw final;
+      if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
+      throw new EtcdUnavailableError(Math.round(timeoutMs), [{ host: host.address, reason: failure.details }]);
     }
   }
 
@@ -97,6 +103,10 @@ class EtcdStore implements Store {
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
     return this.#watches.add(request, listener);
+  }
+
+  silence(): Silence | undefined {
+    return this.#hosts.silence.current(this.#hosts.tryMs);
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,7 @@ import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { Host } from './host.ts';
+import { hasNoReason, SilenceLog } from './silence.ts';
 
 /** With less time than this left a request is not sent: no response could come in time. */
 export const shortestTryMs = 10;
@@ -23,6 +24,7 @@ export interface RequestOptions {
 }
 
 export class Hosts {
+  readonly silence = new SilenceLog();
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
   readonly #hasAuth: boolean;
@@ -79,11 +81,15 @@ export class Hosts {
       const host = this.current;
       const left = until - performance.now();
       if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
+      const sent = this.silence.onSend(host.address);
       try {
-        return await attempt(host, Math.min(this.tryMs, left), tries);
+        const response = await attempt(host, Math.min(this.tryMs, left), tries);
+        this.silence.onResponse(sent);
+        return response;
       } catch (error) {
         if (error instanceof ClientLoadError) throw error;
         const failure = toFailure(error);
+        this.silence.onFailure(sent, failure);
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
@@ -125,6 +131,3 @@ export class Hosts {
     await Promise.all(this.#hosts.map((host) => host.close()));
   }
 }
-
-/** grpc-js gives no reason while it waits to connect again. */
-const hasNoReason = ({ code, details }: CallFailure): boolean => code === status.deadlineExceeded || /Last error: null/.test(details);
