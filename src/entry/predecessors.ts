@@ -97,6 +97,7 @@ export class Predecessors {
   /** Watches the obstacle that the last look found. */
   watch(): void {
     if (this.#obstacle === undefined) return;
+    this.#session.occupy();
     const request = this.#watchRequestFor(this.#obstacle);
     if (request.key === this.#watched?.key) return;
     this.stop();

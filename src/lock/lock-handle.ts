@@ -36,6 +36,7 @@ export class LockHandle implements Lock {
       this.#markLost(reason, cause);
       this.#notify();
     });
+    entry.session.occupy();
     // All members read the entry and the clocks. No user can replace them.
     Object.freeze(this);
   }

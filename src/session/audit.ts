@@ -39,19 +39,20 @@ export class Audit {
     if (this.#isRunning) this.#knownKeys.add(key);
   }
 
-  /** Audits the session, unless it had no entry since the last audit. If an audit is under way, another one follows it. */
+  /** Audits the session, unless it had no entry since the last audit. An audit that comes soon after another one waits. */
   async run(): Promise<void> {
     this.#requests += 1;
     if (this.#isRunning || !this.#wasUsed) return;
     this.#isRunning = true;
-    for (let done = 0; done !== this.#requests && this.#session.checkOpen();) {
-      // Another program may write to the gate all the time, and each write calls for an audit.
-      if (done > 0) await this.#session.pause(this.#session.marginMs / 2);
+    let done;
+    do {
       done = this.#requests;
       await this.#check().catch((error: unknown) => {
         this.#context.logger.debug(`etcd-locker: cannot check the keys of lease ${this.#session.leaseId}: ${String(error)}`);
       });
-    }
+      // Another program may write to the gate all the time, and each write calls for an audit.
+      await this.#session.pause(this.#session.marginMs / 2);
+    } while (done !== this.#requests && this.#session.checkOpen());
     this.#isRunning = false;
   }
 

@@ -26,6 +26,8 @@ export class Gate {
   readonly #session: GateSession;
   #createRevision = 0n;
   #revision = 0n;
+  /** The revision of the last put of this process. */
+  #putAt = 0n;
   #move: Promise<void> | undefined;
 
   constructor(context: Context, session: GateSession) {
@@ -50,6 +52,18 @@ export class Gate {
     const found = ranges[0]?.[0];
     this.#createRevision = succeeded ? revision : (found?.createRevision ?? 0n);
     this.#revision = succeeded ? revision : (found?.modRevision ?? 0n);
+    this.#putAt = this.#revision;
+  }
+
+  /** Takes in that the key was deleted at `revision`. A deletion from before its creation is not that of this key. */
+  onDeleted(revision: bigint): void {
+    if (revision > this.#createRevision) this.#endSession(goneText);
+  }
+
+  /** Whether another program has put the key at `revision`. Resolves once no move of this process is under way. */
+  async isForeignPut(revision: bigint): Promise<boolean> {
+    await this.#move?.catch(() => undefined);
+    return revision !== this.#putAt;
   }
 
   /**
@@ -103,7 +117,7 @@ export class Gate {
     // A missing gate fences as well: a key never gets back a mod revision that it had.
     if (!response.succeeded) this.#endSession(goneText);
     else if (response.revision <= known) this.#endSession(restoredText);
-    else this.#observe(response.revision);
+    else this.#observe((this.#putAt = response.revision));
   }
 
   #endSession(why: string): void {

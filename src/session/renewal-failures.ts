@@ -3,7 +3,7 @@
  *
  * Renewals go to one host after the other. Their reasons add up to one error that names each host.
  */
-import { EtcdUnavailableError } from '../errors.ts';
+import { EtcdUnavailableError, isFinal } from '../errors.ts';
 
 export class RenewalFailures {
   readonly #reasons = new Map<string, string>();
@@ -13,6 +13,10 @@ export class RenewalFailures {
     if (error instanceof EtcdUnavailableError) for (const { host, reason } of error.hosts) this.#reasons.set(host, reason);
     // A try without time for an answer says nothing: the failure before it is the reason.
     if (this.#last === undefined || !(error instanceof EtcdUnavailableError) || error.hosts.length > 0) this.#last = error;
+  }
+
+  get isLastFinal(): boolean {
+    return isFinal(this.#last);
   }
 
   clear(): void {

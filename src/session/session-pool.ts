@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
+import { GateWatch } from './gate-watch.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { LeaseWanted } from './member.ts';
 import { Session } from './session.ts';
@@ -23,6 +24,7 @@ export class SessionPool {
   readonly #byShareKey = new Map<number | object, Set<Session>>();
   readonly #revocations = new Set<Promise<void>>();
   readonly #pauses: Pauses;
+  #hasWarnedOfTtl = false;
   #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
@@ -87,14 +89,22 @@ export class SessionPool {
   }
 
   #open(wanted: LeaseWanted): Session {
-    const session: Session = new Session(this.#context, wanted, (ended) => {
-      this.#remove(ended, shareKey(wanted));
-      if (ended.wasGranted) void this.#revoke(ended);
-      else this.#revokeOnceGranted(ended, opening);
+    const session: Session = new Session(this.#context, wanted, {
+      onEnd: (ended) => {
+        gateWatch.stop();
+        this.#remove(ended, shareKey(wanted));
+        if (ended.wasGranted) void this.#revoke(ended);
+        else this.#revokeOnceGranted(ended, opening);
+      },
+      onOccupied: () => {
+        gateWatch.start();
+      },
     });
+    const gateWatch = new GateWatch(this.#context, session, () => void this.#heartbeat.beat(session));
     const opening: Promise<void> = session.open().then(
       () => {
         if (session.checkOpen()) this.#heartbeat.add(session);
+        this.#warnOfLongerTtl(session);
       },
       (error: unknown) => {
         session.end('expired');
@@ -106,6 +116,17 @@ export class SessionPool {
     const sharing = this.#byShareKey.get(shareKey(wanted)) ?? new Set();
     this.#byShareKey.set(shareKey(wanted), sharing.add(session));
     return session;
+  }
+
+  /** Says once that a lock of a process that dies stays taken for longer than was asked for. */
+  #warnOfLongerTtl({ ttlSeconds, grantedMs }: Session): void {
+    if (grantedMs <= ttlSeconds * 1_000 || this.#hasWarnedOfTtl) return;
+    this.#hasWarnedOfTtl = true;
+    const grantedSeconds = String(grantedMs / 1_000);
+    this.#context.logger.warn(
+      `etcd-locker: asked for leases of ${String(ttlSeconds)} s, got ${grantedSeconds} s: etcd grants no less, because of its election timeout. ` +
+        `The locks of a process that dies stay taken for ${grantedSeconds} s`,
+    );
   }
 
   #remove(session: Session, key: number | object): void {

@@ -9,7 +9,7 @@
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
  * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), renewal-failures.ts (why they fail),
- * audit.ts (the keys of the lease), session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
+ * audit.ts (the keys of the lease), gate-watch.ts, session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
  * keys), locker-context.ts.
  */
 import { backoffMs } from '../backoff.ts';
@@ -31,6 +31,12 @@ type State =
   | { readonly kind: 'open'; readonly deadline: Instant }
   | { readonly kind: 'ended'; readonly leaseEndsAt: Instant };
 
+interface SessionOwner {
+  readonly onEnd: (session: Session) => void;
+  /** A shared session has a holder or a waiter, so its end matters to somebody. */
+  readonly onOccupied: () => void;
+}
+
 export class Session {
   readonly leaseId = newLeaseId();
   readonly gate: Gate;
@@ -43,13 +49,14 @@ export class Session {
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
   readonly #context: Context;
-  readonly #onEnd: (session: Session) => void;
+  readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
   readonly #pauses: Pauses;
   readonly #failures = new RenewalFailures();
   #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;
+  #grantedMs = 0;
   #newestToken = 0n;
   #reservations = 0;
   #isSealed = false;
@@ -57,7 +64,7 @@ export class Session {
   #wasRefused = false;
   #wasGranted = false;
 
-  constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, onEnd: (session: Session) => void) {
+  constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, owner: SessionOwner) {
     this.#context = context;
     this.#pauses = new Pauses(context.clock);
     this.ttlSeconds = ttlSeconds;
@@ -65,15 +72,20 @@ export class Session {
     this.#ttlMs = ttlSeconds * 1000;
     this.gate = new Gate(context, this);
     this.audit = new Audit(context, this);
-    this.#onEnd = onEnd;
+    this.#owner = owner;
   }
 
-  /** The TTL that etcd granted. */
+  /** The TTL of the lease in etcd. A minimum of the server may make it longer than what was asked for. */
+  get grantedMs(): number {
+    return this.#grantedMs;
+  }
+
+  /** The TTL by which the session ends: that of the lease, or for a private one at most what was asked for. */
   get ttlMs(): number {
     return this.#ttlMs;
   }
 
-  /** The time between the local deadline and the end of the lease in etcd. */
+  /** The time between the local deadline and the end of the TTL. */
   get marginMs(): number {
     return Math.max(500, this.#ttlMs / 10);
   }
@@ -149,6 +161,11 @@ export class Session {
     this.audit.onEntry(member.key);
   }
 
+  /** Takes in that an entry is held or waits. */
+  occupy(): void {
+    if (this.owner === undefined && this.#state.kind === 'open') this.#owner.onOccupied();
+  }
+
   /** The newest create revision of an entry that a response has shown. A creation that is sent now gets a higher one. */
   get newestToken(): bigint {
     return this.#newestToken;
@@ -175,7 +192,9 @@ export class Session {
     const { store, clock, requestTimeoutMs } = this.#context;
     // The first sending counts: the store may repeat the grant, and the lease may run from any of them.
     const sentAt = clock.now();
-    this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    this.#grantedMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;
+    // The end of a lock without renewal is part of what its caller asked for: a minimum of the server must not move it.
+    this.#ttlMs = this.owner === undefined ? this.#grantedMs : Math.min(this.#grantedMs, this.#ttlMs);
     this.#wasGranted = true;
     await this.gate.create(Math.max(1, msUntil(addMs(sentAt, requestTimeoutMs), clock.now())));
     if (this.#state.kind === 'ended') return;
@@ -198,8 +217,9 @@ export class Session {
 
   /** Takes in that a renewal failed. Renewals go on until the deadline, because etcd has not ended the lease before. */
   onRenewalFailure(error: Error): void {
+    // The certificate of one host alone may be at fault, so two hosts have to refuse.
+    this.#refusal = isFinal(error) && this.#failures.isLastFinal ? error : undefined;
     this.#failures.add(error);
-    this.#refusal = isFinal(error) ? error : undefined;
     if (this.#refusal !== undefined) for (const member of [...this.members]) member.onSessionSealed();
   }
 
@@ -244,12 +264,13 @@ export class Session {
   /** Ends the session and loses its entries. `cause` is why, if it was not this process that decided it. */
   end(reason: LossReason, cause?: Error): void {
     if (this.#state.kind === 'ended') return;
-    const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, this.marginMs) : this.#context.clock.now();
+    const { clock, logger } = this.#context;
+    const leaseLeftMs = this.marginMs + this.#grantedMs - this.#ttlMs;
+    const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, leaseLeftMs) : clock.now();
     this.#state = { kind: 'ended', leaseEndsAt };
     this.#isSealed = true;
-    if (cause !== undefined && this.members.size > 0)
-      this.#context.logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
-    this.#onEnd(this);
+    if (cause !== undefined && this.members.size > 0) logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
+    this.#owner.onEnd(this);
     this.#pauses.end();
     for (const member of [...this.members]) member.lose(reason, cause);
   }

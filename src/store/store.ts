@@ -87,6 +87,8 @@ export interface WatchRequest {
   readonly key: string;
   readonly rangeEnd?: string;
   readonly deletesOnly?: boolean;
+  /** Does not keep the process alive. A silent connection may go unnoticed, so the caller must have another way to notice it. */
+  readonly isBackground?: boolean;
 }
 
 export interface WatchListener {

@@ -139,6 +139,8 @@ describe('the heartbeat', () => {
   test('Lock is lost at the response when the gate is missing', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
+    // Otherwise the watch on the gate reports it first.
+    memory.store.breakWatches();
     memory.etcd.commit({ compare: [], then: [{ delete: { key: gateKeyOf(lock) } }], otherwise: [] });
 
     await waitForBeats(memory, 1);
@@ -150,6 +152,8 @@ describe('the heartbeat', () => {
   test('Lock is lost at the response when another client created the gate again', async () => {
     await using memory = await openFaultyMemory();
     const lock = await memory.createLocker().lock('a');
+    // Otherwise the watch on the gate reports it first.
+    memory.store.breakWatches();
     memory.etcd.commit({ compare: [], then: [{ delete: { key: gateKeyOf(lock) } }], otherwise: [] });
     const put = { key: gateKeyOf(lock), value: '', leaseId: lock.leaseId };
     memory.etcd.commit({ compare: [], then: [{ put }], otherwise: [] });

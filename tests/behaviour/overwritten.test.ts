@@ -15,7 +15,8 @@ test.each(['no lease', 'another lease'])('a lock whose key was put with %s is lo
   const lock = await locker.lock('a');
   const next = follow(other.lock('a'));
   await memory.clock.settle();
-  overwrite(memory, lock.key, lease === 'no lease' ? '0' : (await other.lock('b')).leaseId);
+  memory.etcd.grant('77', 60);
+  overwrite(memory, lock.key, lease === 'no lease' ? '0' : '77');
 
   await memory.clock.advance(aBeat);
 

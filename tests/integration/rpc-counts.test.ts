@@ -250,9 +250,9 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
 
     const calls = await countDuring(() => sleep(4_000));
 
-    // A renewal is due after a third of the TTL, or up to a fifth earlier. Only holders read the view of a member.
+    // A renewal is due after a third of the TTL, or up to a fifth earlier. Each one lists the keys of the lease.
     const beats = Math.ceil(4_000 / ((shortTtlMs / 3) * 0.8)) + 1;
-    expect(Object.keys(calls).sort()).toEqual(['LeaseKeepAlive', 'Range', 'Txn']);
+    expect(Object.keys(calls).sort()).toEqual(['LeaseKeepAlive', 'LeaseTimeToLive', 'Range', 'Txn']);
     expect(calls['LeaseKeepAlive']).toBeGreaterThanOrEqual(2);
     expect(calls['LeaseKeepAlive']).toBeLessThanOrEqual(beats);
     expect(calls['Range']).toBe(calls['LeaseKeepAlive']);

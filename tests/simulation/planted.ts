@@ -27,8 +27,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/session/session.ts',
-        from: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;',
-        to: 'this.#ttlMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000; const answeredAt = clock.now();',
+        from: 'this.#grantedMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000;',
+        to: 'this.#grantedMs = (await store.grant(this.leaseId, this.ttlSeconds)) * 1000; const answeredAt = clock.now();',
       },
       {
         file: 'src/session/session.ts',
@@ -63,7 +63,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/entry.ts',
-        from: 'if (own?.createRevision === this.#token) this.#predecessors?.onLook(revision, ahead);',
+        from: 'if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);',
         to: 'if (own !== null) this.#predecessors?.onLook(revision, ahead);',
       },
     ],
@@ -207,7 +207,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/lock/multi-lock.ts',
-        from: 'for (const lock of this.#locks) lock.lose(error.reason);',
+        from: 'for (const lock of this.#locks) lock.lose(error.reason, error.cause as Error | undefined);',
         to: '',
       },
     ],

@@ -20,7 +20,7 @@ describe('WatchStream', () => {
       const stream = (_timeoutMs: number, _method: string, listener: StreamListener) => {
         streams += 1;
         if (streams === 1) void endAfter(listener);
-        return Promise.resolve({ write: nothing, end: nothing, timeOut: nothing });
+        return Promise.resolve({ write: nothing, end: nothing, timeOut: nothing, unref: () => true });
       };
       const hosts = { current: { address: 'a:1', stream }, tryMs: 60_000, failed: nothing, sleep: () => Promise.resolve() };
       const watches = new WatchStream(hosts as unknown as Hosts, silentLogger, 60_000);
@@ -49,7 +49,7 @@ describe('WatchStream', () => {
         creates[index] = (creates[index] ?? 0) + 1;
         if (creates.length === 1 && creates[0] === 1) setImmediate(() => { listener.message(refusal); }); // prettier-ignore
       };
-      return Promise.resolve({ write, end: nothing, timeOut: nothing, isOutdated: () => isOutdated && calls > 0 });
+      return Promise.resolve({ write, end: nothing, timeOut: nothing, isOutdated: () => isOutdated && calls > 0, unref: () => true });
     };
     const call = () => {
       calls += 1;

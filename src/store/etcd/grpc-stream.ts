@@ -14,6 +14,8 @@ export interface Stream {
   end(): void;
   /** Ends the stream because a response is overdue. */
   timeOut(): void;
+  /** Lets the process end while the stream is open. Returns whether grpc-js allows it, which is not before the host is connected. */
+  unref(): boolean;
   /** Whether a new stream would use another token or another channel. */
   isOutdated(): boolean;
 }
@@ -65,6 +67,11 @@ export function openStream(channel: Channel, method: string, listener: StreamLis
   });
   return {
     isOutdated: owner.isOutdated,
+    unref: () => {
+      const session = findSession(call);
+      session?.unref?.();
+      return session?.unref !== undefined;
+    },
     write: (message) => {
       if (hasEnded) return;
       writtenAt = performance.now();
@@ -83,4 +90,22 @@ export function openStream(channel: Channel, method: string, listener: StreamLis
       });
     },
   };
+}
+
+/** The parts of grpc-js' calls that lead to the HTTP/2 session. They are not its public surface, so any of them may be missing. */
+interface CallPart {
+  readonly http2Stream?: { readonly session?: { unref?(): void } };
+  readonly child?: CallPart | null;
+  readonly call?: CallPart | null;
+  readonly underlyingCalls?: readonly CallPart[];
+}
+
+/** Finds the HTTP/2 session of a call. grpc-js keeps the process alive as long as the session has a call, and has no option for that. */
+function findSession(call: object): NonNullable<CallPart['http2Stream']>['session'] {
+  let part: CallPart | undefined = call;
+  for (let depth = 0; part !== undefined && depth < 10; depth += 1) {
+    if (part.http2Stream !== undefined) return part.http2Stream.session;
+    part = part.child ?? part.call ?? part.underlyingCalls?.at(-1);
+  }
+  return undefined;
 }

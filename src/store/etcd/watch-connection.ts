@@ -29,6 +29,7 @@ export class WatchConnection {
   readonly #pending: PendingCreate[] = [];
   #receivedAt = performance.now();
   #failure: Error | undefined;
+  #isUnreferenced = false;
 
   private constructor(host: Host, stream: Stream) {
     this.host = host;
@@ -52,6 +53,7 @@ export class WatchConnection {
         const { connection } = opened;
         if (connection === undefined) return;
         connection.#receivedAt = performance.now();
+        connection.unref();
         try {
           listener.response(connection, decodeWatch(message));
         } catch (error) {
@@ -68,6 +70,15 @@ export class WatchConnection {
   /** Why the stream broke. It may break before the caller of `open` continues. */
   get failure(): Error | undefined {
     return this.#failure;
+  }
+
+  /** Whether the process may end while the stream is open. Waiters and watches of the user keep it alive themselves. */
+  get isUnreferenced(): boolean {
+    return this.#isUnreferenced;
+  }
+
+  unref(): void {
+    this.#isUnreferenced ||= this.#stream.unref();
   }
 
   /** Whether a create has no response yet. */

@@ -18,7 +18,7 @@ import { type ConnectionListener, WatchConnection } from './watch-connection.ts'
 import type { WatchResponse } from './wire/decode.ts';
 import { encodeRange } from './wire/encode.ts';
 
-/** How long a stream without watches stays open for the next watch. An open stream keeps the process alive. */
+/** How long a stream that is not needed stays open for the next watch. An open stream may keep the process alive. */
 const lingerMs = 100;
 /** How long after a refusal a watch is created again: the permission may have been granted meanwhile. */
 const refusedAgainMs = 1_000;
@@ -41,6 +41,8 @@ export class WatchStream {
   #connection: WatchConnection | undefined;
   #isConnecting = false;
   #failures = 0;
+  /** The watches that are not in the background. */
+  #foreground = 0;
   #lastId = 0;
   #timer: NodeJS.Timeout | undefined;
   #lingering: NodeJS.Timeout | undefined;
@@ -54,6 +56,7 @@ export class WatchStream {
   /** Watches from now on. The returned function ends the watch. */
   add(request: WatchRequest, listener: WatchListener): () => void {
     clearTimeout(this.#lingering);
+    if (request.isBackground !== true) this.#foreground += 1;
     const watch = this.#resume(request, listener) ?? this.#start(request, listener);
     return () => {
       if (watch.listener === listener) this.#remove(watch);
@@ -90,7 +93,14 @@ export class WatchStream {
     if (!this.#watches.delete(watch)) return;
     const cancelled = this.#byId.has(watch.id) ? this.#idle.add(watch) : watch;
     if (cancelled !== undefined) this.#cancel(cancelled);
-    if (this.#watches.size > 0) return;
+    if (watch.request.isBackground !== true) this.#foreground -= 1;
+    this.#lingerUnlessNeeded();
+  }
+
+  /** Ends the stream soon if nobody needs it. If grpc-js keeps the process alive for it, watches in the background do not need it. */
+  #lingerUnlessNeeded(): void {
+    const keepsBackground = this.#connection === undefined || this.#connection.isUnreferenced;
+    if (this.#foreground > 0 || (this.#watches.size > 0 && keepsBackground)) return;
     clearTimeout(this.#lingering);
     this.#lingering = setTimeout(() => {
       this.#disconnect();
@@ -128,6 +138,10 @@ export class WatchStream {
       this.#checkAlive(connection);
     }, this.#pingAfterMs / 4).unref();
     for (const watch of this.#watches) this.#create(connection, watch);
+    // grpc-js may have connected already. Otherwise the first response is the next occasion.
+    setImmediate(() => {
+      connection.unref();
+    });
   }
 
   #create(connection: WatchConnection, watch: Watch): void {
@@ -163,6 +177,7 @@ export class WatchStream {
     }
     watch.seenAt = header.revision;
     watch.listener?.created(watch.seenAt);
+    this.#lingerUnlessNeeded();
   }
 
   #cancelled(connection: WatchConnection, { created, watchId, cancelReason }: WatchResponse): void {
@@ -203,7 +218,8 @@ export class WatchStream {
     const [watch] = this.#watches;
     const isQuiet = !connection.isWaiting && connection.quietMs > this.#pingAfterMs;
     // No watch has the id of this ping, so its response cancels it.
-    if (watch !== undefined && isQuiet) connection.create(++this.#lastId, { key: watch.request.key, deletesOnly: true });
+    if (watch !== undefined && isQuiet && this.#foreground > 0)
+      connection.create(++this.#lastId, { key: watch.request.key, deletesOnly: true });
   }
 
   #reconnect(connection: WatchConnection, reason: string): void {

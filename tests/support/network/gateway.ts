@@ -5,12 +5,19 @@ export interface StoredKey {
   readonly key: string;
   readonly value: string;
   readonly createRevision: bigint;
+  readonly modRevision: bigint;
   readonly leaseId: string;
 }
 
 interface RangeResponse {
   readonly header: { readonly revision: string };
-  readonly kvs?: readonly { readonly key: string; readonly value?: string; readonly create_revision: string; readonly lease?: string }[];
+  readonly kvs?: readonly {
+    readonly key: string;
+    readonly value?: string;
+    readonly create_revision: string;
+    readonly mod_revision: string;
+    readonly lease?: string;
+  }[];
 }
 
 export class Gateway {
@@ -31,10 +38,11 @@ export class Gateway {
     const { kvs = [] } = await this.#range(prefix);
     for (const { lease } of kvs) if (lease !== undefined) this.#leases.add(lease);
     return kvs
-      .map(({ key, value = '', create_revision, lease = '0' }) => ({
+      .map(({ key, value = '', create_revision, mod_revision, lease = '0' }) => ({
         key: decode(key),
         value: decode(value),
         createRevision: BigInt(create_revision),
+        modRevision: BigInt(mod_revision),
         leaseId: lease,
       }))
       .sort((a, b) => (a.createRevision < b.createRevision ? -1 : 1));
