@@ -11,6 +11,7 @@
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
+import { isFinal } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -202,7 +203,8 @@ export class LocalQueue implements AcquisitionQueue {
     this.#outage.onFailure(error, startedAt);
     const isSettledNext = error instanceof OutcomeUnknownError && this.timeLeftMs(caller) > 1;
     if (error instanceof EntryGoneError || isSettledNext) return;
-    if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
+    if (isFinal(error)) caller.reject(error);
+    else if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
     else if (this.#outage.isOn) this.#rejectOverdue(caller);
     else caller.reject(error);
   }

@@ -5,6 +5,7 @@ import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../er
 import { LeaseNotFoundError } from '../store/store.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type LeaseWanted, Session } from './session.ts';
+import { ShortTtls } from './short-ttls.ts';
 
 /** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;
@@ -18,17 +19,19 @@ export class SessionPool {
   /** The sessions that have not ended, with the promise of their opening. */
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #byShareKey = new Map<number | object, Set<Session>>();
+  readonly #shortTtls: ShortTtls;
   readonly #revocations = new Set<Promise<void>>();
   #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
     this.#context = context;
     this.#heartbeat = heartbeat;
+    this.#shortTtls = new ShortTtls(context);
   }
 
   /**
    * Returns an open session with `count` reservations.
-   * @throws {EtcdUnavailableError} no session could be opened in time
+   * @throws {EtcdUnavailableError} no session could be opened in time, or no session of that TTL can be kept
    * @throws {LockerClosedError} the locker was closed
    */
   async enter(wanted: LeaseWanted, timeoutMs: number, count = 1): Promise<Session> {
@@ -38,6 +41,7 @@ export class SessionPool {
     for (;;) {
       if (this.#isClosed) throw new LockerClosedError();
       const found = this.#find(wanted, count);
+      if (found === undefined) this.#shortTtls.check(wanted.ttlSeconds);
       const session = found ?? this.#open(wanted);
       session.reserve(count);
       const opening = this.#sessions.get(session) ?? Promise.resolve();
@@ -82,7 +86,9 @@ export class SessionPool {
   }
 
   #open(wanted: LeaseWanted): Session {
+    const startedAt = this.#context.clock.now();
     const session = new Session(this.#context, wanted, (ended) => {
+      this.#shortTtls.onEnd(ended, startedAt);
       this.#remove(ended, shareKey(wanted));
       if (ended.wasGranted) this.#revoke(ended);
     });

@@ -56,6 +56,8 @@ export class Session {
   readonly numbers = new EntryNumbers();
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
+  /** Whether etcd has renewed the lease. */
+  wasRenewed = false;
   readonly #context: Context;
   readonly #onEnd: (session: Session) => void;
   readonly #leaseOver = deferred();
@@ -172,6 +174,7 @@ export class Session {
   /** Takes in the response to a renewal that was sent at `sentAt`. Returns whether it counts. */
   onRenewal(sentAt: Instant, { renewed, gate }: Renewal): boolean {
     if (!this.checkOpen() || !this.gate.confirm(gate) || !renewed) return false;
+    this.wasRenewed = true;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
     if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;

@@ -120,6 +120,8 @@ export interface Store {
    * @throws {OutcomeUnknownError} with `once`: the transaction was sent and no response came
    */
   commit(transaction: Transaction, options?: CommitOptions): Promise<Committed>;
+  /** Reports the shortest time that one of the last responses took, in milliseconds. Undefined if the store does not measure it. Optional. */
+  roundTripMs?(): number | undefined;
   /** Watches from now on. Repairs itself after a break and reports that by `created`. The returned function ends the watch. */
   watch(request: WatchRequest, listener: WatchListener): () => void;
   /** Ends all watches and requests. */

@@ -90,6 +90,10 @@ class EtcdStore implements Store {
     return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
   }
 
+  roundTripMs(): number | undefined {
+    return this.#hosts.roundTrips.shortestMs;
+  }
+
   watch(request: WatchRequest, listener: WatchListener): () => void {
     return this.#watches.add(request, listener);
   }

@@ -10,6 +10,7 @@ import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { Host } from './host.ts';
+import { RoundTrips } from './round-trips.ts';
 
 /** With less time than this left a request is not sent: no response could come in time. */
 export const shortestTryMs = 10;
@@ -23,6 +24,7 @@ export interface RequestOptions {
 }
 
 export class Hosts {
+  readonly roundTrips = new RoundTrips();
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
   readonly #hasAuth: boolean;
@@ -76,10 +78,13 @@ export class Hosts {
     const failures = (): HostFailure[] => [...reasons].map(([host, reason]) => ({ host, reason }));
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
-      const left = until - performance.now();
+      const sentAt = performance.now();
+      const left = until - sentAt;
       if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
       try {
-        return await attempt(host, Math.min(this.tryMs, left), tries);
+        const response = await attempt(host, Math.min(this.tryMs, left), tries);
+        this.roundTrips.add(performance.now() - sentAt);
+        return response;
       } catch (error) {
         const failure = toFailure(error);
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
