@@ -1,7 +1,7 @@
 /**
  * The store port on a cluster of etcd.
  *
- * This folder reads best in this order: this file; `hosts.ts` (which host gets a request, and how often); `batcher.ts` with
+ * This folder reads best in this order: this file; `hosts.ts` with `home-host.ts` (which host gets a request, and how often); `batcher.ts` with
  * `batch.ts`, `pending-commit.ts` and `deadlines.ts` (commits that share a request); `watch-stream.ts` with `watch-connection.ts`
  * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
  * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
@@ -57,6 +57,7 @@ class EtcdStore implements Store {
   }
 
   async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
+    this.#hosts.considerReturn();
     const host = this.#hosts.current;
     try {
       const renewal = await renewAt(host, leaseId, gateKey, timeoutMs);

@@ -1,7 +1,8 @@
 /**
  * The members of the cluster, and the choice between them.
  *
- * All requests of a locker go to one host until it fails, then to the next. A request shares its time between all hosts: one try
+ * All requests of a locker go to one host until it fails, then to the next. Later they go back to the first one, if it is well again. A
+ * request shares its time between all hosts: one try
  * takes at most a share that leaves time for every other host, even if each of them hangs.
  */
 import { backoffMs } from '../../backoff.ts';
@@ -9,6 +10,7 @@ import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
+import { HomeHost } from './home-host.ts';
 import { Host } from './host.ts';
 import { RoundTrips } from './round-trips.ts';
 
@@ -30,6 +32,8 @@ export class Hosts {
   readonly #hasAuth: boolean;
   readonly #requestTimeoutMs: number;
   readonly #sleepers = new Set<() => void>();
+  readonly #home: number;
+  readonly #homeHost: HomeHost;
   #at: number;
   #isClosed = false;
 
@@ -39,7 +43,9 @@ export class Hosts {
     this.#hasAuth = etcd.auth !== undefined;
     this.#requestTimeoutMs = requestTimeoutMs;
     // At random, so that a fleet of lockers spreads over the members.
-    this.#at = Math.floor(Math.random() * this.#hosts.length);
+    this.#home = Math.floor(Math.random() * this.#hosts.length);
+    this.#at = this.#home;
+    this.#homeHost = new HomeHost(this.current, prefix, requestTimeoutMs);
   }
 
   get current(): Host {
@@ -55,7 +61,17 @@ export class Hosts {
 
   /** Moves on to the next host, unless another request has done so already. */
   failed(host: Host): void {
-    if (host === this.current) this.#at = (this.#at + 1) % this.#hosts.length;
+    if (host !== this.current) return;
+    if (this.#at === this.#home) this.#homeHost.onLeft();
+    this.#at = (this.#at + 1) % this.#hosts.length;
+  }
+
+  /** Goes back to the home host some time after it failed, once a read in the background shows that it is well. */
+  considerReturn(): void {
+    if (this.#at === this.#home || !this.#homeHost.isDue || this.#isClosed) return;
+    void this.#homeHost.probe(this.tryMs).then((isWell) => {
+      if (isWell) this.#at = this.#home;
+    });
   }
 
   /**
@@ -71,6 +87,7 @@ export class Hosts {
     attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>,
     { timeoutMs = this.#requestTimeoutMs, once = false }: RequestOptions = {},
   ): Promise<T> {
+    this.considerReturn();
     const until = performance.now() + timeoutMs;
     const reasons = new Map<string, string>();
     const untrusted = new Set<Host>();
