@@ -36,6 +36,7 @@ export class Host {
   readonly #url: string;
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
+  readonly #tryMs: number;
   readonly #open: typeof openClient;
   readonly #opening: Loader<RawClient>;
   /** Kept beside its loader, so that a call on an open client waits for nothing. */
@@ -47,6 +48,7 @@ export class Host {
     this.#url = url;
     this.#options = options;
     this.#authTimeoutMs = authTimeoutMs;
+    this.#tryMs = authTimeoutMs / (options.hosts.length + 1);
     this.#open = open;
     this.#opening = new Loader(() => this.#newClient());
     this.address = url.replace(/^https?:\/\//, '');
@@ -148,6 +150,6 @@ export class Host {
         ? {}
         : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
     };
-    return this.#open(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
+    return this.#open(options, this.#tryMs, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
   }
 }

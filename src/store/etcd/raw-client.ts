@@ -4,12 +4,14 @@
  * Hosts, credentials and channels are etcd3's. This class adds calls that take and return bytes, on a channel that etcd3 opened.
  * They create no message objects and pass only the layers of grpc-js that they need (docs/decisions/011).
  */
-import type { Client as GrpcClient, connectivityState, status as GrpcStatus } from '@grpc/grpc-js';
+import type * as Grpc from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
 import { Authentication } from './authentication.ts';
 import { CallFailure, isStaleToken, status, toFailure } from './call-failure.ts';
 import { before, type Channel, createCall } from './channel.ts';
-import { type Cancellable, openStream, type Stream, type StreamListener } from './grpc-stream.ts';
+import { channelFactory, type ClosableChannel } from './closable-channel.ts';
+import { Connection, Patience, type UnderWay } from './connection.ts';
+import { openStream, type Stream, type StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
 import { decodeToken } from './wire/decode.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
@@ -52,28 +54,33 @@ export interface User {
 /** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
 const clientClass = new Loader(async () => {
   const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
+  return rawClientOn(Etcd3, grpc);
 });
 
-export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
+/** @param tryMs the limit for a connection in the making, in milliseconds */
+export async function openClient(options: Omit<IOptions, 'auth'>, tryMs: number, user?: User): Promise<RawClient> {
   const Client = await clientClass.load();
-  return new Client(options, user);
+  return new Client(options, tryMs, user);
 }
 
 /** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
 const resetting: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
 
-function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, { READY }: typeof connectivityState) {
+function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
+  const { OK, CANCELLED } = grpc.status;
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;
-    readonly #underWay = new Set<Cancellable>();
-    /** Many calls fail on one channel, but it must be reset only once. */
-    readonly #wasReset = new WeakSet<GrpcClient>();
+    readonly #patience: Patience;
+    /** One for new calls, and retired ones with calls under way. */
+    readonly #connections = new Map<Grpc.Client, Connection>();
     /** Kept until a call fails, so that a call waits for nothing. */
     #channel: Channel | undefined;
+    /** The check of a channel without a response, if one is under way. */
+    #checking: Promise<void> | undefined;
 
-    constructor(options: Omit<IOptions, 'auth'>, user?: User) {
-      super(options);
+    constructor(options: Omit<IOptions, 'auth'>, tryMs: number, user?: User) {
+      super({ ...options, grpcOptions: { ...options.grpcOptions, channelFactoryOverride: channelFactory(grpc, options) } });
+      this.#patience = new Patience(tryMs);
       if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
     }
 
@@ -92,21 +99,22 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         const call = createCall(channel, method, until);
         const sentAt = performance.now();
         let response: Buffer | undefined;
-        const underWay: Cancellable = {
+        const underWay: UnderWay = {
           cancel: () => {
             call.cancelWithStatus(CANCELLED, 'locker closed');
           },
         };
-        this.#underWay.add(underWay);
+        const { connection } = channel;
+        connection.started(underWay);
         call.start(channel.metadata, {
           onReceiveMetadata: () => {
-            channel.receivedAt = performance.now();
+            connection.receivedAt = performance.now();
           },
           onReceiveMessage: (message: Buffer) => {
             response = message;
           },
           onReceiveStatus: ({ code, details }) => {
-            this.#underWay.delete(underWay);
+            connection.ended(underWay);
             if (code === OK && response !== undefined) resolve(response);
             else reject(this.#failed(channel, code, details, sentAt));
           },
@@ -120,8 +128,6 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     async stream(method: Method, listener: StreamListener, until: number): Promise<Stream> {
       const channel = this.#channel ?? (await this.#connect(until));
       return openStream(channel, method, listener, {
-        onOpened: (call) => this.#underWay.add(call),
-        onClosed: (call) => this.#underWay.delete(call),
         toFailure: (code, details, writtenAt) => this.#failed(channel, code, details, writtenAt),
         onTimeOut: (writtenAt, then) => {
           this.#checkSilent(channel, writtenAt, then);
@@ -131,13 +137,16 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
 
     override close(): void {
       this.#channel = undefined;
+      for (const connection of [...this.#connections.values()]) connection.close();
       super.close();
-      for (const call of [...this.#underWay]) call.cancel();
     }
 
     async #connect(until: number): Promise<Channel> {
-      this.#channel = await before(until, this.#withToken());
-      return this.#channel;
+      await this.#checking;
+      const channel = await before(until, this.#withToken());
+      // It may have been retired while the token was on its way.
+      if (!channel.connection.isRetired) this.#channel = channel;
+      return channel;
     }
 
     async #withToken(): Promise<Channel> {
@@ -151,11 +160,27 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       return this.pool.withConnection('KV', ({ client, metadata, resource }) => ({
         client,
         metadata,
-        reset: () => {
+        connection: this.#connectionOf(client, () => {
           resource.resetAllServices();
-        },
-        receivedAt: 0,
+        }),
       }));
+    }
+
+    /** @param forget makes etcd3 open another channel when the next call needs it */
+    #connectionOf(client: Grpc.Client, forget: () => void): Connection {
+      const known = this.#connections.get(client);
+      if (known !== undefined) return known;
+      // The factory above creates all channels of this client.
+      const connection = new Connection(client.getChannel() as ClosableChannel, grpc.connectivityState, {
+        patience: this.#patience,
+        onRetired: () => {
+          if (this.#channel?.client === client) this.#channel = undefined;
+          forget();
+        },
+        onClosed: () => this.#connections.delete(client),
+      });
+      this.#connections.set(client, connection);
+      return connection;
     }
 
     async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
@@ -169,31 +194,30 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         this.#channel = undefined;
         this.#authentication?.forget();
       }
-      const failure = new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
-      // A refusal is a response: the connection works.
-      if (resetting.includes(code) && failure.kind !== 'refused') this.#reset(channel);
+      const { connection } = channel;
+      const isUnnamed = connection.failure !== undefined && /before call started$/.test(details);
+      const failure = new CallFailure(
+        code,
+        isUnnamed ? connection.failure : details === '' ? `etcd ended the call with status ${String(code)}` : details,
+      );
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
+      // A refusal is a response: the connection works.
+      else if (resetting.includes(code) && failure.kind !== 'refused') connection.retire();
+      else connection.receivedAt = performance.now();
       return failure;
     }
 
-    /**
-     * Resets a channel that is connected but has received nothing since `sentAt`. A firewall may have forgotten the connection, and
-     * TCP would report that a quarter of an hour later. A channel that still connects stays, because other calls wait for it.
-     */
+    /** Checks a channel without a response. Later calls wait for the result, or they would share its fate. */
     #checkSilent(channel: Channel, sentAt: number, then?: () => void): void {
-      // If the process was suspended, timers run before the bytes that arrived meanwhile.
-      setImmediate(() => {
-        const isConnected = channel.client.getChannel().getConnectivityState(false) === READY;
-        if (isConnected && channel.receivedAt < sentAt) this.#reset(channel);
-        then?.();
+      if (this.#channel?.client === channel.client) this.#channel = undefined;
+      this.#checking = new Promise((resolve) => {
+        // If the process was suspended, timers run before the bytes that arrived meanwhile.
+        setImmediate(() => {
+          channel.connection.check(sentAt);
+          then?.();
+          resolve();
+        });
       });
-    }
-
-    #reset({ client, reset }: Channel): void {
-      if (this.#wasReset.has(client)) return;
-      this.#wasReset.add(client);
-      this.#channel = undefined;
-      reset();
     }
   };
 }
