@@ -63,6 +63,7 @@ const unsent = [
   /waiting for (LB pick|name resolution)/i,
   // The state of one member. Its status code differs from version to version, so the words decide.
   /^etcdserver: (too many requests|rpc not supported for learner|not capable|not leader|no leader)$/,
+  /^belongs to another cluster/,
   // Raft has no leader to propose to, or the leader is about to go.
   /^raft proposal dropped$/,
 ];

@@ -11,7 +11,9 @@ import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { HomeHost } from './home-host.ts';
+import { Cluster } from './cluster.ts';
 import { Host } from './host.ts';
+import { openClient } from './raw-client.ts';
 import { RoundTrips } from './round-trips.ts';
 
 /** With less time than this left a request is not sent: no response could come in time. */
@@ -25,7 +27,10 @@ export interface RequestOptions {
   readonly once?: boolean | undefined;
 }
 
+type HostsOptions = Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>;
+
 export class Hosts {
+  readonly cluster: Cluster;
   readonly roundTrips = new RoundTrips();
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
@@ -37,8 +42,13 @@ export class Hosts {
   #at: number;
   #isClosed = false;
 
-  constructor({ etcd, prefix, requestTimeoutMs }: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs'>) {
-    this.#hosts = etcd.hosts.map((url) => new Host(url, etcd, requestTimeoutMs));
+  constructor({ etcd, prefix, requestTimeoutMs, logger }: HostsOptions) {
+    this.cluster = new Cluster(logger, prefix);
+    this.#hosts = etcd.hosts.map((url) => {
+      const open: typeof openClient = async (...args) => this.cluster.guard(await openClient(...args), host.address);
+      const host: Host = new Host(url, etcd, requestTimeoutMs, open);
+      return host;
+    });
     this.#prefix = prefix;
     this.#hasAuth = etcd.auth !== undefined;
     this.#requestTimeoutMs = requestTimeoutMs;
