@@ -7,7 +7,7 @@ export type { Locker } from './locker/locker.ts';
 export { createLocker } from './locker/create-locker.ts';
 export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
-export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/types.ts';
+export type { Auth, Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Contender, LockDetails, LockState } from './states/state.ts';
 export {

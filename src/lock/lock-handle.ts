@@ -30,9 +30,9 @@ export class LockHandle implements Lock {
     this.#clock = clock;
     this.#entry = entry;
     this.#releaseEntry = releaseEntry;
-    entry.hold((reason) => {
+    entry.hold((reason, cause) => {
       onEntryLost();
-      this.#markLost(reason);
+      this.#markLost(reason, cause);
       this.#notify();
     });
     // All members read the entry and the clocks. No user can replace them.
@@ -145,11 +145,11 @@ export class LockHandle implements Lock {
   }
 
   /** Releases the lock, and counts it as lost. */
-  lose(reason: LossReason): void {
+  lose(reason: LossReason, cause?: Error): void {
     if (!this.#entry.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.#clock, this.#releaseEntry).catch(() => undefined);
-    this.#markLost(reason);
+    this.#markLost(reason, cause);
   }
 
   /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
@@ -158,9 +158,9 @@ export class LockHandle implements Lock {
     else callback(this.#lost);
   }
 
-  #markLost(reason: LossReason): void {
+  #markLost(reason: LossReason, cause?: Error): void {
     this.#maxHold?.cancel();
-    this.#lost = new LockLostError(this.name, this.fencingToken, reason);
+    this.#lost = new LockLostError(this.name, this.fencingToken, reason, cause === undefined ? undefined : { cause });
     this.#onLost(this.#lost);
     queueMicrotask(() => {
       this.#notify();

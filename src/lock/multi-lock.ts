@@ -54,7 +54,7 @@ export class MultiLockHandle implements MultiLock {
   #lose(error: LockLostError): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
-    for (const lock of this.#locks) lock.lose(error.reason);
+    for (const lock of this.#locks) lock.lose(error.reason, error.cause as Error | undefined);
     queueMicrotask(() => {
       this.#notify();
     });

@@ -13,9 +13,6 @@ export const expected = (description: string) => ({
   error: (issue: { readonly input?: unknown }) => `expected ${description}, got ${describeInput(issue.input)}`,
 });
 
-/** The same without the given value, for options that may be secret. */
-export const expectedSecret = (description: string) => ({ error: () => `expected ${description}` });
-
 export function describeInput(input: unknown): string {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);
   if (typeof input === 'string') return quote(shorten(removeSecrets(input)));

@@ -7,7 +7,8 @@ import { InvalidOptionsError, type OptionIssue } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { findCredentialIssues } from './credentials.ts';
 import { isHost, isSecure, toHostList } from './host-url.ts';
-import { describeHost, describeInput, expected, expectedSecret, toIssues } from './issues.ts';
+import { describeHost, describeInput, expected, toIssues } from './issues.ts';
+import { findAuthIssues } from './secrets.ts';
 import type { LockerOptions } from './types.ts';
 
 type Zod = typeof z;
@@ -70,24 +71,10 @@ function buildFields(z: Zod) {
 }
 
 function buildLockerSchema(z: Zod, { text, value, durationMs, ttlMs }: Fields) {
-  const certificate = z.custom<Buffer>((input) => Buffer.isBuffer(input), expectedSecret('a Buffer'));
   const fields = {
     hosts: z.optional(buildHostsSchema(z)),
-    credentials: z.optional(
-      z.strictObject(
-        { rootCertificate: certificate, privateKey: z.optional(certificate), certChain: z.optional(certificate) },
-        expectedSecret('an object with rootCertificate'),
-      ),
-    ),
-    auth: z.optional(
-      z.strictObject(
-        {
-          username: z.string(expectedSecret('a string')).min(1, { error: 'expected a user name, got an empty string' }),
-          password: z.string(expectedSecret('a string')),
-        },
-        expectedSecret('an object with username and password'),
-      ),
-    ),
+    credentials: z.optional(z.custom<LockerOptions['credentials']>().check(z.superRefine(reportSecret(findCredentialIssues)))),
+    auth: z.optional(z.custom<LockerOptions['auth']>().check(z.superRefine(reportSecret(findAuthIssues)))),
     grpcOptions: z.optional(z.record(z.string(), z.unknown(), expected('an object of channel options'))),
     store: z.optional(
       z.custom<Store>(
@@ -113,6 +100,14 @@ function buildLockerSchema(z: Zod, { text, value, durationMs, ttlMs }: Fields) {
   });
 }
 
+/** Reports the issues of a secret. The results of a function are checked when it is called. */
+const reportSecret =
+  (findIssues: (input: unknown) => readonly OptionIssue[]) =>
+  (input: unknown, context: { addIssue(issue: { code: 'custom'; path: string[]; message: string }): void }): void => {
+    if (typeof input === 'function') return;
+    for (const { path, message } of findIssues(input)) context.addIssue({ code: 'custom', path: path === '' ? [] : [path], message });
+  };
+
 function buildHostsSchema(z: Zod) {
   const host = z.string(expected('a host')).refine(isHost, {
     error: ({ input }) =>
@@ -131,12 +126,6 @@ function findConflicts({ hosts, credentials, auth, grpcOptions, store }: LockerO
   const given = Object.entries({ hosts, credentials, auth, grpcOptions }).filter(([, option]) => option !== undefined);
   for (const [path] of store === undefined ? [] : given)
     issues.push({ path, message: 'expected either store or the options of etcd, got both' });
-  if (credentials !== undefined) {
-    for (const { path, message } of findCredentialIssues(credentials)) issues.push({ path: `credentials.${path}`, message });
-    const missing = credentials.privateKey === undefined ? 'privateKey' : 'certChain';
-    if ((credentials.privateKey === undefined) !== (credentials.certChain === undefined))
-      issues.push({ path: `credentials.${missing}`, message: 'expected privateKey and certChain together, got one of them' });
-  }
   const secure = new Set(toHostList(hosts).map((host) => isSecure(host, credentials !== undefined)));
   if (secure.size > 1) issues.push({ path: 'hosts', message: 'expected https for all hosts or for none, got a mix' });
   else if (credentials !== undefined && secure.has(false))

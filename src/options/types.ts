@@ -10,10 +10,19 @@ export interface LockerOptions {
    * @default '127.0.0.1:2379'
    */
   readonly hosts?: string | readonly string[] | undefined;
-  /** Certificates for TLS. Give `privateKey` and `certChain` together or not at all. */
-  readonly credentials?: Credentials | undefined;
-  /** A user of etcd's authentication. */
-  readonly auth?: { readonly username: string; readonly password: string } | undefined;
+  /**
+   * Certificates for TLS. Give `privateKey` and `certChain` together or not at all.
+   *
+   * A function is called for each new connection, so a running locker can use a renewed certificate. It has
+   * `0.8 * requestTimeoutMs / (hosts + 1)` to return. A call that fails counts as a failure of the host, and is retried.
+   */
+  readonly credentials?: Credentials | (() => Credentials | Promise<Credentials>) | undefined;
+  /**
+   * A user of etcd's authentication. Not used as long as authentication is not enabled in etcd.
+   *
+   * A function is called for each new token, so a running locker can use a changed password. It has the same time as `credentials`.
+   */
+  readonly auth?: Auth | (() => Auth | Promise<Auth>) | undefined;
   /** Channel options of @grpc/grpc-js. They override the defaults, except those that would make gRPC send a request again. */
   readonly grpcOptions?: Readonly<Record<string, unknown>> | undefined;
   /** Another store in place of etcd, such as `memoryStore()`. Excludes the options above. */
@@ -44,12 +53,20 @@ export interface LockerOptions {
 
 /** Certificates and the private key for TLS, in PEM format. */
 export interface Credentials {
-  /** The certificates of the authorities that sign the servers' certificates. */
-  readonly rootCertificate: Buffer;
-  /** The unencrypted private key of the client. */
+  /** The certificates of the authorities that sign the servers' certificates. Default: the authorities that Node trusts. */
+  readonly rootCertificate?: Buffer | undefined;
+  /** The private key of the client. */
   readonly privateKey?: Buffer | undefined;
   /** The certificate of the client, followed by those of its authorities. */
   readonly certChain?: Buffer | undefined;
+  /** The passphrase of `privateKey`, if the key is encrypted. */
+  readonly passphrase?: string | undefined;
+}
+
+/** The name and the password of a user of etcd's authentication. */
+export interface Auth {
+  readonly username: string;
+  readonly password: string;
 }
 
 /** The options of `lock`, `tryLock`, `lockAll`, `tryLockAll` and `withLock`. All durations are in milliseconds. */
@@ -97,8 +114,8 @@ export interface WatchOptions {
 export interface EtcdOptions {
   /** URLs with scheme and port. */
   readonly hosts: readonly string[];
-  readonly credentials: Credentials | undefined;
-  readonly auth: { readonly username: string; readonly password: string } | undefined;
+  readonly credentials: LockerOptions['credentials'];
+  readonly auth: LockerOptions['auth'];
   readonly grpcOptions: Readonly<Record<string, unknown>>;
 }
 

@@ -95,11 +95,33 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
     /private key in PEM format$/,
   ],
   [
-    'an encrypted key',
+    'an encrypted key without its passphrase',
     { credentials: { ...credentials, privateKey: Buffer.from(encrypted) } },
-    'credentials.privateKey',
-    /^expected an unencrypted private key/,
+    'credentials.passphrase',
+    /^expected the passphrase of the encrypted key in privateKey, got none$/,
   ],
+  [
+    'an encrypted key with another passphrase',
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter3' } },
+    'credentials.passphrase',
+    /^expected the passphrase of the encrypted key in privateKey, got another one/,
+  ],
+  ['a passphrase without a key', { credentials: { passphrase: 'hunter2' } }, 'credentials.passphrase', /^expected privateKey beside it/],
+  [
+    'a passphrase that is no text',
+    { credentials: { ...credentials, passphrase: privateKey } },
+    'credentials.passphrase',
+    /^expected a string$/,
+  ],
+  ['an unknown certificate', { credentials: { ...credentials, ca: pem } }, 'credentials.ca', /^unknown option$/],
+  [
+    'credentials as text',
+    { credentials: 'PEM' },
+    'credentials',
+    /^expected an object with rootCertificate, .* or a function that returns one$/,
+  ],
+  ['a function for hosts that are not secure', { hosts: 'http://a:1', credentials: () => credentials }, 'hosts', /https hosts/],
+  ['store and a function for auth', { store, auth: () => ({ username: 'u', password: 'p' }) }, 'auth', /^expected either store or/],
   [
     'the key of another certificate',
     { credentials: { ...credentials, privateKey: other.privateKey } },
@@ -145,6 +167,8 @@ describe('createLocker()', () => {
     { credentials: 'hunter2' },
     { credentials: { rootCertificate: Buffer.from('hunter2') } },
     { credentials: { ...credentials, privateKey: Buffer.from('hunter2'), certChain: Buffer.from('hunter2') } },
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2-and-more' } },
+    { credentials: { passphrase: 'hunter2' } },
     { hosts: 'https://a:1?token=hunter2' },
     { hosts: ['a:1#hunter2'] },
     { hosts: [['https://root:hunter2@a']] },
@@ -174,6 +198,19 @@ describe('createLocker()', () => {
     expect(resolveLockerOptions(options).etcd.hosts).toEqual(hosts);
   });
 
+  test('resolveLockerOptions() ignores later changes of credentials and auth, and keeps functions', () => {
+    const auth = { username: 'u', password: 'p' };
+    const own = { rootCertificate: pem };
+    const { etcd } = resolveLockerOptions({ credentials: own, auth });
+
+    Object.assign(auth, { password: 'q' });
+    Object.assign(own, { rootCertificate: undefined });
+
+    expect(etcd).toMatchObject({ auth: { username: 'u', password: 'p' }, credentials: { rootCertificate: pem } });
+    const ask = (): typeof credentials => credentials;
+    expect(resolveLockerOptions({ credentials: ask }).etcd.credentials).toBe(ask);
+  });
+
   test('resolveLockerOptions() returns the defaults for missing and undefined options', () => {
     const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
 
@@ -191,6 +228,11 @@ describe('createLocker()', () => {
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
     { credentials, logger: console },
+    { credentials: {} },
+    { credentials: { privateKey, certChain } },
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2' } },
+    { credentials: { ...credentials, passphrase: 'for a key that is not encrypted' } },
+    { credentials: () => credentials, auth: () => Promise.resolve({ username: 'u', password: 'p' }) },
     // Bundles of certificates may contain comments.
     { credentials: { rootCertificate: Buffer.concat([Buffer.from('# the old one\r\n'), pem, Buffer.from('\n# the new one\n'), pem]) } },
     { store: memoryStore(), prefix: 'other/' },

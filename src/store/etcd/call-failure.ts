@@ -6,6 +6,7 @@
  * api/v3rpc/rpctypes/error.go. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
+import { quote } from '../../text.ts';
 import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
@@ -56,6 +57,7 @@ export const status = {
 };
 
 const unsent = [
+  /^the function (auth|credentials) /,
   /^No connection established/,
   /^Name resolution failed/,
   /before call started$/,
@@ -116,13 +118,20 @@ export const isUnauthenticated = (failure: CallFailure): boolean => failure.code
 export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;
 
 /** The error if TLS with every host failed for lack of trust. */
-export function toMistrust(hosts: readonly HostFailure[], prefix: string): Error {
+export function toMistrust(hosts: readonly HostFailure[], prefix: string): EtcdAuthError {
   const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
   return new EtcdAuthError(
     prefix,
     `TLS failed with ${list}`,
     'the option credentials and the certificates of the servers must fit together',
   );
+}
+
+/** The error if a failure at one host shows that no retry there can help. */
+export function toFinal(failure: CallFailure, host: string, prefix: string): EtcdAuthError | undefined {
+  if (failure.kind === 'untrusted') return toMistrust([{ host, reason: failure.details }], prefix);
+  const refusal = failure.kind === 'refused' ? toRefusal(failure, prefix) : undefined;
+  return refusal instanceof EtcdAuthError ? refusal : undefined;
 }
 
 /** The error that the layers above the port get for a refusal. */
@@ -133,5 +142,9 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
     code === status.unauthenticated ||
     /authentication (failed|is not enabled)|user name (is empty|not found)/.test(details) ||
     isStaleToken(details);
-  return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details, { isFinal: isCorrupt(code, details) });
+  if (!isAuth) return new EtcdRefusedError(details, { isFinal: isCorrupt(code, details) });
+  const role = `the role needs readwrite permission for the prefix ${quote(prefix)}`;
+  if (/authentication failed/.test(details))
+    return new EtcdAuthError(prefix, details, `the option auth needs the name and the password of a user of etcd; ${role}`);
+  return new EtcdAuthError(prefix, details);
 }

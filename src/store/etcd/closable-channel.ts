@@ -5,22 +5,10 @@
  * resolvers to `net.connect` as options. So the resolver of this file adds the option `signal`, which closes the socket
  * (docs/decisions/015).
  */
-import type {
-  Channel,
-  ChannelCredentials,
-  ChannelInterface,
-  ChannelOptions,
-  credentials as Credentials,
-  experimental as Experimental,
-} from '@grpc/grpc-js';
-import type { IOptions } from 'etcd3';
+import type { ChannelCredentials, ChannelInterface, ChannelOptions, experimental as Experimental } from '@grpc/grpc-js';
+import { tlsCredentials, type TlsOptions } from './tls-credentials.ts';
 
-interface Grpc {
-  readonly Channel: typeof Channel;
-  readonly ChannelCredentials: typeof ChannelCredentials;
-  readonly credentials: typeof Credentials;
-  readonly experimental: typeof Experimental;
-}
+type Grpc = typeof import('@grpc/grpc-js');
 
 export interface ClosableChannel extends ChannelInterface {
   /** Whether the addresses of the host are known. */
@@ -39,8 +27,12 @@ const scheme = 'etcd-locker';
 /** The option of the channel that has its `Sockets`. */
 const socketsOption = 'etcd-locker.sockets';
 
-/** Returns the function that creates the channels of a client, for the option `channelFactoryOverride`. */
-export function channelFactory(grpc: Grpc, options: Pick<IOptions, 'hosts' | 'credentials'>) {
+/**
+ * Returns the function that creates the channels of a client, for the option `channelFactoryOverride`.
+ *
+ * The credentials that etcd3 made are not used: it may have another copy of grpc-js, and they are fixed.
+ */
+export function channelFactory(grpc: Grpc, tls: TlsOptions | undefined) {
   const { Channel: Base, experimental } = grpc;
 
   class ClosableChannelOn extends Base implements ClosableChannel {
@@ -66,8 +58,9 @@ export function channelFactory(grpc: Grpc, options: Pick<IOptions, 'hosts' | 'cr
   }
 
   experimental.registerResolver(scheme, resolverOn(experimental));
-  return (address: string, credentials: ChannelCredentials, channelOptions: ChannelOptions): ClosableChannel =>
-    new ClosableChannelOn(address, ofThisCopy(grpc, credentials, options), channelOptions);
+  const credentials = tls === undefined ? grpc.credentials.createInsecure() : tlsCredentials(grpc, tls);
+  return (address: string, _: ChannelCredentials, channelOptions: ChannelOptions): ClosableChannel =>
+    new ClosableChannelOn(address, credentials, channelOptions);
 }
 
 function resolverOn({ createResolver }: typeof Experimental) {
@@ -79,7 +72,9 @@ function resolverOn({ createResolver }: typeof Experimental) {
       const addSignal: Experimental.ResolverListener = (endpoints, ...rest) => {
         if (endpoints.ok) {
           sockets.isResolved = true;
-          for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) Object.assign(address, { signal: sockets.signal });
+          for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) {
+            Object.defineProperty(address, 'signal', { get: () => signalOf(sockets), enumerable: true });
+          }
         }
         return listener(endpoints, ...rest);
       };
@@ -101,13 +96,11 @@ function resolverOn({ createResolver }: typeof Experimental) {
   };
 }
 
-/** If etcd3 has another copy of grpc-js than this package, a channel refuses the credentials that etcd3 made. */
-function ofThisCopy(
-  { ChannelCredentials: Class, credentials: make }: Grpc,
-  given: ChannelCredentials,
-  { hosts, credentials }: Pick<IOptions, 'hosts' | 'credentials'>,
-): ChannelCredentials {
-  if (given instanceof Class) return given;
-  if (credentials !== undefined) return make.createSsl(credentials.rootCertificate, credentials.privateKey, credentials.certChain);
-  return String(hosts).startsWith('https:') ? make.createSsl() : make.createInsecure();
+/**
+ * Returns the signal for a socket.
+ * @throws {Error} the sockets are closed: Node connects a socket although its signal has aborted before, and never closes it
+ */
+function signalOf({ signal }: Sockets): AbortSignal {
+  if (signal.aborted) throw new Error('Channel closed before call started');
+  return signal;
 }

@@ -14,6 +14,8 @@ export interface Stream {
   end(): void;
   /** Ends the stream because a response is overdue. */
   timeOut(): void;
+  /** Whether a new stream would use another token or another channel. */
+  isOutdated(): boolean;
 }
 
 /** What the client does with the end of a stream. */
@@ -22,6 +24,7 @@ export interface StreamOwner {
   readonly toFailure: (code: number, details: string, writtenAt: number) => CallFailure;
   /** Checks a channel without a response, and calls `then` afterwards. */
   readonly onTimeOut: (writtenAt: number, then: () => void) => void;
+  readonly isOutdated: () => boolean;
 }
 
 const asIs = (message: Buffer): Buffer => message;
@@ -61,6 +64,7 @@ export function openStream(channel: Channel, method: string, listener: StreamLis
     listener.ended(owner.toFailure(code, details, writtenAt));
   });
   return {
+    isOutdated: owner.isOutdated,
     write: (message) => {
       if (hasEnded) return;
       writtenAt = performance.now();

@@ -6,13 +6,16 @@
  */
 import type * as Grpc from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
+import { ClientLoadError } from '../../errors.ts';
+import type { Auth } from '../../options/options.ts';
 import { Authentication } from './authentication.ts';
-import { CallFailure, isStaleToken, status, toFailure } from './call-failure.ts';
+import { CallFailure, status, toFailure } from './call-failure.ts';
 import { before, type Channel, createCall } from './channel.ts';
 import { channelFactory, type ClosableChannel } from './closable-channel.ts';
 import { Connection, Patience, type UnderWay } from './connection.ts';
 import { openStream, type Stream, type StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
+import type { TlsOptions } from './tls-credentials.ts';
 import { decodeToken } from './wire/decode.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
 
@@ -45,22 +48,39 @@ export interface RawClient {
 }
 
 export interface User {
-  readonly username: string;
-  readonly password: string;
+  /** Resolves with the name and the password for a new token. */
+  readonly ask: () => Promise<Auth>;
   /** The limit for the request of a token, in milliseconds. */
   readonly timeoutMs: number;
+  /** Called for the first token after calls without one. */
+  readonly enabled: () => void;
 }
+
+export interface ClientSecrets {
+  readonly user?: User | undefined;
+  /** Undefined for a connection without TLS. */
+  readonly tls?: TlsOptions | undefined;
+}
+
+type ClientOptions = Omit<IOptions, 'auth' | 'credentials'>;
 
 /** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
 const clientClass = new Loader(async () => {
-  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc);
+  try {
+    const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+    return rawClientOn(Etcd3, grpc);
+  } catch (error) {
+    throw new ClientLoadError(error);
+  }
 });
 
-/** @param tryMs the limit for a connection in the making, in milliseconds */
-export async function openClient(options: Omit<IOptions, 'auth'>, tryMs: number, user?: User): Promise<RawClient> {
+/**
+ * @param tryMs the limit for a connection in the making, in milliseconds
+ * @throws {ClientLoadError} etcd3 or grpc-js cannot be loaded
+ */
+export async function openClient(options: ClientOptions, tryMs: number, secrets: ClientSecrets = {}): Promise<RawClient> {
   const Client = await clientClass.load();
-  return new Client(options, tryMs, user);
+  return new Client(options, tryMs, secrets);
 }
 
 /** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
@@ -78,19 +98,19 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
     /** The check of a channel without a response, if one is under way. */
     #checking: Promise<void> | undefined;
 
-    constructor(options: Omit<IOptions, 'auth'>, tryMs: number, user?: User) {
-      super({ ...options, grpcOptions: { ...options.grpcOptions, channelFactoryOverride: channelFactory(grpc, options) } });
+    constructor(options: ClientOptions, tryMs: number, { user, tls }: ClientSecrets) {
+      super({ ...options, grpcOptions: { ...options.grpcOptions, channelFactoryOverride: channelFactory(grpc, tls) } });
       this.#patience = new Patience(tryMs);
-      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
+      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user), user.enabled);
     }
 
     async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
         return await this.#callOn(this.#channel ?? (await this.#connect(until)), method, request, until);
       } catch (error) {
-        if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
+        if (this.#authentication?.isTokenMissing(toFailure(error)) !== true) throw error;
       }
-      // etcd refused the old token before it applied anything, so the request may go again.
+      // etcd refused the old token, or the lack of one, before it applied anything, so the request may go again.
       return this.#callOn(await this.#connect(until), method, request, until);
     }
 
@@ -129,6 +149,7 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
       const channel = this.#channel ?? (await this.#connect(until));
       return openStream(channel, method, listener, {
         toFailure: (code, details, writtenAt) => this.#failed(channel, code, details, writtenAt),
+        isOutdated: () => this.#channel !== channel,
         onTimeOut: (writtenAt, then) => {
           this.#checkSilent(channel, writtenAt, then);
         },
@@ -183,23 +204,24 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
       return connection;
     }
 
-    async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
+    async #authenticate({ ask, timeoutMs }: User): Promise<string> {
+      const { username, password } = await ask();
       const request = encodeAuthenticate(username, password);
       const channel = await this.#withoutToken();
       return decodeToken(await this.#callOn(channel, methods.authenticate, request, performance.now() + timeoutMs));
     }
 
     #failed(channel: Channel, code: number, details: string, sentAt: number): CallFailure {
-      if (isStaleToken(details) && this.#channel === channel) {
-        this.#channel = undefined;
-        this.#authentication?.forget();
-      }
       const { connection } = channel;
       const isUnnamed = connection.failure !== undefined && /before call started$/.test(details);
       const failure = new CallFailure(
         code,
         isUnnamed ? connection.failure : details === '' ? `etcd ended the call with status ${String(code)}` : details,
       );
+      if (this.#channel === channel && this.#authentication?.isTokenMissing(failure) === true) {
+        this.#channel = undefined;
+        this.#authentication.forget();
+      }
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
       // A refusal is a response: the connection works.
       else if (resetting.includes(code) && failure.kind !== 'refused') connection.retire();
