@@ -10,6 +10,7 @@ import type { Context } from '../context.ts';
 import { isExact, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue, WatchEvent } from '../store/store.ts';
 import { quote } from '../text.ts';
+import { readWhole } from './pages.ts';
 import { describeQueue, type LockState, toLockState } from './state.ts';
 
 export interface QueueListener {
@@ -76,10 +77,10 @@ export class QueueCopy {
     for (let retry = 0; !this.#isClosed; retry += 1) {
       this.#isReadStale = false;
       try {
-        const { revision, ranges } = await this.#context.store.commit({ compare: [], then: [{ range: this.#range }], otherwise: [] });
+        const { revision, kvs } = await readWhole(this.#context.store, this.#range);
         if (this.#mayMissChanges(revision)) continue;
         this.#isReading = false;
-        this.#replace(revision, ranges[0] ?? []);
+        this.#replace(revision, kvs);
         return;
       } catch (error) {
         await this.#onReadFailure(error, retry);

@@ -36,6 +36,8 @@ export interface Range {
   readonly limit?: number | undefined;
   readonly maxCreateRevision?: bigint | undefined;
   readonly keysOnly?: boolean | undefined;
+  /** Reads as of this revision. etcd refuses one that is compacted or not there yet. Default: the present one. */
+  readonly revision?: bigint | undefined;
 }
 
 export type Operation =

@@ -106,6 +106,19 @@ describe('Hosts', () => {
     });
   });
 
+  test('request() reports a response that is too large at once, but as an unknown outcome with once', async () => {
+    let tries = 0;
+    const tooLarge = () => {
+      tries += 1;
+      return Promise.reject(new CallFailure(status.resourceExhausted, 'Received message larger than max (70000000 vs 67108864)'));
+    };
+
+    await expect(twoHosts().request(tooLarge)).rejects.toMatchObject({ code: 'ETCD_REFUSED' });
+    await expect(twoHosts().request(tooLarge, { once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+
+    expect(tries).toBe(2);
+  });
+
   test('request() sends nothing if the time is too short for a response', async () => {
     let tries = 0;
 

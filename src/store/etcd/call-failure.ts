@@ -86,6 +86,9 @@ const refusing: ReadonlySet<number> = new Set([
 /** After a corrupt alarm etcd refuses each write before it applies it, until an operator ends the alarm. */
 const isCorrupt = (code: number, details: string): boolean => code === status.dataLoss && details.startsWith('etcdserver:');
 
+/** The response is too large for this process, whatever host sends it. A write has been applied then. */
+export const isResponseTooLarge = ({ details }: CallFailure): boolean => /^Received message .*larger than max/.test(details);
+
 const isTooLarge = (details: string): boolean => tooLarge.some((form) => form.test(details));
 
 export const isStaleToken = (details: string): boolean =>

@@ -9,7 +9,7 @@ import { backoffMs } from '../../backoff.ts';
 import { ClientLoadError, EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
-import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
+import { type CallFailure, isResponseTooLarge, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { HomeHost } from './home-host.ts';
 import { Cluster } from './cluster.ts';
 import { Host } from './host.ts';
@@ -119,7 +119,8 @@ export class Hosts {
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
-        if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
+        if (failure.kind === 'refused' || (!once && (failure.kind === 'no-space' || isResponseTooLarge(failure))))
+          throw toRefusal(failure, this.#prefix);
         // The caller's time was up, not the host's. A host with less than a whole try may be healthy.
         const isCutShort = left < this.tryMs && failure.code === status.deadlineExceeded;
         if (failure.kind !== 'stale-token' && !isCutShort) this.failed(host);
