@@ -8,6 +8,7 @@ import { addMs, type Clock, type Instant, keepAlive, msUntil } from '../clock.ts
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
+import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
@@ -121,6 +122,16 @@ export class LockHandle implements Lock {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs } = this;
+    return toJsonMembers({ name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs });
+  }
+
+  [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
+    const { name, key, fencingToken, held } = this;
+    return `Lock ${inspect({ name, key, fencingToken, held }, options)}`;
   }
 
   /** Loses the lock after `maxHoldMs` from now. */

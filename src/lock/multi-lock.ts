@@ -1,5 +1,6 @@
 /** Several locks that are held together. */
 import type { LockLostError } from '../errors.ts';
+import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
@@ -98,6 +99,16 @@ export class MultiLockHandle implements MultiLock {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { locks, held, remainingMs } = this;
+    return toJsonMembers({ locks, held, remainingMs });
+  }
+
+  [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
+    const { locks, held } = this;
+    return `MultiLock ${inspect({ locks, held }, options)}`;
   }
 }
 

@@ -4,7 +4,7 @@
  * They are checked before the first connection, because TLS reports a broken one late and in few words. No message contains a part of
  * them.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
 import type { OptionIssue } from '../errors.ts';
 import { findMemberIssues } from './secrets.ts';
 import type { Credentials } from './types.ts';
@@ -25,7 +25,7 @@ export function findCredentialIssues(input: unknown): readonly OptionIssue[] {
 const isBufferOrNone = (given: unknown): boolean => given === undefined || Buffer.isBuffer(given);
 
 function* findPemIssues({ rootCertificate, privateKey, certChain, passphrase }: Credentials): Iterable<OptionIssue> {
-  if (rootCertificate !== undefined && !(readFirstCertificate(rootCertificate) instanceof X509Certificate))
+  if (rootCertificate !== undefined && readFirstCertificate(rootCertificate) === undefined)
     yield { path: 'rootCertificate', message: 'expected one or more certificates in PEM format' };
   const leaf = certChain && readFirstCertificate(certChain);
   if (certChain !== undefined && leaf === undefined)
@@ -43,6 +43,7 @@ function* findPemIssues({ rootCertificate, privateKey, certChain, passphrase }: 
 
 /** Parses all certificates, and returns the first one. */
 function readFirstCertificate(pem: Buffer): X509Certificate | undefined {
+  const { X509Certificate } = loadCrypto();
   try {
     return [...pem.toString('latin1').matchAll(certificateBlock)].map(([text]) => new X509Certificate(text))[0];
   } catch {
@@ -52,7 +53,7 @@ function readFirstCertificate(pem: Buffer): X509Certificate | undefined {
 
 function readKey(pem: Buffer, passphrase: string | undefined): KeyObject | OptionIssue {
   try {
-    return createPrivateKey({ key: pem, passphrase });
+    return loadCrypto().createPrivateKey({ key: pem, passphrase });
   } catch {
     if (!/^-----BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED/m.test(pem.toString('latin1')))
       return { path: 'privateKey', message: 'expected a private key in PEM format' };
@@ -60,6 +61,9 @@ function readKey(pem: Buffer, passphrase: string | undefined): KeyObject | Optio
     return { path: 'passphrase', message: `expected the passphrase of the encrypted key in privateKey, ${given}` };
   }
 }
+
+// The import of node:crypto takes 4 ms, and most lockers have no credentials.
+const loadCrypto = () => process.getBuiltinModule('node:crypto');
 
 function isPair(certificate: X509Certificate, key: KeyObject): boolean {
   try {

@@ -4,7 +4,7 @@
  * A message never contains a secret. Passwords, keys and certificates are not repeated at all, and hosts only without the parts that may
  * hold a password or a token.
  */
-import type { core } from 'zod';
+import type { core } from 'zod/mini';
 import type { OptionIssue } from '../errors.ts';
 import { quote } from '../text.ts';
 

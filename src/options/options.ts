@@ -40,7 +40,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     slots: options.slots ?? (options.mode === 'shared' ? shared : exclusive),
     timeoutMs: options.timeoutMs,
     signal: options.signal,
-    maxHoldMs: options.maxHoldMs,
+    maxHoldMs: options.maxHoldMs === Infinity ? undefined : options.maxHoldMs,
     lease: options.renew === false ? {} : undefined,
   };
 }

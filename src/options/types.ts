@@ -70,33 +70,49 @@ export interface Auth {
 }
 
 /** The options of `lock`, `tryLock`, `lockAll`, `tryLockAll` and `withLock`. All durations are in milliseconds. */
-export interface LockOptions {
+export type LockOptions = CallOptions & (ModeOptions | SlotsOptions);
+
+/** The options of a call, apart from the kind of the lock. */
+export interface CallOptions {
   /** The text that others read of this holder, up to 64 KiB. Default: `value` of the locker. */
   readonly value?: string | undefined;
   /** The time in milliseconds after which the lock of a dead process is free. Default: `ttlMs` of the locker. */
   readonly ttlMs?: number | undefined;
-  /** The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. Default: none. */
+  /**
+   * The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. With Infinity, both wait
+   * for ever. Default: `lock` waits for ever, `tryLock` does not wait.
+   */
   readonly timeoutMs?: number | undefined;
   /** Cancels the call while it waits. It has no effect on a held lock. */
   readonly signal?: AbortSignal | undefined;
-  /**
-   * With 'shared', any number of shared holders hold the lock together. Exclusive and shared locks exclude each other. Not beside `slots`.
-   * @default 'exclusive'
-   */
-  readonly mode?: Mode | undefined;
-  /**
-   * Makes the lock a semaphore that up to this number of callers hold together. Not beside `mode`.
-   *
-   * All callers must pass the same number. A caller with another number waits until the name is free.
-   */
-  readonly slots?: number | undefined;
-  /** The longest hold in milliseconds. Then the lock is released and counts as lost: its signal aborts with the reason 'max-hold'. */
+  /** The longest hold in milliseconds, or Infinity. Then the lock is released and counts as lost: its signal aborts with the reason 'max-hold'. */
   readonly maxHoldMs?: number | undefined;
   /**
    * With false, the lock has a lease of its own that is not renewed while the lock is held. The lock ends after `ttlMs`.
    * @default true
    */
   readonly renew?: boolean | undefined;
+}
+
+/** An exclusive or a shared lock. */
+export interface ModeOptions {
+  /**
+   * With 'shared', any number of shared holders hold the lock together. Exclusive and shared locks exclude each other. Not beside `slots`.
+   * @default 'exclusive'
+   */
+  readonly mode?: Mode | undefined;
+  readonly slots?: undefined;
+}
+
+/** A semaphore. */
+export interface SlotsOptions {
+  readonly mode?: undefined;
+  /**
+   * Makes the lock a semaphore that up to this number of callers hold together. Not beside `mode`.
+   *
+   * All callers must pass the same number. A caller with another number waits until the name is free.
+   */
+  readonly slots?: number | undefined;
 }
 
 /** The options of `list`. */

@@ -57,7 +57,7 @@ describe.skipIf(!(await canControlServers()))('with a learner among the hosts', 
     expect(value?.held).toBe(true);
     expect(ms).toBeLessThan(requestTimeoutMs);
     expect((await states.next()).value).toMatchObject({ held: true });
-    await states.return?.();
+    await states.return();
   });
 
   test('a release that meets the learner first is done by the host after it', async () => {

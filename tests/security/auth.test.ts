@@ -50,7 +50,7 @@ describe.skipIf(!(await canControlServers()))('an etcd with auth enabled', () =>
     await lock.release();
     await Promise.all(waiting.map(async ({ promise }) => (await promise).release()));
     expect((await others.tryLock('x'))?.held).toBe(true);
-    await states.return?.();
+    await states.return();
   });
 
   test('lets holders and waiters continue when their tokens expire', { timeout: 30_000 }, async () => {

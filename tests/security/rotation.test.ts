@@ -181,7 +181,7 @@ describe.skipIf(!canControl)('a user that is given before authentication is enab
     const own = await holders.lock('z');
     expect((await others.next()).value).toMatchObject({ held: true });
     await own.release();
-    await Promise.all([states.return?.(), others.return?.()]);
+    await Promise.all([states.return(), others.return()]);
     await administer(server.endpoint, (client) => client.auth.authDisable());
   });
 

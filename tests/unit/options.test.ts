@@ -1,5 +1,5 @@
 /** Tests of the option checks: each invalid option is reported, and no error shows a secret. */
-import { createLocker, InvalidOptionsError, type LockerOptions, type OptionIssue } from 'etcd-locker';
+import { createLocker, InvalidOptionsError, type LockerOptions, type LockOptions, type OptionIssue } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { createPrivateKey } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
-import { errorOf } from '../support/fixtures/holding.ts';
+import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 const store = memoryStore({ clock: new ManualClock() });
 const authority = makeAuthority('test CA');
@@ -41,7 +41,8 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
   ['a host with another scheme', { hosts: 'ftp://a:1' }, 'hosts', /^expected one host such as/],
   ['a port over 65535', { hosts: ['a:65536'] }, 'hosts[0]', /^expected one host such as/],
   ['the port 0', { hosts: 'a:0' }, 'hosts', /^expected one host such as/],
-  ['hosts in one string', { hosts: 'a:1,b:2' }, 'hosts', /^expected one host such as/],
+  ['hosts in one string', { hosts: 'a:1,b:2' }, 'hosts', /^expected one host such as.*; give several hosts as an array/],
+  ['hosts in one element', { hosts: ['a:1,b:2'] }, 'hosts[0]', /^expected one host such as.*, one host in each element$/],
   ['a bare IPv6 host', { hosts: '::1' }, 'hosts', /^expected one host such as/],
   ['a mix of http and https', { hosts: ['http://a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
   ['a mix of bare and https', { hosts: ['a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
@@ -281,6 +282,36 @@ describe('options of lock() and the other methods', () => {
       expect(memory.store.calls).toEqual([]);
     },
   );
+
+  test.each([
+    [{ slots: Infinity }, "slots: expected a whole number, got Infinity; mode: 'shared' allows any number of holders"],
+    [{ slots: NaN }, 'slots: expected a whole number, got NaN'],
+    [{ timeoutMs: '5s' }, 'timeoutMs: expected a number of milliseconds, got "5s"'],
+    [{ timeoutMs: NaN }, 'timeoutMs: expected a number of milliseconds, got NaN'],
+    [{ timeoutMs: -Infinity }, 'timeoutMs: expected a number of milliseconds, got -Infinity'],
+    [{ timeoutMs: -1 }, 'timeoutMs: expected at least 0 ms, got -1'],
+    [{ maxHoldMs: 2 ** 31 }, 'maxHoldMs: expected at most 2147483647 ms, got 2147483648'],
+  ])('lock() rejects %j and says what it expects', async (options, message) => {
+    await using memory = await openFaultyMemory();
+
+    expect(await errorOf(memory.createLocker().lock('a', options as never))).toMatchObject({ message: `Cannot lock: ${message}` });
+  });
+
+  test.each(['lock', 'tryLock', 'lockAll', 'tryLockAll'] as const)('%s() waits for ever with timeoutMs: Infinity', async (method) => {
+    await using memory = await openFaultyMemory();
+    const [holder, locker] = [memory.createLocker(), memory.createLocker()];
+    const held = await holder.lock('a');
+    const names = method.endsWith('All') ? ['a'] : 'a';
+    const call = locker[method] as (names: string | string[], options: LockOptions) => Promise<{ readonly held: boolean } | null>;
+    const waiting = follow(call(names, { timeoutMs: Infinity, maxHoldMs: Infinity }));
+
+    await memory.clock.advance(30_000);
+    expect(waiting.isSettled).toBe(false);
+    await held.release();
+    await memory.clock.settle();
+
+    expect(waiting.value?.held).toBe(true);
+  });
 
   test.each([undefined, null, 42, '', '\uDFFF', 'x'.repeat(1_025), {}])(
     'all methods reject an invalid name, and send no request: %#',

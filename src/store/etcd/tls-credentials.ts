@@ -6,9 +6,8 @@
  * address as the name of the server, which RFC 6066 forbids, but they verify it. The rest is as in grpc-js, with the same
  * environment variables.
  */
-import { readFileSync } from 'node:fs';
-import { isIP, type Socket } from 'node:net';
-import { checkServerIdentity, connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 import type { Credentials, EtcdOptions } from '../../options/options.ts';
 import { askCredentials } from './secrets.ts';
@@ -16,6 +15,9 @@ import { askCredentials } from './secrets.ts';
 type Grpc = typeof import('@grpc/grpc-js');
 type CreateConnector = ChannelCredentials['_createSecureConnector'];
 type Connector = ReturnType<CreateConnector>;
+
+// An import takes some milliseconds, and many lockers use no TLS.
+const tls = () => process.getBuiltinModule('node:tls');
 
 export interface TlsOptions {
   /** The name or the IP address of the host. The certificate of the server must be valid for it. */
@@ -71,8 +73,8 @@ function buildContext({ rootCertificate, privateKey, certChain, passphrase }: Cr
   const { GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: rootsFile, GRPC_SSL_CIPHER_SUITES: ciphers } = process.env;
   try {
     // Without `ca`, Node trusts its own list, NODE_EXTRA_CA_CERTS and, with --use-system-ca, the authorities of the system.
-    const ca = rootCertificate ?? (rootsFile === undefined ? undefined : readFileSync(rootsFile));
-    return createSecureContext({ ca, key: privateKey, cert: certChain, passphrase, ciphers });
+    const ca = rootCertificate ?? (rootsFile === undefined ? undefined : process.getBuiltinModule('node:fs').readFileSync(rootsFile));
+    return tls().createSecureContext({ ca, key: privateKey, cert: certChain, passphrase, ciphers });
   } catch (error) {
     throw new Error(`the option credentials cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
@@ -80,12 +82,13 @@ function buildContext({ rootCertificate, privateKey, certChain, passphrase }: Cr
 
 function handshake(socket: Socket, name: string, secureContext: SecureContext): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
+    const { connect, checkServerIdentity } = tls();
     const secured = connect(
       {
         socket,
         secureContext,
         host: name,
-        ...(isIP(name) === 0 ? { servername: name } : {}),
+        ...(process.getBuiltinModule('node:net').isIP(name) === 0 ? { servername: name } : {}),
         // Node's own choice of the name to verify differs between its versions.
         checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
         ALPNProtocols: ['h2'],

@@ -161,7 +161,7 @@ export function lockAllContract(open: OpenFixture): void {
       for (const wrong of [[], [''], ['a', 7], 'ab', undefined, 7, ['a', '\ud800']]) {
         expect(await errorOf(locker[method](wrong as string[]))).toMatchObject({ code: 'INVALID_OPTIONS' });
       }
-      expect(await errorOf(locker[method](['a'], { mode: 'shared', slots: 2 }))).toMatchObject({ code: 'INVALID_OPTIONS' });
+      expect(await errorOf(locker[method](['a'], { mode: 'shared', slots: 2 } as never))).toMatchObject({ code: 'INVALID_OPTIONS' });
     });
 
     test('lockAll() rejects, and releases its locks, when its time is up', async () => {
