@@ -89,10 +89,15 @@ export interface WatchRequest {
   readonly key: string;
   readonly rangeEnd?: string;
   readonly deletesOnly?: boolean;
+  /** The revision that the caller has read. A watch that stays open for the next caller is confirmed at no earlier one. */
+  readonly knownRevision?: bigint;
 }
 
 export interface WatchListener {
-  /** The watch reports all events after `revision`. Called again after every break, because events may be missing then. */
+  /**
+   * The watch reports all events after `revision`. Called again after every break, because events may be missing then. A revision below
+   * one that the caller knows proves nothing: a proxy may send 0, and a restored etcd has gone back. The caller reads again then.
+   */
   created(revision: bigint): void;
   /** Events in the order of their revisions. One call has all events of a revision. */
   events(events: readonly WatchEvent[]): void;
