@@ -1,4 +1,8 @@
-/** Listens to abort signals. All parts of the library use this function for it. */
+/**
+ * Reads abort signals and listens to them. All parts of the library use these functions for it.
+ *
+ * A signal may come from a polyfill that has neither `throwIfAborted` nor `reason`.
+ */
 import { addAbortListener } from 'node:events';
 
 /**
@@ -11,4 +15,14 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   return () => {
     listener[Symbol.dispose]();
   };
+}
+
+/** Returns the reason of an aborted signal. Without one it is the reason that `AbortController` sets by default. */
+export function reasonOf({ reason }: Partial<Pick<AbortSignal, 'reason'>>): unknown {
+  return reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : (reason as unknown);
+}
+
+/** @throws the reason of the signal, if it has aborted */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw reasonOf(signal);
 }

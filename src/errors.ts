@@ -91,10 +91,20 @@ export class LockTimeoutError extends LockerError {
   /** The holder's value at the timeout. Undefined if etcd did not report it in time. */
   readonly holder: string | undefined;
 
-  /** The `cause` is the failure of the last requests, if etcd was silent at the timeout. */
-  constructor(lockName: string, timeoutMs: number, holder: string | undefined, options?: ErrorOptions) {
+  /**
+   * The `cause` is the failure of the last requests, if etcd was silent at the timeout. `mismatch` says that callers of the name do not
+   * agree on its slots.
+   */
+  constructor(
+    lockName: string,
+    timeoutMs: number,
+    holder: string | undefined,
+    { mismatch, ...options }: ErrorOptions & { readonly mismatch?: string | undefined } = {},
+  ) {
     const state = holder === undefined ? 'still waiting' : `held by ${quote(abbreviate(holder))}`;
-    super(`Cannot lock ${quote(lockName)} within ${String(timeoutMs)} ms: ${state}`, options);
+    const notes = [...(mismatch === undefined ? [] : [mismatch]), ...(options.cause === undefined ? [] : ['etcd does not respond'])];
+    const suffix = notes.length === 0 ? '' : ` (${notes.join('; ')})`;
+    super(`Cannot lock ${quote(lockName)} within ${String(timeoutMs)} ms: ${state}${suffix}`, options);
     this.lockName = lockName;
     this.timeoutMs = timeoutMs;
     this.holder = holder;
@@ -162,7 +172,7 @@ export interface HostFailure {
   readonly reason: string;
 }
 
-/** No host of etcd responded within `requestTimeoutMs`. */
+/** No host of etcd responded within `requestTimeoutMs`, or within the `timeoutMs` of the call. */
 export class EtcdUnavailableError extends LockerError {
   override readonly name = 'EtcdUnavailableError';
   readonly code = 'ETCD_UNAVAILABLE' as const;
@@ -182,10 +192,13 @@ function describeSilence(timeoutMs: number, hosts: readonly HostFailure[]): stri
 
 /** etcd responds, but more slowly than a sixth of the TTL: no lease of that TTL can be renewed in time. */
 export class TtlTooShortError extends EtcdUnavailableError {
+  readonly roundTripMs: number;
+
   constructor(ttlMs: number, roundTripMs: number) {
     const measuredMs = Math.ceil(roundTripMs);
     const state = `a round trip to etcd takes ${String(measuredMs)} ms`;
     super(ttlMs, [], `Cannot keep a lease of ${String(ttlMs)} ms: ${state}; set ttlMs to at least ${String(6 * measuredMs)}`);
+    this.roundTripMs = roundTripMs;
   }
 }
 

@@ -51,14 +51,12 @@ const passwordOf = (username: string, user = ''): string | undefined =>
 
 function readCredentials(values: Values): Credentials | undefined {
   const [cacert, cert, key] = (['cacert', 'cert', 'key'] as const).map((name) => values.text(name));
-  if (cacert === undefined) {
-    if (cert === undefined && key === undefined) return undefined;
-    throw new UsageError('--cacert: expected a file beside --cert and --key, or ETCDCTL_CACERT');
-  }
+  if (cacert === undefined && cert === undefined && key === undefined) return undefined;
   if (cert !== undefined && key === undefined) throw new UsageError('--key: expected a file beside --cert, or ETCDCTL_KEY');
   if (key !== undefined && cert === undefined) throw new UsageError('--cert: expected a file beside --key, or ETCDCTL_CERT');
   return {
-    rootCertificate: readOptionFile(values, 'cacert'),
+    // Without it the authorities that Node trusts count.
+    ...(cacert === undefined ? {} : { rootCertificate: readOptionFile(values, 'cacert') }),
     ...(cert === undefined ? {} : { certChain: readOptionFile(values, 'cert'), privateKey: readOptionFile(values, 'key') }),
   };
 }

@@ -70,7 +70,13 @@ const commandOption: Readonly<Record<string, string>> = {
 };
 
 function describeIssues({ issues }: InvalidOptionsError): string {
-  return issues.map(({ path, message }) => `${commandOption[path.split(/[.[]/, 1)[0] ?? ''] ?? path}: ${message}`).join('; ');
+  return issues
+    .map(({ path, message }) => {
+      // The command takes no passphrase.
+      if (path === 'credentials.passphrase') return '--key: expected a private key that is not encrypted';
+      return `${commandOption[path.split(/[.[]/, 1)[0] ?? ''] ?? path}: ${message}`;
+    })
+    .join('; ');
 }
 
 const credentialOption: Readonly<Record<string, string>> = { rootCertificate: '--cacert', certChain: '--cert', privateKey: '--key' };
@@ -79,5 +85,6 @@ const credentialOption: Readonly<Record<string, string>> = { rootCertificate: '-
 function nameOptions(message: string): string {
   return message
     .replaceAll(/\bcredentials\.(\w+)/g, (path, name: string) => credentialOption[name] ?? path)
-    .replaceAll(/\b(set|the option) credentials\b/g, '$1 --cacert');
+    .replaceAll(/\b(set|the option) credentials\b/g, '$1 --cacert')
+    .replaceAll(/\b(set|the option) auth\b/g, '$1 --user');
 }

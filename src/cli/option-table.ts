@@ -65,7 +65,7 @@ const rows = {
   cacert: {
     group: 'etcd',
     placeholder: 'FILE',
-    description: "TLS: certificate of the authority that signed etcd's certificate",
+    description: "TLS: certificate of the authority that signed etcd's certificate (default: the authorities that Node trusts)",
     env: 'ETCDCTL_CACERT',
   },
   cert: { group: 'etcd', placeholder: 'FILE', description: 'TLS: client certificate that etcd verifies', env: 'ETCDCTL_CERT' },

@@ -14,6 +14,12 @@ export interface Internals {
   readonly context: LockerContext;
   readonly queues: LocalQueues;
   /**
+   * Runs a read, and keeps the process alive meanwhile.
+   *
+   * @throws {LockerClosedError} the locker is closed, or closes during the read
+   */
+  untilClosed<T>(read: () => Promise<T>): Promise<T>;
+  /**
    * Fills `options` with the defaults of the locker.
    *
    * @throws {LockerClosedError} the locker is closed

@@ -2,7 +2,7 @@
  * Takes several names one after another, in the order of their keys. A caller that holds one name waits only for later names, so no two
  * callers wait for each other.
  */
-import { onAbort } from '../abort.ts';
+import { onAbort, reasonOf } from '../abort.ts';
 import { LockerClosedError } from '../errors.ts';
 import { encodeName } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -13,30 +13,34 @@ import type { LockerContext } from '../session/locker-context.ts';
 
 /**
  * @throws {LockLostError} one lock was lost while it waited for the rest
- * @throws {LockTimeoutError} the time for all of them is up
+ * @throws {LockTimeoutError} the time for all of them is up, and one of the names was busy
+ * @throws {EtcdUnavailableError} the time is up, and etcd has not said that one of the names is busy
  */
 export async function lockAll(
   context: LockerContext,
   queues: LocalQueues,
   names: readonly string[],
   options: ResolvedLockOptions,
+  isTry: boolean,
 ): Promise<MultiLock> {
   const { clock, sessions, logger } = context;
   const { timeoutMs, maxHoldMs, lease, signal } = options;
   // The monotonic clock alone, like the timer of a single name: a wall clock that is set forward uses up no time.
   const untilMs = timeoutMs === undefined ? undefined : clock.now().monotonicMs + timeoutMs;
   const held = new Map<string, LockHandle>();
+  const whole = { timeoutMs, wasBusy: false, isTry };
   const waiting = new AbortController();
   const abort = (): void => {
-    waiting.abort(signal?.reason);
+    waiting.abort(signal === undefined ? undefined : reasonOf(signal));
   };
   const stopListening = signal === undefined ? undefined : onAbort(signal, abort);
   try {
     for (const name of [...names].sort(byKey)) {
       waiting.signal.throwIfAborted();
-      const leftMs = untilMs === undefined ? undefined : Math.max(0, untilMs - clock.now().monotonicMs);
+      // Without any time each name is tried once. With some of it, none is tried beyond its end.
+      const leftMs = untilMs === undefined || timeoutMs === 0 ? timeoutMs : Math.max(1, untilMs - clock.now().monotonicMs);
       // maxHoldMs counts from the moment when all are held.
-      const lock = await queues.lock(name, { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined }, timeoutMs);
+      const lock = await queues.lock(name, { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined }, whole);
       held.set(name, lock);
       lock.onLost((error) => {
         waiting.abort(error.reason === 'closed' ? new LockerClosedError() : error);

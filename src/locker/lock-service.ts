@@ -3,7 +3,9 @@
  *
  * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
  */
+import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
+import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
@@ -16,6 +18,7 @@ import type { Lock } from '../lock/lock.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
+import { runWithLock } from '../lock/with-lock.ts';
 import {
   checkName,
   checkNames,
@@ -42,6 +45,8 @@ export class LockService implements Locker {
   readonly #queues: LocalQueues;
   readonly #clientId = crypto.randomUUID();
   readonly #watches = new Set<StateWatch>();
+  /** Rejects the reads that are under way. */
+  readonly #endReads = new Set<(reason: unknown) => void>();
   #closed: Promise<void> | undefined;
 
   constructor(options: ResolvedOptions) {
@@ -72,21 +77,21 @@ export class LockService implements Locker {
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved));
+    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
     const locks = await this.#tryLock([name], resolved);
     return locks?.[0] ?? null;
   };
 
   readonly lockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock> => {
     const distinct = checkNames(names, 'lock all');
-    return lockAll(this.#context, this.#queues, distinct, this.#check(options));
+    return lockAll(this.#context, this.#queues, distinct, this.#check(options), false);
   };
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const resolved = this.#check(options);
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
-      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved));
+      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
     const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
       const limit = exceededLimit(error);
@@ -104,33 +109,20 @@ export class LockService implements Locker {
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
     const lock = await this.lock(name, options);
-    let result: T;
-    try {
-      result = await fn(lock);
-    } catch (error) {
-      await lock.release().catch((cause: unknown) => {
-        this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
-      });
-      throw error;
-    }
-    await lock.release();
-    return result;
+    return runWithLock(lock, fn, (cause) => {
+      this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
+    });
   };
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
-    this.#throwIfClosed();
-    return keepAlive(this.#context.clock, () => inspectName(this.#context, name));
+    return this.#untilClosed(() => inspectName(this.#context, name));
   };
 
   readonly list = (options?: ListOptions): LockStateIterator => {
     const { startsWith } = resolveListOptions(options);
     this.#throwIfClosed();
-    return toIterator(
-      listStates(this.#context, startsWith, () => {
-        this.#throwIfClosed();
-      }),
-    );
+    return toIterator(listStates(this.#context, startsWith, (task) => this.#untilClosed(task)));
   };
 
   readonly watch = (name: string, options?: WatchOptions): LockStateIterator => {
@@ -158,12 +150,13 @@ export class LockService implements Locker {
       clientId: this.#clientId,
       context: this.#context,
       queues: this.#queues,
+      untilClosed: (task) => this.#untilClosed(task),
       resolve: (options) => ({ ...this.#check(undefined), ...options }),
     };
   }
 
-  async #wait(name: string, options: ResolvedLockOptions): Promise<Lock> {
-    const locking = this.#queues.lock(name, options);
+  async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
+    const locking = this.#queues.lock(name, options, { timeoutMs: options.timeoutMs, wasBusy: false, isTry });
     if (options.lease === undefined) return locking;
     const lock = await locking;
     this.#context.sessions.endRenewal(options.lease);
@@ -179,7 +172,7 @@ export class LockService implements Locker {
   #check(options: LockOptions | undefined): ResolvedLockOptions {
     const resolved = resolveLockOptions(options, this.#options);
     this.#throwIfClosed();
-    resolved.signal?.throwIfAborted();
+    throwIfAborted(resolved.signal);
     return resolved;
   }
 
@@ -187,9 +180,22 @@ export class LockService implements Locker {
     if (this.#closed !== undefined) throw new LockerClosedError();
   }
 
+  /** Runs a read that ends with `close()`. Keeps the process alive meanwhile. */
+  async #untilClosed<T>(read: () => Promise<T>): Promise<T> {
+    this.#throwIfClosed();
+    const closed = deferred<never>();
+    this.#endReads.add(closed.reject);
+    try {
+      return await keepAlive(this.#context.clock, () => Promise.race([read(), closed.promise]));
+    } finally {
+      this.#endReads.delete(closed.reject);
+    }
+  }
+
   async #close(): Promise<void> {
     const { clock, sessions, store } = this.#context;
     this.#queues.close(new LockerClosedError());
+    for (const reject of [...this.#endReads]) reject(new LockerClosedError());
     for (const watch of [...this.#watches]) watch.end();
     await keepAlive(clock, () => waitAtMost(clock, this.#options.requestTimeoutMs, sessions.close()));
     if (store !== this.#options.store) await store.close();

@@ -10,9 +10,9 @@ export interface Locker extends AsyncDisposable {
    * Waits until the lock is free and resolves with it. Callers of all processes are served in the order of their arrival.
    *
    * @throws {InvalidOptionsError} the name or an option is invalid
-   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
    * @throws {LockerClosedError} the locker is closed, or closes while the call waits
-   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in the queue
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in the queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
    * @throws the reason of `signal`, if it aborts while the call waits
@@ -21,7 +21,7 @@ export interface Locker extends AsyncDisposable {
    */
   lock(this: void, name: string, options?: LockOptions): Promise<Lock>;
   /**
-   * Resolves with the lock if it is free, and with null at once if it is held or if others wait for it.
+   * Resolves with the lock if it is free, and with null at once if it is held or if others wait for it. Null means that etcd said so.
    *
    * With `timeoutMs` it waits for up to that many milliseconds before it resolves with null.
    *
@@ -43,10 +43,10 @@ export interface Locker extends AsyncDisposable {
    * apply to the call as a whole. `maxHoldMs` starts when all locks are held.
    *
    * @throws {InvalidOptionsError} a name or an option is invalid
-   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
    * @throws {LockLostError} one lock was lost while the call waited for another one; all locks are released
    * @throws {LockerClosedError} the locker is closed, or closes while the call waits
-   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in a queue
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in a queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
    * @throws the reason of `signal`, if it aborts while the call waits
@@ -76,15 +76,17 @@ export interface Locker extends AsyncDisposable {
   /**
    * Waits for the lock, runs `fn` with it, releases it, and resolves with the result of `fn`.
    *
-   * If both `fn` and the release fail, it rejects with the error of `fn` and logs that of the release.
+   * If both `fn` and the release fail, it rejects with the error of `fn` and logs that of the release. If the lock was lost while `fn`
+   * ran, it rejects with the loss, also if `fn` resolved or was aborted by `lock.signal`.
    *
    * @throws {InvalidOptionsError} the name or an option is invalid
-   * @throws {LockTimeoutError} the call still waits after `timeoutMs`
+   * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
    * @throws {LockerClosedError} the locker is closed, or closes while the call waits
-   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` before the call had an entry in the queue
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in the queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
    * @throws the reason of `signal`, if it aborts while the call waits
+   * @throws {LockLostError} the lock was lost while `fn` ran; the `cause` is the AbortError of `fn`, if there is one
    * @throws the error of `fn`
    * @example
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
@@ -95,7 +97,7 @@ export interface Locker extends AsyncDisposable {
    * Reads the holders and waiters of one name. They are those of one revision of etcd.
    *
    * @throws {InvalidOptionsError} the name is invalid
-   * @throws {LockerClosedError} the locker is closed
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
    * @example
@@ -109,7 +111,7 @@ export interface Locker extends AsyncDisposable {
    * It reads page by page. Each state is that of its own `revision`.
    *
    * @throws {InvalidOptionsError} at the call: an option is invalid
-   * @throws {LockerClosedError} the locker is closed
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
    * @example

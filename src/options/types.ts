@@ -79,8 +79,9 @@ export interface CallOptions {
   /** The time in milliseconds after which the lock of a dead process is free. Default: `ttlMs` of the locker. */
   readonly ttlMs?: number | undefined;
   /**
-   * The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. With Infinity, both wait
-   * for ever. Default: `lock` waits for ever, `tryLock` does not wait.
+   * The time limit in milliseconds. If the lock is busy, `lock` then rejects with a LockTimeoutError, and `tryLock` resolves with null.
+   * If etcd has not responded, both reject with an EtcdUnavailableError. With Infinity, both wait for ever. Default: `lock` waits for
+   * ever, `tryLock` does not wait.
    */
   readonly timeoutMs?: number | undefined;
   /** Cancels the call while it waits. It has no effect on a held lock. */

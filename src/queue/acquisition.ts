@@ -7,7 +7,7 @@
  *        └───────────────────┴─────────────────┴── the entry is gone, or its session is sealed
  *
  * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller of the
- * local queue may inherit the entry. No failed step ends the loop: the local queue decides which caller rejects.
+ * local queue may inherit the entry. No failed step ends the loop: the local queue decides which callers reject.
  */
 import { backoffMs } from '../backoff.ts';
 import type { Instant } from '../clock.ts';
@@ -30,6 +30,8 @@ export interface AcquisitionQueue {
   mustWait(acquisition: Acquisition): boolean;
   /** The entry is in etcd's queue. */
   onEnqueued(acquisition: Acquisition): void;
+  /** etcd has reported an obstacle of the entry. */
+  onObstructed(): void;
   /** The caller gets its lock, and may release it in the same tick. */
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void;
   /** The acquisition ended without a lock. */
@@ -43,18 +45,24 @@ export interface AcquisitionQueue {
 
 export class Acquisition {
   readonly slots: number;
+  /** Whether it has ended, with or without a lock. */
+  isOver = false;
   readonly #context: LockerContext;
   readonly #queue: AcquisitionQueue;
   #caller: Caller<LockHandle> | undefined;
   #entry: Entry | undefined;
   /** A released entry that the creation of this one deletes. */
   #handOverFrom: Entry | undefined;
+  /** The entry that etcd reported an obstacle of. */
+  #obstructed: Entry | undefined;
   /** The entry whose session was renewed to hold it. */
   #renewedFor: Entry | undefined;
   /** The creations since it last waited for its turn. */
   #creations = 0;
   #enqueued: Deferred<void> | undefined;
   #isWoken = false;
+  /** Whether it sleeps until an obstacle is gone. */
+  #isParked = false;
   #endSleep: () => void = () => undefined;
 
   constructor(context: LockerContext, queue: AcquisitionQueue, caller: Caller<LockHandle>) {
@@ -77,6 +85,11 @@ export class Acquisition {
     return this.#caller?.wasEnqueued === false;
   }
 
+  /** Whether its entry was seen behind an obstacle. All later callers of the local queue are behind that, too. */
+  get isObstructed(): boolean {
+    return this.#entry !== undefined && this.#obstructed === this.#entry;
+  }
+
   /** Resolves once etcd has the entry, or the acquisition has ended. */
   whenEnqueued(): Promise<void> {
     if (!this.isUnqueued) return Promise.resolve();
@@ -91,11 +104,20 @@ export class Acquisition {
   /** Takes in that the caller gave up. */
   removeCaller(): void {
     this.#caller = undefined;
-    this.wake();
+    if (!this.#isParked || this.#isWoken) {
+      this.wake();
+      return;
+    }
+    // Without a step: thousands of callers may give up in one tick, and inherit the entry from each other.
+    const next = this.#currentCaller();
+    const entry = this.#entry;
+    if (next !== undefined && entry?.hasValue(next.options.value) === true && entry.session.suits(next.options)) this.#markEnqueued(next);
+    else this.wake();
   }
 
   setCaller(caller: Caller<LockHandle>): void {
     this.#caller = caller;
+    if (this.isObstructed) caller.knowsBusy = true;
   }
 
   readonly wake = (): void => {
@@ -106,6 +128,8 @@ export class Acquisition {
   /** Starts with an entry whose creation deletes the released entry `old`. */
   runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
     this.#handOverFrom = old;
+    // It waited for this process to release the name.
+    caller.knowsBusy = true;
     this.#entry = this.#newEntry(session, caller);
     void this.run();
   }
@@ -161,19 +185,22 @@ export class Acquisition {
 
   async #stepInQueue(entry: Entry, caller: Caller<LockHandle>): Promise<boolean> {
     const { value, lease } = caller.options;
-    if (!caller.wasEnqueued) {
-      caller.wasEnqueued = true;
-      this.#enqueued?.resolve();
-      this.#queue.onEnqueued(this);
-    }
+    if (!caller.wasEnqueued) this.#markEnqueued(caller);
     if (!entry.hasValue(value)) {
       await entry.setValue(value);
     } else if (entry.needsLook) {
       await entry.look();
     } else if (!entry.isAdmitted) {
       this.#renewedFor = undefined;
+      caller.knowsBusy = true;
+      if (!this.isObstructed) {
+        this.#obstructed = entry;
+        this.#queue.onObstructed();
+      }
       entry.watchPredecessors();
+      this.#isParked = true;
       await this.#sleep();
+      this.#isParked = false;
       this.#creations = 0;
     } else if (this.#hasTimeToHold(entry, lease !== undefined)) {
       this.#queue.onAdmitted(this, entry, caller);
@@ -186,6 +213,12 @@ export class Acquisition {
       this.#renewedFor = entry;
     }
     return false;
+  }
+
+  #markEnqueued(caller: Caller<LockHandle>): void {
+    caller.wasEnqueued = true;
+    this.#enqueued?.resolve();
+    this.#queue.onEnqueued(this);
   }
 
   /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */

@@ -6,12 +6,12 @@
  * have one each. A release with a next caller hands over in one transaction.
  *
  * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), caller.ts,
- * try-acquire.ts (the try that does not wait), outage.ts.
+ * try-acquire.ts (the try that does not wait), outage.ts, head-reads.ts (the holder in an error), ordered-list.ts.
  */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
-import { isFinal } from '../errors.ts';
+import { isFinal, TtlTooShortError } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -20,41 +20,82 @@ import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
 import { Acquisition, type AcquisitionQueue } from './acquisition.ts';
 import type { Caller } from './caller.ts';
+import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
+
+/** What this process knows about a name for a new caller: 'undecided' if only callers without an entry of their own are before it. */
+export type Occupancy = 'free' | 'busy' | 'undecided';
 
 export class LocalQueue implements AcquisitionQueue {
   readonly name: string;
   readonly range: QueueRange;
+  readonly outage: Outage;
   readonly #context: LockerContext;
-  readonly #outage: Outage;
   readonly #onEmpty: () => void;
   /** The callers without an acquisition. */
-  #callers: Caller<LockHandle>[] = [];
+  readonly #callers = new OrderedList<Caller<LockHandle>>((caller) => caller.isWaiting && !caller.hasAcquisition);
   /** In the order of their callers. */
-  #acquisitions: readonly Acquisition[] = none;
+  readonly #acquisitions = new OrderedList<Acquisition>((acquisition) => !acquisition.isOver);
   #holders: readonly Entry[] = none;
+  /** Whether acquisitions of several kinds are, or were, side by side. Otherwise none can overtake one of another kind. */
+  #isMixed = false;
+  /** How often it has turned out that the name is busy: a lock was held here, or etcd reported an obstacle. */
+  #sightings = 0;
 
   constructor(context: LockerContext, name: string, onEmpty: () => void) {
     this.#context = context;
-    this.#outage = new Outage(context);
+    this.outage = new Outage(context);
     this.name = name;
     this.range = queueRange(context.prefix, name);
     this.#onEmpty = onEmpty;
   }
 
-  /** Whether a caller or a holder of this process is in the way of a new caller with `slots`. Reads the clocks. */
-  checkTaken(slots: number): boolean {
-    const held = this.#holders.filter((entry) => entry.session.checkOpen() && entry.isHeld);
-    const others = [...held, ...this.#acquisitions.filter(({ caller }) => caller !== undefined)];
-    return this.#callers.length > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
+  /** Returns what a new caller with `slots` finds. Reads the clocks. */
+  checkOccupancy(slots: number): Occupancy {
+    if (this.#isBusyFor(slots)) return 'busy';
+    const others = [...this.#holders.filter(isHeldNow), ...[...this.#acquisitions].filter(({ caller }) => caller !== undefined)];
+    const isTaken = this.#callers.size > 0 || others.length >= slots || others.some((one) => one.slots !== slots);
+    return isTaken ? 'undecided' : 'free';
+  }
+
+  /**
+   * Whether it is known that another holder or waiter is before the caller. Reads the clocks.
+   *
+   * etcd has said so in the time of the caller, or this process holds the name, or has an earlier entry in the queue.
+   */
+  isBusyFor(caller: Caller<LockHandle>): boolean {
+    if (caller.knowsBusy) return true;
+    if (caller.hasAcquisition) return this.#isHeldBefore(caller.options.slots);
+    return this.#sightings > caller.sightingsBefore || this.#isBusyFor(caller.options.slots);
+  }
+
+  #isBusyFor(slots: number): boolean {
+    if (this.#isHeldBefore(slots)) return true;
+    let ofKind = this.#holders.filter(isHeldNow).length;
+    for (const one of this.#acquisitions) {
+      if (one.isObstructed) return true;
+      if (one.caller?.wasEnqueued !== true) continue;
+      ofKind += 1;
+      if (one.slots !== slots || ofKind >= slots) return true;
+    }
+    return false;
+  }
+
+  /** Whether held locks of this process are in the way of a caller with `slots`. */
+  #isHeldBefore(slots: number): boolean {
+    let ofKind = 0;
+    for (const entry of this.#holders) {
+      if (!isHeldNow(entry)) continue;
+      ofKind += 1;
+      if (entry.slots !== slots || ofKind >= slots) return true;
+    }
+    return false;
   }
 
   /** The callers that wait, in their order, with the key of the entry if there is one. */
-  get waiters(): readonly { readonly caller: Caller<LockHandle>; readonly key: string | undefined }[] {
-    return [
-      ...this.#acquisitions.flatMap(({ caller, key }) => (caller === undefined ? [] : [{ caller, key }])),
-      ...this.#callers.map((caller) => ({ caller, key: undefined })),
-    ];
+  *waiters(): Generator<{ readonly caller: Caller<LockHandle>; readonly key: string | undefined }, void, undefined> {
+    for (const { caller, key } of this.#acquisitions) if (caller !== undefined) yield { caller, key };
+    for (const caller of this.#callers) yield { caller, key: undefined };
   }
 
   get heldEntries(): readonly Pick<Entry, 'key' | 'token'>[] {
@@ -63,7 +104,7 @@ export class LocalQueue implements AcquisitionQueue {
 
   /** Resolves once etcd has the entry of each present acquisition, or the acquisition has ended. */
   async whenEnqueued(): Promise<void> {
-    await Promise.all(this.#acquisitions.map((acquisition) => acquisition.whenEnqueued()));
+    await Promise.all([...this.#acquisitions].map((acquisition) => acquisition.whenEnqueued()));
   }
 
   /** Takes in that this process deleted all entries of the name that were created before `token`. */
@@ -73,16 +114,19 @@ export class LocalQueue implements AcquisitionQueue {
 
   join(caller: Caller<LockHandle>): void {
     caller.onEndWithoutLock(() => {
-      this.#removeCaller(caller);
+      this.#callers.onLeave();
       this.#startAcquisitions();
     });
+    caller.sightingsBefore = this.#sightings;
     this.#callers.push(caller);
     this.#startAcquisitions();
+    if (this.isBusyFor(caller)) caller.knowsBusy = true;
   }
 
   /** Turns an admitted entry into a held lock. */
   hold(entry: Entry, { maxHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs'>): LockHandle {
     this.#holders = [...this.#holders, entry];
+    this.#sightings += 1;
     const release = (): Promise<void> => this.#release(entry);
     const onLost = (): void => {
       this.#removeHolder(entry);
@@ -94,47 +138,50 @@ export class LocalQueue implements AcquisitionQueue {
   }
 
   /** Rejects the callers that wait. */
-  close(reason: unknown): void {
-    for (const { caller } of this.waiters) caller.reject(reason);
+  rejectAll(reason: unknown): void {
+    for (const { caller } of [...this.waiters()]) caller.reject(reason);
   }
 
   #hasRoom(slots: number): boolean {
     if (slots === Infinity) return true;
-    const isOfKind = (one: { readonly slots: number }): boolean => one.slots === slots;
-    return this.#acquisitions.filter(isOfKind).length + this.#holders.filter(isOfKind).length < slots;
+    let count = 0;
+    for (const one of this.#holders) if (one.slots === slots) count += 1;
+    if (this.#acquisitions.size > 0) for (const one of this.#acquisitions) if (one.slots === slots) count += 1;
+    return count < slots;
   }
 
   /** Gives acquisitions to the first callers, as far as there is room. */
   #startAcquisitions(): void {
-    for (let next = this.#callers[0]; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers[0]) {
+    for (let next = this.#callers.first; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers.first) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.length + this.#acquisitions.length + this.#holders.length === 0) this.#onEmpty();
+    if (this.#callers.size + this.#acquisitions.size + this.#holders.length === 0) this.#onEmpty();
   }
 
   /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
-    this.#shiftCaller();
+    const { last } = this.#acquisitions;
     const acquisition = new Acquisition(this.#context, this, caller);
-    this.#acquisitions = [...this.#acquisitions, acquisition];
+    this.#isMixed = last !== undefined && (this.#isMixed || last.slots !== acquisition.slots);
+    this.#serve(caller, acquisition);
+    this.#acquisitions.push(acquisition);
     return acquisition;
   }
 
-  #shiftCaller(): void {
-    this.#callers.shift();
-    // A held name must not keep the memory that its callers took.
-    if (this.#callers.length === 0) this.#callers = [];
+  #serve(caller: Caller<LockHandle>, acquisition: Acquisition): void {
+    caller.hasAcquisition = true;
+    if (this.#sightings > caller.sightingsBefore) caller.knowsBusy = true;
+    this.#callers.onLeave();
+    caller.onEndWithoutLock(() => {
+      if (acquisition.isUnqueued) this.#wakeOtherKinds(acquisition);
+      acquisition.removeCaller();
+      this.#startAcquisitions();
+    });
   }
 
-  #removeCaller(caller: Caller<LockHandle>): void {
-    const index = this.#callers.indexOf(caller);
-    if (index >= 0) {
-      this.#callers.splice(index, 1);
-      return;
-    }
-    const acquisition = this.#acquisitions.find((one) => one.caller === caller);
-    if (acquisition?.isUnqueued === true) this.#wakeOtherKinds(acquisition);
-    acquisition?.removeCaller();
+  #endAcquisition(acquisition: Acquisition): void {
+    acquisition.isOver = true;
+    this.#acquisitions.onLeave();
   }
 
   #removeHolder(entry: Entry): void {
@@ -145,9 +192,8 @@ export class LocalQueue implements AcquisitionQueue {
     // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
     this.#removeHolder(entry);
-    const next = this.#callers[0];
-    const mayFollow =
-      next !== undefined && this.#hasRoom(next.options.slots) && !this.#wouldOvertake(this.#acquisitions, next.options.slots);
+    const next = this.#callers.first;
+    const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && !this.#wouldOvertake(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
     else entry.release();
@@ -157,67 +203,89 @@ export class LocalQueue implements AcquisitionQueue {
 
   // Only the last acquisition may be inherited: with an earlier one, the next caller would overtake those behind it.
   inheritNextCaller(acquisition: Acquisition): void {
-    const [next] = this.#callers;
-    if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.at(-1) !== acquisition) return;
-    this.#shiftCaller();
+    const next = this.#callers.first;
+    if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.last !== acquisition) return;
+    this.#serve(next, acquisition);
     acquisition.setCaller(next);
     this.#startAcquisitions();
   }
 
   // Within one kind the order does not matter: all acquisitions of a kind may hold together.
-  #wouldOvertake(earlier: readonly Acquisition[], slots: number): boolean {
-    return earlier.some((one) => one.slots !== slots && one.isUnqueued);
+  #wouldOvertake(slots: number, until?: Acquisition): boolean {
+    if (!this.#isMixed && this.#acquisitions.last?.slots === slots) return false;
+    for (const one of this.#acquisitions) {
+      if (one === until) return false;
+      if (one.slots !== slots && one.isUnqueued) return true;
+    }
+    return false;
   }
 
   mustWait(acquisition: Acquisition): boolean {
-    return this.#wouldOvertake(this.#acquisitions.slice(0, this.#acquisitions.indexOf(acquisition)), acquisition.slots);
+    return this.#wouldOvertake(acquisition.slots, acquisition);
   }
 
   onEnqueued(acquisition: Acquisition): void {
     this.#wakeOtherKinds(acquisition);
   }
 
+  onObstructed(): void {
+    this.#sightings += 1;
+  }
+
   #wakeOtherKinds({ slots }: Acquisition): void {
+    if (!this.#isMixed) return;
     for (const one of this.#acquisitions) if (one.slots !== slots && one.isUnqueued) one.wake();
   }
 
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
-    this.#acquisitions = without(this.#acquisitions, acquisition);
+    this.#endAcquisition(acquisition);
     caller.resolve(this.hold(entry, caller.options));
   }
 
   onEnded(acquisition: Acquisition): void {
-    this.#acquisitions = without(this.#acquisitions, acquisition);
+    this.#endAcquisition(acquisition);
     this.#startAcquisitions();
   }
 
   onResponse(): void {
-    this.#outage.onResponse();
+    this.outage.onResponse();
   }
 
   timeLeftMs(caller: Caller<LockHandle>): number {
-    return this.#outage.timeLeftMs(caller);
+    return this.outage.timeLeftMs(caller);
   }
 
   onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void {
-    this.#outage.onFailure(error, startedAt);
+    this.outage.onFailure(error, startedAt);
     const isSettledNext = error instanceof OutcomeUnknownError && this.timeLeftMs(caller) > 1;
     if (error instanceof EntryGoneError || isSettledNext) return;
-    if (isFinal(error)) caller.reject(error);
+    // Only callers with the same TTL are concerned, and each of them meets the same error.
+    if (error instanceof TtlTooShortError) caller.reject(error);
+    // No retry can help, and the other callers have the same credentials and the same cluster.
+    else if (isFinal(error)) this.rejectAll(error);
     else if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
-    else if (this.#outage.isOn) this.#rejectOverdue(caller);
+    else if (this.outage.isOn) this.#rejectOverdue(caller);
     else caller.reject(error);
   }
 
   /** Rejects a caller whose step failed in an outage, and all others whose time is up. */
   #rejectOverdue(failed: Caller<LockHandle>): void {
-    for (const { caller } of this.waiters) {
-      if (caller === failed || this.timeLeftMs(caller) <= 1) caller.reject(this.#outage.toError());
+    const error = this.outage.toError();
+    this.#context.outageLog.warn(`cannot ask for lock ${quote(this.name)}: ${String(error)}`);
+    failed.reject(error);
+    const overdue: Caller<LockHandle>[] = [];
+    // They are in the order in which they joined.
+    for (const { caller } of this.waiters()) {
+      if (this.timeLeftMs(caller) <= 1) overdue.push(caller);
+      else if (!caller.wasEnqueued) break;
     }
+    for (const caller of overdue) caller.reject(this.outage.toError());
   }
 }
 
 const none: readonly never[] = [];
+
+const isHeldNow = (entry: Entry): boolean => entry.session.checkOpen() && entry.isHeld;
 
 const without = <T>(list: readonly T[], item: T): readonly T[] =>
   list.length === 1 && list[0] === item ? none : list.filter((one) => one !== item);

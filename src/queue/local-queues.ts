@@ -1,46 +1,106 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
-import { keepAlive, waitAtMost } from '../clock.ts';
+import { addMs, waitAtMost } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
-import { LockTimeoutError } from '../errors.ts';
+import { EtcdUnavailableError, isFinal, LockTimeoutError } from '../errors.ts';
 import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { readHolderValue } from '../states/state.ts';
+import type { Head } from '../states/state.ts';
+import { quote } from '../text.ts';
 import { Caller } from './caller.ts';
-import { LocalQueue } from './local-queue.ts';
+import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
+import { LocalQueue, type Occupancy } from './local-queue.ts';
+import { type Outage, toUnavailable } from './outage.ts';
 import { tryAcquire } from './try-acquire.ts';
 
 type TryCaller = Caller<LockHandle[] | null>;
 
+/** What a call that takes its locks one after another knows as a whole. */
+export interface WholeCall {
+  /** The `timeoutMs` that an error reports. */
+  readonly timeoutMs: number | undefined;
+  /** Whether a name of the call was busy. */
+  wasBusy: boolean;
+  /** Whether the call resolves with null if the name is busy. Then no error needs the holder's value. */
+  readonly isTry: boolean;
+}
+
 export class LocalQueues {
   readonly #context: LockerContext;
+  readonly #headReads: HeadReads;
   readonly #queues = new Map<string, LocalQueue>();
   /** The tries that are under way. */
   readonly #tries = new Set<TryCaller>();
 
   constructor(context: LockerContext) {
     this.#context = context;
+    this.#headReads = new HeadReads(context);
   }
 
   /**
-   * Waits for the lock for `options.timeoutMs`; an error reports `totalMs`.
-   * @throws {LockTimeoutError} the time is up
+   * Waits for the lock for `options.timeoutMs`.
+   * @throws {LockTimeoutError} the time is up, and the name is known to be busy
+   * @throws {EtcdUnavailableError} the time is up, and etcd has not said that the name is busy
    */
-  async lock(name: string, options: ResolvedLockOptions, totalMs = options.timeoutMs): Promise<LockHandle> {
-    const onTimeout = async (): Promise<never> => {
-      throw new LockTimeoutError(name, totalMs ?? 0, await this.#readHolderValue(name));
+  async lock(name: string, options: ResolvedLockOptions, whole = wholeCall(options)): Promise<LockHandle> {
+    const { timeoutMs } = options;
+    if (timeoutMs === 0) {
+      const locks = await this.tryLock([name], options);
+      if (locks?.[0] !== undefined) return locks[0];
+      throw await this.#toTimeout(name, options, whole);
+    }
+    const queue = this.#queueOf(name);
+    const end = (caller: Caller<LockHandle>): Error | Promise<Error> => {
+      if (queue.isBusyFor(caller)) whole.wasBusy = true;
+      return whole.wasBusy ? this.#toTimeout(name, options, whole, queue.outage) : this.#toUnavailable(name, whole, queue.outage);
     };
-    if (options.timeoutMs === 0) return (await this.tryLock([name], options))?.[0] ?? onTimeout();
-    const caller = new Caller<LockHandle>(this.#context.clock, options, onTimeout);
-    this.#queueOf(name).join(caller);
-    return caller.promise;
+    const aheadMs = Math.min(leadMs, (timeoutMs ?? 0) / 2);
+    const prepare = (caller: Caller<LockHandle>): void => {
+      const isOfUse = !whole.isTry && queue.isBusyFor(caller) && queue.outage.silence()?.isOutage !== true;
+      if (isOfUse) this.#headReads.prepare(name, aheadMs);
+    };
+    const caller = new Caller<LockHandle>(this.#context.clock, options, { leadMs: aheadMs, prepare, end });
+    queue.join(caller);
+    const lock = await caller.promise;
+    if (caller.knowsBusy) whole.wasBusy = true;
+    return lock;
   }
 
-  /** Takes all the locks at once, or returns null. */
+  /** Returns the error of a call whose time is up, and whose name is busy. A call that does not wait has no `outage`. */
+  #toTimeout(name: string, { slots }: ResolvedLockOptions, whole: WholeCall, outage?: Outage): Error | Promise<Error> {
+    const timeoutMs = whole.timeoutMs ?? 0;
+    const silence = outage?.silence();
+    if (silence?.isOutage === true) {
+      const cause = new EtcdUnavailableError(Math.round(silence.forMs), silence.hosts);
+      this.#context.outageLog.warn(`still waiting for lock ${quote(name)} when its time is up: ${String(cause)}`);
+      return new LockTimeoutError(name, timeoutMs, undefined, { cause });
+    }
+    const toError = (head: Head | undefined): Error =>
+      new LockTimeoutError(name, timeoutMs, head?.value, { mismatch: describeMismatch(head, slots) });
+    if (whole.isTry) return toError(undefined);
+    const head = this.#headReads.read(name);
+    return head instanceof Promise ? head.then(toError) : toError(head);
+  }
+
+  /** Returns the error of a call whose time is up, and of which etcd has not said that the name is busy. */
+  #toUnavailable(name: string, { timeoutMs = 0 }: WholeCall, outage: Outage): Error {
+    const error = outage.toError(Math.min(timeoutMs, this.#context.requestTimeoutMs));
+    this.#context.outageLog.warn(`cannot ask for lock ${quote(name)}: ${String(error)}`);
+    return error;
+  }
+
+  /**
+   * Takes all the locks at once, or returns null.
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   */
   async tryLock(names: readonly string[], options: ResolvedLockOptions): Promise<LockHandle[] | null> {
-    if (names.some((name) => this.#queues.get(name)?.checkTaken(options.slots) === true)) return null;
+    if (this.#checkOccupancy(names, options.slots).includes('busy')) return null;
     return this.#start(names, options, false);
+  }
+
+  #checkOccupancy(names: readonly string[], slots: number): readonly Occupancy[] {
+    return names.map((name) => this.#queues.get(name)?.checkOccupancy(slots) ?? 'free');
   }
 
   /** Takes the lock from its holders, ahead of all waiters: one step deletes their entries and creates this one. */
@@ -51,25 +111,38 @@ export class LocalQueues {
   }
 
   #start(names: readonly string[], options: ResolvedLockOptions, steals: boolean): Promise<LockHandle[] | null> {
-    const caller = new Caller<LockHandle[] | null>(this.#context.clock, { ...options, timeoutMs: undefined }, () => null);
+    const caller = new Caller<LockHandle[] | null>(this.#context.clock, options);
     void this.#try(names, caller, steals);
     return caller.promise;
   }
 
   async #try(names: readonly string[], caller: TryCaller, steals: boolean): Promise<void> {
     const { options } = caller;
-    const queues = names.map((name) => queueRange(this.#context.prefix, name));
+    const { clock, outageLog, prefix, requestTimeoutMs } = this.#context;
+    const queues = names.map((name) => queueRange(prefix, name));
+    const until = addMs(clock.now(), requestTimeoutMs);
     this.#tries.add(caller);
     try {
+      // Without an await if possible: the first caller is the first in etcd.
+      if (!steals && this.#checkOccupancy(names, options.slots).includes('undecided')) {
+        await waitAtMost(clock, requestTimeoutMs, Promise.all(names.map((name) => this.whenEnqueued(name))));
+        if (this.#checkOccupancy(names, options.slots).includes('busy')) caller.resolve(null);
+      }
       const onAcquired = (entries: readonly Entry[]): void => {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
         caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
       };
-      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, onAcquired, steals });
+      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
       if (!isAcquired) caller.resolve(null);
     } catch (error) {
-      caller.reject(error);
+      if (error instanceof EtcdUnavailableError && !isFinal(error)) {
+        const unavailable = toUnavailable(this.#context, requestTimeoutMs, error.hosts);
+        outageLog.warn(`cannot ask for lock ${names.map(quote).join(', ')}: ${String(unavailable)}`);
+        caller.reject(unavailable);
+      } else {
+        caller.reject(error);
+      }
     } finally {
       this.#tries.delete(caller);
     }
@@ -89,7 +162,7 @@ export class LocalQueues {
   /** Returns the callers that wait in this process, name by name; without a key if the caller has no entry yet. */
   *waiters(): Generator<{ readonly name: string; readonly options: ResolvedLockOptions; readonly key: string | undefined }> {
     for (const queue of this.#queues.values()) {
-      for (const { caller, key } of queue.waiters) yield { name: queue.name, options: caller.options, key };
+      for (const { caller, key } of queue.waiters()) yield { name: queue.name, options: caller.options, key };
     }
   }
 
@@ -103,23 +176,12 @@ export class LocalQueues {
     return queue;
   }
 
-  // The holder's value is for a message only: it must neither fail nor delay the error for long.
-  async #readHolderValue(name: string): Promise<string | undefined> {
-    const { clock, requestTimeoutMs } = this.#context;
-    let value: string | undefined;
-    const reading = readHolderValue(this.#context, name).then(
-      (found) => {
-        value = found;
-      },
-      () => undefined,
-    );
-    await keepAlive(clock, () => waitAtMost(clock, Math.min(500, requestTimeoutMs), reading));
-    return value;
-  }
-
   /** Rejects all callers that wait. */
   close(reason: unknown): void {
-    for (const queue of [...this.#queues.values()]) queue.close(reason);
+    for (const queue of [...this.#queues.values()]) queue.rejectAll(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);
+    this.#headReads.close();
   }
 }
+
+const wholeCall = ({ timeoutMs }: ResolvedLockOptions): WholeCall => ({ timeoutMs, wasBusy: false, isTry: false });

@@ -6,7 +6,7 @@
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
-import { OutcomeUnknownError } from '../store/store.ts';
+import { OutcomeUnknownError, type Silence } from '../store/store.ts';
 import type { Caller } from './caller.ts';
 
 export class Outage {
@@ -45,8 +45,23 @@ export class Outage {
     return Math.max(1, msUntil(addMs(waitsSince, requestTimeoutMs), clock.now()));
   }
 
-  /** The error for callers whose time is up. */
-  toError(): EtcdUnavailableError {
-    return new EtcdUnavailableError(this.#context.requestTimeoutMs, this.#current?.hosts ?? []);
+  /** Returns how long etcd has not responded. A store that knows it also knows of requests that still wait. */
+  silence(): Silence | undefined {
+    const { store, clock, requestTimeoutMs } = this.#context;
+    const known = store.silence?.();
+    if (known !== undefined || this.#current === undefined) return known;
+    const { since, hosts } = this.#current;
+    const forMs = -msUntil(since, clock.now());
+    return { forMs, isOutage: forMs >= requestTimeoutMs / 2, hosts };
   }
+
+  /** The error for callers whose time is up. */
+  toError(timeoutMs = this.#context.requestTimeoutMs): EtcdUnavailableError {
+    return toUnavailable(this.#context, timeoutMs, this.#current?.hosts);
+  }
+}
+
+/** Returns the error for a call without a response within `timeoutMs`. It has the reasons of `hosts`, or of the requests that wait. */
+export function toUnavailable({ store }: Context, timeoutMs: number, hosts: readonly HostFailure[] = []): EtcdUnavailableError {
+  return new EtcdUnavailableError(timeoutMs, hosts.length > 0 ? hosts : (store.silence?.()?.hosts ?? []));
 }

@@ -5,7 +5,7 @@
  * of the kind may hold too, the queue is read first, and the step compares that nobody has come since. Several names: all or none.
  */
 import { backoffMs } from '../backoff.ts';
-import { type Instant, addMs, msUntil, waitAtMost } from '../clock.ts';
+import { type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
 import { buildClearing, buildCreationOfAll, buildQueuesRead, type Creation } from '../entry/transactions.ts';
@@ -24,6 +24,8 @@ export interface TryRequest {
   readonly context: LockerContext;
   readonly queues: readonly QueueRange[];
   readonly caller: Pick<Caller<never>, 'options' | 'isWaiting'>;
+  /** When the try has to end. */
+  readonly until: Instant;
   /** Called with an admitted entry for each queue, in the tick in which that is known. */
   readonly onAcquired: (entries: readonly Entry[]) => void;
   /** Deletes all other entries of the queues in the step that creates these, instead of giving up. */
@@ -41,7 +43,6 @@ export function tryAcquire(request: TryRequest): Promise<boolean> {
 class Try {
   readonly #request: TryRequest;
   readonly #context: LockerContext;
-  readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
   #conflicts = 0;
   #gateMoves = 0;
@@ -50,7 +51,6 @@ class Try {
   constructor(request: TryRequest) {
     this.#request = request;
     this.#context = request.context;
-    this.#until = addMs(this.#context.clock.now(), this.#context.requestTimeoutMs);
   }
 
   async run(): Promise<boolean> {
@@ -81,7 +81,7 @@ class Try {
       } else if (!areAll('queued') || session.isSealed) {
         return 'gone';
       } else if (entries.some(({ needsLook }) => needsLook)) {
-        await Promise.all(entries.map((entry) => entry.look()));
+        await waitAtMost(this.#context.clock, this.#timeLeftMs(), Promise.all(entries.map((entry) => entry.look())));
       } else if (!session.isWellAhead) {
         await this.#renew(session, entries);
       } else {
@@ -169,7 +169,7 @@ class Try {
   }
 
   #timeLeftMs(): number {
-    const leftMs = msUntil(this.#until, this.#context.clock.now());
+    const leftMs = msUntil(this.#request.until, this.#context.clock.now());
     if (leftMs <= 0) throw this.#unavailable();
     return leftMs;
   }

@@ -1,6 +1,6 @@
 /** The sessions of one locker: one per TTL and per thousand entries, and one for each private lease. All callers that need it share it. */
-import { addMs, longestTimerMs, msUntil, waitAtMost } from '../clock.ts';
 import { backoffMs } from '../backoff.ts';
+import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
@@ -51,10 +51,9 @@ export class SessionPool {
       const session = found ?? this.#open(wanted);
       session.reserve(count);
       const opening = this.#sessions.get(session) ?? Promise.resolve();
-      // The first attempt has a time limit of its own. A caller that joined it later may still have time after it failed.
-      const limitMs = hosts.length > 0 ? msUntil(until, clock.now()) : longestTimerMs;
       try {
-        if (!session.checkOpen()) await waitAtMost(clock, Math.max(0, limitMs), opening);
+        // The attempt goes on for its own time: other callers may need the session.
+        if (!session.checkOpen()) await waitAtMost(clock, Math.max(0, msUntil(until, clock.now())), opening);
         if (session.checkOpen() && !session.isSealed) return session;
         session.unreserve(count);
       } catch (error) {
@@ -93,12 +92,13 @@ export class SessionPool {
 
   #open(wanted: LeaseWanted): Session {
     const startedAt = this.#context.clock.now();
-    const session = new Session(this.#context, wanted, (ended) => {
+    const session: Session = new Session(this.#context, wanted, (ended) => {
       this.#shortTtls.onEnd(ended, startedAt);
       this.#remove(ended, shareKey(wanted));
-      if (ended.wasGranted) this.#revoke(ended);
+      if (ended.wasGranted) void this.#revoke(ended);
+      else this.#revokeOnceGranted(ended, opening);
     });
-    const opening = session.open().then(
+    const opening: Promise<void> = session.open().then(
       () => {
         if (session.checkOpen()) this.#heartbeat.add(session);
       },
@@ -122,8 +122,19 @@ export class SessionPool {
     if (sharing?.size === 0) this.#byShareKey.delete(key);
   }
 
+  // The last caller of a private lease may give up before etcd responds to the grant.
+  #revokeOnceGranted(session: Session, opening: Promise<void>): void {
+    const revocation = opening
+      .catch(() => undefined)
+      .then(async () => {
+        if (session.wasGranted) await this.#revoke(session);
+      })
+      .finally(() => this.#revocations.delete(revocation));
+    this.#revocations.add(revocation);
+  }
+
   // The lease may live on in etcd after a lost response to a renewal. Its entries would block others for a TTL.
-  #revoke(session: Session): void {
+  #revoke(session: Session): Promise<void> {
     const { store, logger } = this.#context;
     const revocation = store
       .revoke(session.leaseId)
@@ -137,6 +148,7 @@ export class SessionPool {
       )
       .finally(() => this.#revocations.delete(revocation));
     this.#revocations.add(revocation);
+    return revocation;
   }
 
   /** Ends every session. Resolves once etcd has responded to the revocations, or failed to. */

@@ -4,20 +4,22 @@
  * A page may end in the middle of a queue. The name of that queue is then read again as a whole. So each state is complete at its own
  * revision, and a name that exists during the whole listing appears exactly once.
  */
-import { keepAlive } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
 import { readPage } from './pages.ts';
 import { describeQueue, inspectName, type LockDetails, type LockState, type LockStateIterator, toLockState } from './state.ts';
 
-/** @param check throws if the locker takes no more requests; called before each page */
-export async function* listStates(context: Context, startsWith: string, check: () => void): AsyncGenerator<LockState, void, undefined> {
+/** @param untilClosed runs the read of a page, and rejects if the locker is closed or closes meanwhile */
+export async function* listStates(
+  context: Context,
+  startsWith: string,
+  untilClosed: (read: () => Promise<StatesPage>) => Promise<StatesPage>,
+): AsyncGenerator<LockState, void, undefined> {
   const names = namesRange(context.prefix, startsWith);
   for (let key: string | undefined = names.key; key !== undefined;) {
-    check();
     const range: QueueRange = { ...names, key };
-    const { states, nextKey } = await keepAlive(context.clock, () => readStates(context, range));
+    const { states, nextKey } = await untilClosed(() => readStates(context, range));
     for (const state of states) if (state.held) yield toLockState(state);
     key = nextKey;
   }

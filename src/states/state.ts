@@ -9,7 +9,7 @@ import { splitQueue } from '../entry/admission.ts';
 import { headOf, isOurs, queueRange, type QueueRange, slotsOf } from '../keys.ts';
 import { withJson } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
-import type { KeyValue } from '../store/store.ts';
+import type { KeyValue, Operation } from '../store/store.ts';
 import { readWhole } from './pages.ts';
 
 /** An entry of a name's queue. */
@@ -53,11 +53,25 @@ export interface LockStateIterator extends AsyncIterableIterator<LockState>, Asy
   [Symbol.asyncIterator](): this;
 }
 
-/** Reads the value of the oldest holder. Undefined if the name is free. */
-export async function readHolderValue({ store, prefix }: Context, name: string): Promise<string | undefined> {
-  const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
-  const { ranges } = await store.commit({ compare: [], then: [{ range: head }], otherwise: [] });
-  return ranges[0]?.[0]?.value;
+/** The oldest holder of a name, and the slots of the first entries of its queue, oldest first. */
+export interface Head {
+  readonly value: string;
+  readonly slots: number;
+  readonly queuedSlots: readonly number[];
+}
+
+/** A read of the head takes the keys of so many entries: enough to find callers that do not agree on the slots. */
+const headSize = 32;
+
+/** Reads the head of a name's queue. Undefined if the name is free. */
+export async function readHead({ store, prefix }: Context, name: string): Promise<Head | undefined> {
+  const range = queueRange(prefix, name);
+  const oldest: Operation = { range: { ...headOf(range), keysOnly: false } };
+  const first: Operation = { range: { ...headOf(range), limit: headSize } };
+  const { ranges } = await store.commit({ compare: [], then: [oldest, first], otherwise: [] });
+  const [[holder] = [], entries = []] = ranges;
+  if (holder === undefined) return undefined;
+  return { value: holder.value, slots: slotsOf(range, holder.key), queuedSlots: entries.map(({ key }) => slotsOf(range, key)) };
 }
 
 /** @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` */

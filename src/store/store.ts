@@ -103,6 +103,15 @@ export interface WatchListener {
   events(events: readonly WatchEvent[]): void;
 }
 
+/** No host of etcd has responded to the requests of the last `forMs` milliseconds. */
+export interface Silence {
+  readonly forMs: number;
+  /** Whether it has lasted for longer than one host has to respond. */
+  readonly isOutage: boolean;
+  /** The failure of each host that was tried in that time, also of requests that still wait. */
+  readonly hosts: readonly HostFailure[];
+}
+
 /**
  * Reads and writes an etcd cluster, or something that behaves like one. Times are in milliseconds unless a name says otherwise.
  *
@@ -131,6 +140,8 @@ export interface Store {
   roundTripMs?(): number | undefined;
   /** Watches from now on. Repairs itself after a break and reports that by `created`. The returned function ends the watch. */
   watch(request: WatchRequest, listener: WatchListener): () => void;
+  /** Reports what failed, or has waited, since etcd last responded to a request. Undefined if nothing has. Optional. */
+  silence?(): Silence | undefined;
   /** Ends all watches and requests. */
   close(): Promise<void>;
 }

@@ -10,8 +10,8 @@ export const domException = (name: ErrorName, message: string, cause?: unknown):
 export const toCallError = (cause: unknown): unknown =>
   isClosed(cause) ? domException('InvalidStateError', 'Cannot use web locks: the locker is closed', cause) : cause;
 
-/** Converts the error that rejects a waiting request. */
+/** Converts the error that rejects a waiting request or query. */
 export const toWaitingError = (cause: unknown): unknown =>
-  isClosed(cause) ? domException('AbortError', 'Cannot request lock: the locker was closed', cause) : cause;
+  isClosed(cause) ? domException('AbortError', 'Cannot use web locks: the locker was closed', cause) : cause;
 
 const isClosed = (error: unknown): boolean => isLockerError(error) && error.code === 'LOCKER_CLOSED';

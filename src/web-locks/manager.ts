@@ -1,9 +1,9 @@
 /** The `LockManager` of one locker. Its methods follow the steps of the specification. */
-import { keepAlive } from '../clock.ts';
+import { throwIfAborted } from '../abort.ts';
 import type { Internals } from '../locker/internals.ts';
 import { convertArguments, type RequestArguments } from './arguments.ts';
 import { ClientOrder } from './client-order.ts';
-import { domException, toCallError } from './errors.ts';
+import { domException, toCallError, toWaitingError } from './errors.ts';
 import { defineInterface } from './held-lock.ts';
 import { Request } from './request.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -33,12 +33,17 @@ export class Manager implements WebLockManager {
   async query(): Promise<LockSnapshot> {
     const internals = this.#internals;
     throwIfClosed(internals);
-    return keepAlive(internals.context.clock, async () => {
+    const read = async (): Promise<LockSnapshot> => {
       // The snapshot includes the earlier requests of this client.
       await this.#order.whenDecided();
       await internals.queues.whenEnqueued();
       return takeSnapshot(internals);
-    });
+    };
+    try {
+      return await internals.untilClosed(read);
+    } catch (error) {
+      throw toWaitingError(error);
+    }
   }
 }
 
@@ -59,7 +64,7 @@ function throwIfRefused({ name, options: { ifAvailable, mode, signal, steal } }:
   if (steal && ifAvailable) throw notSupported('expected either steal or ifAvailable, got both');
   if (steal && mode !== 'exclusive') throw notSupported("expected mode 'exclusive' beside steal");
   if (signal !== undefined && (steal || ifAvailable)) throw notSupported('expected no signal beside steal or ifAvailable');
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 }
 
 const notSupported = (reason: string): DOMException => domException('NotSupportedError', `Cannot request lock: ${reason}`);

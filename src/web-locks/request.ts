@@ -4,7 +4,7 @@
  * The promise settles once. It takes the result of the callback after the lock is released. It rejects earlier if `signal` aborts while
  * the request waits, or if the lock is stolen or lost while it is held.
  */
-import { onAbort } from '../abort.ts';
+import { onAbort, reasonOf } from '../abort.ts';
 import { deferred } from '../deferred.ts';
 import { exclusive, shared } from '../kind.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -32,7 +32,7 @@ export class Request {
     if (signal === undefined) return;
     this.#stopListening = onAbort(signal, () => {
       this.#isAborted = true;
-      this.#released.reject(signal.reason);
+      this.#released.reject(reasonOf(signal));
     });
   }
 

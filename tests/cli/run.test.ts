@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers } from '../support/etcd/etcd.ts';
+import { canControlServers, hungHost, type HungHost } from '../support/etcd/etcd.ts';
 import { memberOf } from '../support/fixtures/etcd-stage.ts';
 import { atOnceMs, type CommandStage, listener, main, openCommandStage, outcome, script, start } from './command.ts';
 
@@ -21,14 +21,19 @@ function isRunning(pid: number): boolean {
 }
 
 const canFreeze = await canControlServers();
+let hung: HungHost;
 let stage: CommandStage;
 let run: CommandStage['run'];
 let launch: CommandStage['launch'];
 beforeAll(async () => {
+  hung = await hungHost();
   stage = await openCommandStage();
   ({ run, launch } = stage);
 });
-afterAll(() => stage[Symbol.asyncDispose]());
+afterAll(async () => {
+  await stage[Symbol.asyncDispose]();
+  await hung.close();
+});
 
 describe('etcd-locker NAME -- COMMAND', () => {
   test('runs the command while it holds the lock, and passes name, key and token in variables', async () => {
@@ -87,13 +92,33 @@ describe('etcd-locker NAME -- COMMAND', () => {
       stdout: '',
       stderr: 'etcd-locker: Cannot acquire lock "taken" now: it is busy\n',
     });
-    expect(await run('--timeout', '200ms', 'taken', '--', 'echo', 'no')).toEqual({
+    // Loading the client takes a part of the time.
+    expect(await run('--timeout', '2s', 'taken', '--', 'echo', 'no')).toEqual({
       code: 75,
       signal: null,
       stdout: '',
-      stderr: expect.stringMatching(/^etcd-locker: Cannot lock "taken" within 200 ms[^\n]*\n$/) as string,
+      stderr: expect.stringMatching(/^etcd-locker: Cannot lock "taken" within 2000 ms: held by "somebody"\n$/) as string,
     });
     expect(lock.held).toBe(true);
+  });
+
+  test.each([
+    ['refuses connections', () => '127.0.0.1:1'],
+    ['does not respond', () => hung.endpoint],
+  ])('exits with 69 and not with 75, also with --timeout and --try, if etcd %s', async (_, hosts) => {
+    const [timed, tried, both] = await Promise.all(
+      [
+        ['--timeout', '2s'],
+        ['--try', '--request-timeout', '1s'],
+        ['--timeout', '300ms', '--slots', '2'],
+      ].map((options) => outcome(['--hosts', hosts(), ...options, 'x', '--', 'true'])),
+    );
+
+    const reported = (ms: number) => ({
+      code: 69,
+      stderr: expect.stringContaining(`Cannot reach etcd within ${String(ms)} ms: ${hosts()} (`) as string,
+    });
+    expect([timed, tried, both]).toMatchObject([reported(2_000), reported(1_000), reported(300)]);
   });
 
   test('exits with 69 if etcd is unreachable', async () => {

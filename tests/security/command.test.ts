@@ -100,7 +100,7 @@ describe.skipIf(!(await canControlServers()))('etcd-locker with TLS, client cert
   const two = all.slice(0, 2);
 
   test.each<[problem: string, forms: string[][], env: () => Record<string, string>, message: RegExp]>([
-    ['the password is wrong', all, () => ({ ETCDCTL_PASSWORD: 'poppy-5580' }), /authentication failed/],
+    ['the password is wrong', all, () => ({ ETCDCTL_PASSWORD: 'poppy-5580' }), /authentication failed.*the option --user needs/],
     ['no user is given', two, () => ({ ETCDCTL_USER: '', ETCDCTL_PASSWORD: '' }), /user name is empty|permission denied/],
     ['another authority signed the certificate of etcd', two, () => ({ ETCDCTL_CACERT: files.other }), /not of an authority in --cacert/],
     ['no client certificate is given', two, () => ({ ETCDCTL_CERT: '', ETCDCTL_KEY: '' }), /set --key and --cert/],

@@ -31,8 +31,9 @@ describe.skipIf(!canControl).each([
     createLocker({ hosts: server.endpoint, auth: { ...locker, password }, ttlMs, requestTimeoutMs: 1_000, ...options });
   const changePassword = async () => {
     const next = `poppy-${String((changes += 1))}`;
-    await administer(server.endpoint, (client) => client.user(locker.username).setPassword(next));
+    // First for the lockers: they ask for it only after etcd has refused a token.
     password = next;
+    await administer(server.endpoint, (client) => client.user(locker.username).setPassword(next));
   };
   beforeAll(async () => {
     tokens = flags();
@@ -61,6 +62,23 @@ describe.skipIf(!canControl).each([
       expect(error).toBeInstanceOf(EtcdAuthError);
       expect((error as Error).message).toMatch(/authentication failed, invalid user ID or password; the option auth .*"locks\/"/);
     }
+  });
+
+  test('a lock that is lost because the password has changed has the refusal as the cause of its loss', async () => {
+    await using holders = create();
+    const lock = await holders.lock('lost');
+
+    await changePassword();
+    await eventually(() => {
+      expect(lock.held).toBe(false);
+    });
+
+    const reason: unknown = lock.signal.reason;
+    expect(reason).toMatchObject({
+      code: 'LOCK_LOST',
+      reason: 'expired',
+      cause: { code: 'ETCD_AUTH', message: expect.stringContaining('authentication failed, invalid user ID or password') as string },
+    });
   });
 
   test('new calls of a running locker reject at once once the password has changed', async () => {

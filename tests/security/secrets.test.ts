@@ -1,4 +1,5 @@
 /** Tests that no password, key or token appears in errors, log lines, handles, lockers, or their internals. */
+import { createPrivateKey } from 'node:crypto';
 import { inspect } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
@@ -35,6 +36,9 @@ function formsOf(secret: Buffer): string[] {
   const start = [...secret.subarray(0, 20)];
   return [...lines, 'PRIVATE KEY', start.map((byte) => byte.toString(16).padStart(2, '0')).join(' '), start.join(','), start.join(', ')];
 }
+
+const encrypt = (key: Buffer, passphrase: string): Buffer =>
+  Buffer.from(createPrivateKey(key).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase }));
 
 function expectNone(texts: readonly string[], secrets: readonly (string | RegExp)[]): void {
   expect(texts.length).toBeGreaterThan(0);
@@ -133,6 +137,9 @@ describe('a secret in invalid options', () => {
       { credentials: { rootCertificate, privateKey, certChain: privateKey } },
       { credentials: { rootCertificate, privateKey: makeAuthority('x').issue({ commonName: 'x' }).privateKey, certChain: certificate } },
       { credentials: { rootCertificate, privateKey, certChain: certificate }, hosts: 'http://127.0.0.1' },
+      { credentials: { rootCertificate, privateKey: encrypt(privateKey, 'another one'), certChain: certificate, passphrase: secret } },
+      { credentials: { rootCertificate, passphrase: secret } },
+      { credentials: { rootCertificate, privateKey, certChain: certificate, passphrase: [secret] } },
     ];
     for (const options of wrong) {
       const error = await thrownBy(options);
@@ -178,6 +185,13 @@ describe.skipIf(!(await canControlServers())).each([
     expectNone([...(await printUses(createLocker({ hosts: server.endpoint, auth, logger }), changeRights)), ...lines, ''], secrets);
   });
 
+  test('no result contains what a function for auth returns', async () => {
+    const { lines, logger } = listener();
+    const locker = createLocker({ hosts: server.endpoint, auth: () => Promise.resolve(auth), logger });
+
+    expectNone([...(await printUses(locker, changeRights)), ...lines, ''], secrets);
+  });
+
   test('no error and no log line contains a password or a token', async () => {
     const { lines, logger } = listener();
     await using hung = await hungHost();
@@ -189,6 +203,8 @@ describe.skipIf(!(await canControlServers())).each([
       failuresOf({ ...base, auth: { ...auth, password: wrongPassword } }),
       failuresOf({ ...base, auth: { username: 'nobody', password } }),
       failuresOf({ ...base, prefix: 'theirs/' }),
+      failuresOf({ ...base, auth: () => ({ ...auth, password: wrongPassword }) }),
+      failuresOf({ ...base, auth: () => ({ username: '', password }), requestTimeoutMs: 200 }),
       failuresOf({ ...base, hosts: [refused, hung.endpoint], requestTimeoutMs: 200 }),
       failuresOf({ ...base, hosts: refused, requestTimeoutMs: 100 }),
       failuresOf({ ...base, hosts: `https://${server.endpoint}`, requestTimeoutMs: 300 }),
@@ -231,7 +247,8 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
   const authority = makeAuthority('test CA');
   const rootCertificate = authority.certificate;
   const client = authority.issue({ commonName: 'locker' });
-  const secrets = formsOf(client.privateKey);
+  const passphrase = 'lantern-6627';
+  const secrets = [...formsOf(client.privateKey), passphrase];
   let server: EtcdServer;
   beforeAll(async () => {
     server = await startEtcd({
@@ -240,9 +257,12 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
   });
   afterAll(() => server.stop());
 
-  test('no result of a locker contains the key', async () => {
+  test.each([
+    ['the key', { rootCertificate, ...clientOf(client) }],
+    ['the key or its passphrase', { rootCertificate, ...clientOf(client), privateKey: encrypt(client.privateKey, passphrase), passphrase }],
+    ['the key that a function returns', () => ({ rootCertificate, ...clientOf(client) })],
+  ])('no result of a locker contains %s', async (_, credentials) => {
     const { lines, logger } = listener();
-    const credentials = { rootCertificate, ...clientOf(client) };
 
     expectNone([...(await printUses(createLocker({ hosts: server.endpoint, credentials, logger }))), ...lines], secrets);
   });
@@ -256,6 +276,11 @@ describe.skipIf(!(await canControlServers()))('with a client key', () => {
       failuresOf({ hosts: server.endpoint, logger, credentials: { rootCertificate, ...clientOf(stranger) }, requestTimeoutMs: 3_000 }),
       failuresOf({ hosts: `127.0.0.1:${String(closed)}`, logger, credentials: { rootCertificate, ...clientOf(client) } }),
       failuresOf({ hosts: server.endpoint, logger, credentials: { ...clientOf(client), rootCertificate: stranger.certificate } }),
+      failuresOf({
+        hosts: server.endpoint,
+        logger,
+        credentials: () => ({ ...clientOf(client), privateKey: stranger.privateKey, passphrase }),
+      }),
     ]);
 
     expectNone([...errors.flat().map(printsOf), ...lines], [...secrets, ...formsOf(stranger.privateKey)]);

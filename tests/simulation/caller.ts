@@ -97,9 +97,11 @@ export class Caller {
         return call.id;
       });
       if (answer !== call.id) judge.violated('error', `${call.id}: withLock returned ${answer}`);
+      if (held?.loss !== undefined) judge.violated('error', `${call.id}: withLock resolved, but its lock was lost`);
     } catch (error) {
       if (held === undefined) judge.failed(error, call);
-      else if (error !== callbackError) judge.violated('error', `${call.id}: withLock rejected with ${String(error)}`);
+      else if (error !== (callbackError ?? held.lock.signal.reason))
+        judge.violated('error', `${call.id}: withLock rejected with ${String(error)}`);
     }
     if (held !== undefined) judge.released(held);
   }

@@ -20,6 +20,8 @@ export interface QueueState {
   readonly entries: readonly KeyValue[];
   /** The entries that hold. */
   readonly holders: readonly KeyValue[];
+  /** When it became the queue. */
+  readonly atMs: number;
 }
 
 interface Kind {
@@ -40,7 +42,7 @@ interface Queue {
 
 const prefix = 'locks/';
 const gates = `${prefix}@sessions/`;
-const emptyQueue: QueueState = { revision: 0n, entries: [], holders: [] };
+const emptyQueue: QueueState = { revision: 0n, entries: [], holders: [], atMs: 0 };
 
 export class EtcdRecord {
   readonly #etcd: MemoryEtcd;
@@ -132,6 +134,17 @@ export class EtcdRecord {
     return this.#queue(name).busyAtMs;
   }
 
+  /** Whether the queue has had an entry that `matches`, at any moment from `sinceMs` on. */
+  hasEntriesSince(name: string, sinceMs: number, matches: (entry: KeyValue) => boolean): boolean {
+    const { states } = this.#queue(name);
+    for (let at = states.length - 1; at >= 0; at -= 1) {
+      const { entries = [], atMs = 0 } = states[at] ?? {};
+      if (entries.some(matches)) return true;
+      if (atMs < sinceMs) return false;
+    }
+    return false;
+  }
+
   /** The queue at `revision`. */
   stateAt(name: string, revision: bigint): QueueState {
     const { states } = this.#queue(name);
@@ -182,7 +195,7 @@ export class EtcdRecord {
     }
     if (before.entries.length > 0 || entries.length > 0) queue.busyAtMs = this.#now();
     if (before.entries[0]?.createRevision !== entries[0]?.createRevision) queue.headSinceMs = this.#now();
-    queue.states.push({ revision, entries, holders: this.#holdersOf(entries) });
+    queue.states.push({ revision, entries, holders: this.#holdersOf(entries), atMs: this.#now() });
   }
 
   /** The admission rule: an entry holds if all entries before it are of its kind, and fewer than its slots. */

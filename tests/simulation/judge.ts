@@ -101,6 +101,12 @@ export class Judge {
     return call.options.value !== undefined && this.#enqueued.has(call.value);
   }
 
+  /** Whether nobody else wanted the name from the start of the call until now. The judge can tell only of calls with a value of their own. */
+  wasFree({ kind, name, value, options, wasNameBusy, startedMs }: Call): boolean {
+    if (isPartOfMultiCall({ kind }) || wasNameBusy || options.value === undefined) return false;
+    return !this.#world.record.hasEntriesSince(name, startedMs, (entry) => entry.value !== value);
+  }
+
   acquired(call: Call, lock: Lock): HeldLock {
     const { scheduler, record, history } = this.#world;
     const held = new HeldLock(call, lock, scheduler.nowMs);
@@ -181,6 +187,7 @@ export class Judge {
     const wasFree = ({ name, wasNameBusy, startedMs }: Call): boolean =>
       !wasNameBusy && record.entries(name).length === 0 && record.busyAtMs(name) < startedMs;
     if (timeoutMs === 0 && calls.every(wasFree)) this.violated('null', `${id} got null, but the name was free`);
+    if (calls.every((call) => this.wasFree(call))) this.violated('null', `${id} got null, but nobody else wanted the name`);
   }
 
   failed(...[error, ...calls]: readonly [unknown, Call, ...Call[]]): void {

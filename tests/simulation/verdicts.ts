@@ -8,6 +8,10 @@ import type { World } from './world.ts';
 
 /** The time by which a result may exceed its limit: a network delay and the drift of a clock. */
 const graceMs = 50;
+/** The time in which a call reads the value of the holder for its error. */
+const holderReadMs = 100;
+/** The time of the round trips to a lease, its gate and an entry, without a fault. */
+const fewRoundTripsMs = 60;
 
 export function callProblem(world: World, call: Call, error: unknown): string | undefined {
   const { process, options, kind } = call;
@@ -24,12 +28,23 @@ export function callProblem(world: World, call: Call, error: unknown): string | 
     if (waitedMs < timeoutMs - 1) return `it timed out after ${waitedMs.toFixed(1)} ms`;
     // lockAll with no time left still tries each name, one after the other.
     const triesMs = isPartOfMultiCall(call) ? 9 * requestTimeoutMs : timeoutMs === 0 ? 3 * requestTimeoutMs : 0;
-    const mostMs = (timeoutMs + triesMs) * 1.03 + 500 + graceMs;
-    return awakeMs > mostMs ? `it timed out only after ${awakeMs.toFixed(1)} ms` : undefined;
+    const mostMs = (timeoutMs + triesMs) * 1.03 + holderReadMs + graceMs;
+    if (awakeMs > mostMs) return `it timed out only after ${awakeMs.toFixed(1)} ms`;
+    return world.judge.wasFree(call) ? 'it timed out as busy, but nobody else wanted the name' : undefined;
   }
   if (error instanceof EtcdUnavailableError) {
-    if (call.usesLocalQueue && world.judge.wasEnqueued(call)) return 'it rejected as unavailable, but its entry was in the queue';
-    return unavailableProblem(world, process, waitedMs, call.clockJumps, call.startedMs);
+    const { timeoutMs = kind === 'tryLock' ? 0 : Infinity } = options;
+    const isOver = waitedMs >= timeoutMs - 1;
+    if (call.usesLocalQueue && !isOver && world.judge.wasEnqueued(call))
+      return 'it rejected as unavailable, but its entry was in the queue';
+    const limitMs = timeoutMs === 0 ? requestTimeoutMs : Math.min(timeoutMs, requestTimeoutMs);
+    // A call with so little time cannot get two responses: a lease, and an entry.
+    if (isOver && timeoutMs > 0 && timeoutMs < fewRoundTripsMs) return undefined;
+    // A call that waits may count from the last response, but never beyond its own time.
+    const mostMs = timeoutMs === 0 ? requestTimeoutMs : timeoutMs;
+    if (!isPartOfMultiCall(call) && awakeMs > mostMs * 1.03 + graceMs)
+      return `it rejected as unavailable only after ${awakeMs.toFixed(1)} ms`;
+    return unavailableProblem(world, process, waitedMs, call.clockJumps, call.startedMs, limitMs);
   }
   if (error instanceof LockLostError && isPartOfMultiCall(call)) return lossProblem(world, call, error);
   return `it rejected with ${String(error)}`;
@@ -51,10 +66,11 @@ function unavailableProblem(
   waitedMs: number,
   leaps: number,
   startedMs: number,
+  limitMs = scenario.requestTimeoutMs,
 ) {
   if (startedMs >= settledMs) return 'it rejected as unavailable without a fault';
   // A clock that jumped forward ends every wait early.
-  if (machine.clockJumps === leaps && waitedMs < scenario.requestTimeoutMs * 0.9) return `it gave up after ${waitedMs.toFixed(1)} ms`;
+  if (machine.clockJumps === leaps && waitedMs < limitMs * 0.9) return `it gave up after ${waitedMs.toFixed(1)} ms`;
   return undefined;
 }
 

@@ -68,6 +68,11 @@ describe('the public types', () => {
   test('every option accepts undefined', () => {
     expectTypeOf<{ value: undefined; ttlMs: undefined; timeoutMs: undefined; signal: undefined }>().toExtend<LockOptions>();
     expectTypeOf<{ hosts: undefined; auth: undefined; logger: undefined; prefix: undefined }>().toExtend<LockerOptions>();
+    expectTypeOf<{
+      auth: () => Promise<{ username: string; password: string }>;
+      credentials: () => { passphrase: string };
+    }>().toExtend<LockerOptions>();
+    expectTypeOf<{ auth: () => { username: string } }>().not.toExtend<LockerOptions>();
     expectTypeOf<LockOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>();
     expectTypeOf<LockerOptions['logger']>().toEqualTypeOf<Pick<Console, 'debug' | 'info' | 'warn' | 'error'> | undefined>();
   });

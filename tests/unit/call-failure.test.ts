@@ -126,6 +126,34 @@ describe('toFailure() of a failed TLS handshake', () => {
   });
 
   test.each([
+    [
+      tls('CallFailure: the function credentials failed: cannot read certificate, SSL alert number 45'),
+      /^the function credentials failed: cannot/,
+    ],
+    [
+      tls('CallFailure: the function credentials failed: 403: invalid auth token'),
+      /^the function credentials failed: 403: invalid auth token$/,
+    ],
+    ['14 UNAVAILABLE: the function auth failed: 403: invalid auth token', /^the function auth failed: 403: invalid auth token$/],
+  ])('%j is the failure of a function, and may be retried', (message, words) => {
+    const failure = toFailure(new Error(message));
+
+    expect(failure.kind).toBe('unsent');
+    expect(failure.details).toMatch(words);
+  });
+
+  test('credentials that OpenSSL does not take are final', () => {
+    const failure = toFailure(
+      new Error(tls('Error: the option credentials cannot be used: error:0A00018F:SSL routines::ee key too small')),
+    );
+
+    expect(failure).toMatchObject({
+      kind: 'untrusted',
+      details: expect.stringMatching(/^the option credentials cannot be used: /) as string,
+    });
+  });
+
+  test.each([
     tls('Error: connect ECONNREFUSED 127.0.0.1:1'),
     alert(80, 'alert internal error'),
     '14 UNAVAILABLE: certificate has expired',

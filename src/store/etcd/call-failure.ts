@@ -95,8 +95,9 @@ export const isStaleToken = (details: string): boolean =>
   /invalid auth token|revision of auth store is old|user name is empty/.test(details);
 
 function kindOf(code: number, details: string): FailureKind {
-  if (isStaleToken(details)) return 'stale-token';
+  // First, because the message of a function may repeat words of etcd.
   if (unsent.some((form) => form.test(details))) return 'unsent';
+  if (isStaleToken(details)) return 'stale-token';
   if (refusing.has(code) || isCorrupt(code, details) || isTooLarge(details)) return 'refused';
   if (/database space exceeded/.test(details)) return 'no-space';
   // Without etcd's own words the response may have been too large for this process.

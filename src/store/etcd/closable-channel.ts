@@ -11,7 +11,7 @@ import { tlsCredentials, type TlsOptions } from './tls-credentials.ts';
 type Grpc = typeof import('@grpc/grpc-js');
 
 export interface ClosableChannel extends ChannelInterface {
-  /** Whether the addresses of the host are known. */
+  /** False while a name server is asked for the first time. */
   readonly isResolved: boolean;
   /** Closes the channel and all its sockets. */
   destroy(): void;
@@ -41,7 +41,7 @@ export function channelFactory(grpc: Grpc, tls: TlsOptions | undefined) {
 
     constructor(address: string, credentials: ChannelCredentials, channelOptions: ChannelOptions) {
       const abort = new AbortController();
-      const sockets: Sockets = { signal: abort.signal, isResolved: false };
+      const sockets: Sockets = { signal: abort.signal, isResolved: true };
       super(`${scheme}:${address}`, credentials, { ...channelOptions, [socketsOption]: sockets });
       this.#abort = abort;
       this.#sockets = sockets;
@@ -69,16 +69,19 @@ function resolverOn({ createResolver }: typeof Experimental) {
 
     constructor({ path }: Experimental.GrpcUri, listener: Experimental.ResolverListener, options: ChannelOptions) {
       const sockets = options[socketsOption] as Sockets;
-      const addSignal: Experimental.ResolverListener = (endpoints, ...rest) => {
+      // Not before: with an HTTP proxy, grpc-js asks another resolver.
+      sockets.isResolved = false;
+      const onResolved: Experimental.ResolverListener = (endpoints, ...rest) => {
         if (endpoints.ok) {
           sockets.isResolved = true;
+          // Configurable, because the same addresses come again after the channel was idle.
           for (const address of endpoints.value.flatMap(({ addresses }) => addresses)) {
-            Object.defineProperty(address, 'signal', { get: () => signalOf(sockets), enumerable: true });
+            Object.defineProperty(address, 'signal', { get: () => signalOf(sockets), enumerable: true, configurable: true });
           }
         }
         return listener(endpoints, ...rest);
       };
-      this.#inner = createResolver({ scheme: 'dns', path }, addSignal, options);
+      this.#inner = createResolver({ scheme: 'dns', path }, onResolved, options);
     }
 
     updateResolution(): void {

@@ -90,27 +90,32 @@ export class Connection {
     if (this.#isRetired && this.#underWay.size === 0) this.#destroySoon();
   }
 
-  /** Retires the connection if calls have waited on it for long enough without a byte. `sentAt` is the time of a call without a response. */
+  /**
+   * Retires the connection if calls have waited on it for long enough without a byte.
+   *
+   * @param sentAt the time of a call without a response. A response to an earlier call may have come in its first half
+   */
   check(sentAt: number): void {
-    if (this.#isRetired || this.#state !== this.#states.READY || this.receivedAt >= sentAt) return;
+    if (this.#isRetired || this.#state !== this.#states.READY) return;
     const now = performance.now();
+    const silentSince = Math.max(sentAt, this.receivedAt);
+    if (now - silentSince < (now - sentAt) / 2) return;
     const { ms, until } = this.#silence;
-    this.#silence = { ms: (this.receivedAt > until ? 0 : ms) + now - Math.max(sentAt, until), until: now };
+    this.#silence = { ms: (this.receivedAt > until ? 0 : ms) + now - Math.max(silentSince, until), until: now };
     // Timers may be a little early.
     if (this.#silence.ms < Math.min(silentMs, 0.9 * this.#owner.patience.tryMs)) return;
     this.retire();
     for (const call of [...this.#underWay]) call.giveUp?.();
   }
 
-  /** Takes no more calls. Calls that were sent go on, then the sockets are closed. */
+  /** Takes no more calls, and ends those that were not sent. The others go on, then the sockets are closed. */
   retire(): void {
     if (this.#isRetired) return;
     this.#isRetired = true;
     clearTimeout(this.#timer);
-    const isConnected = this.#state === this.#states.READY;
     this.#channel.close();
     this.#owner.onRetired();
-    if (!isConnected || this.#underWay.size === 0) this.#destroySoon();
+    if (this.#underWay.size === 0) this.#destroySoon();
   }
 
   /** Cancels all calls and closes the sockets. */
@@ -142,16 +147,17 @@ export class Connection {
   #limit(): void {
     const { limitMs } = this.#owner.patience;
     const startedAt = performance.now();
-    this.#timer = setTimeout(() => {
+    const timer = setTimeout(() => {
       // If the process was suspended, timers run before the bytes that arrived meanwhile.
       setImmediate(() => {
-        if (this.#isRetired || this.#state === this.#states.READY) return;
+        if (this.#isRetired || this.#timer !== timer || this.#state === this.#states.READY) return;
         const isLate = performance.now() - startedAt > 1.5 * limitMs;
         // A name server may be slow, and asking it again does not help.
         if (isLate || !this.#channel.isResolved) this.#limit();
         else this.#giveUp(limitMs);
       });
     }, limitMs).unref();
+    this.#timer = timer;
   }
 
   #giveUp(limitMs: number): void {

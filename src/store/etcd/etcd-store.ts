@@ -13,6 +13,7 @@ import {
   type Committed,
   LeaseNotFoundError,
   type Renewal,
+  type Silence,
   type Store,
   type Transaction,
   type WatchListener,
@@ -66,13 +67,16 @@ class EtcdStore implements Store {
   async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
     this.#hosts.considerReturn();
     const host = this.#hosts.current;
+    const sent = this.#hosts.silence.onSend(host.address);
     try {
       const renewal = await renewAt(host, leaseId, gateKey, timeoutMs);
+      this.#hosts.silence.onResponse(sent);
       if (!renewal.renewed) this.#hosts.failed(host);
       return renewal;
     } catch (error) {
       if (error instanceof ClientLoadError) throw error;
       const failure = toFailure(error);
+      this.#hosts.silence.onFailure(sent, failure);
       if (failure.kind !== 'stale-token') this.#hosts.failed(host);
       const final = toFinal(failure, host.address, this.#prefix);
       if (final !== undefined) throw final;
@@ -108,6 +112,10 @@ class EtcdStore implements Store {
 
   watch(request: WatchRequest, listener: WatchListener): () => void {
     return this.#watches.add(request, listener);
+  }
+
+  silence(): Silence | undefined {
+    return this.#hosts.silence.current(this.#hosts.tryMs);
   }
 
   async close(): Promise<void> {

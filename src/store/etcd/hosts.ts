@@ -15,6 +15,7 @@ import { Cluster } from './cluster.ts';
 import { Host } from './host.ts';
 import { openClient } from './raw-client.ts';
 import { RoundTrips } from './round-trips.ts';
+import { hasNoReason, SilenceLog } from './silence.ts';
 
 /** With less time than this left a request is not sent: no response could come in time. */
 export const shortestTryMs = 10;
@@ -32,6 +33,7 @@ type HostsOptions = Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs'
 export class Hosts {
   readonly cluster: Cluster;
   readonly roundTrips = new RoundTrips();
+  readonly silence = new SilenceLog();
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
   readonly #hasAuth: boolean;
@@ -109,13 +111,16 @@ export class Hosts {
       const sentAt = performance.now();
       const left = until - sentAt;
       if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
+      const sent = this.silence.onSend(host.address);
       try {
         const response = await attempt(host, Math.min(this.tryMs, left), tries);
         this.roundTrips.add(performance.now() - sentAt);
+        this.silence.onResponse(sent);
         return response;
       } catch (error) {
         if (error instanceof ClientLoadError) throw error;
         const failure = toFailure(error);
+        this.silence.onFailure(sent, failure);
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
@@ -158,6 +163,3 @@ export class Hosts {
     await Promise.all(this.#hosts.map((host) => host.close()));
   }
 }
-
-/** grpc-js gives no reason while it waits to connect again. */
-const hasNoReason = ({ code, details }: CallFailure): boolean => code === status.deadlineExceeded || /Last error: null/.test(details);

@@ -94,13 +94,13 @@ function handshake(socket: Socket, name: string, secureContext: SecureContext): 
         ALPNProtocols: ['h2'],
       },
       () => {
-        secured.off('error', reject).off('close', closed);
         resolve(secured);
       },
     );
-    const closed = (): void => {
+    // The listener stays, because an error of a socket without one would end the process.
+    secured.on('error', reject);
+    secured.once('close', () => {
       reject(new Error('Client network socket disconnected before secure TLS connection was established'));
-    };
-    secured.on('error', reject).on('close', closed);
+    });
   });
 }

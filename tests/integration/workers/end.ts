@@ -58,6 +58,8 @@ const scenarios: Record<string, () => Promise<void>> = {
     await sleep(500);
     await locker.close();
     await locking;
+    await sleep(50);
+    report('closed', { resources: process.getActiveResourcesInfo() });
   },
 };
 
