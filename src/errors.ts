@@ -179,10 +179,26 @@ export class EtcdUnavailableError extends LockerError {
   /** The failures, one for each host that was tried. */
   readonly hosts: readonly HostFailure[];
 
-  constructor(timeoutMs: number, hosts: readonly HostFailure[]) {
-    const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
-    super(`Cannot reach etcd within ${String(timeoutMs)} ms: ${list === '' ? 'no response' : list}`);
+  constructor(timeoutMs: number, hosts: readonly HostFailure[], message = describeSilence(timeoutMs, hosts)) {
+    super(message);
     this.hosts = hosts;
+  }
+}
+
+function describeSilence(timeoutMs: number, hosts: readonly HostFailure[]): string {
+  const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
+  return `Cannot reach etcd within ${String(timeoutMs)} ms: ${list === '' ? 'no response' : list}`;
+}
+
+/** etcd responds, but more slowly than a sixth of the TTL: no lease of that TTL can be renewed in time. */
+export class TtlTooShortError extends EtcdUnavailableError {
+  readonly roundTripMs: number;
+
+  constructor(ttlMs: number, roundTripMs: number) {
+    const measuredMs = Math.ceil(roundTripMs);
+    const state = `a round trip to etcd takes ${String(measuredMs)} ms`;
+    super(ttlMs, [], `Cannot keep a lease of ${String(ttlMs)} ms: ${state}; set ttlMs to at least ${String(6 * measuredMs)}`);
+    this.roundTripMs = roundTripMs;
   }
 }
 
@@ -221,9 +237,12 @@ export class ClientLoadError extends LockerError {
   }
 }
 
-/** Reports whether no retry can help: wrong credentials, a corrupt cluster, a client that cannot be loaded. */
-export const isFinal = (error: unknown): error is EtcdAuthError | EtcdRefusedError | ClientLoadError =>
-  error instanceof EtcdAuthError || error instanceof ClientLoadError || (error instanceof EtcdRefusedError && error.isFinal);
+/** Reports whether no retry can help: wrong credentials, a corrupt cluster, a client that cannot be loaded, a TTL that is too short. */
+export const isFinal = (error: unknown): error is EtcdAuthError | EtcdRefusedError | ClientLoadError | TtlTooShortError =>
+  error instanceof EtcdAuthError ||
+  error instanceof ClientLoadError ||
+  error instanceof TtlTooShortError ||
+  (error instanceof EtcdRefusedError && error.isFinal);
 
 /** The members of other errors are unknown: JSON may not be able to hold them. */
 const describeCause = (cause: unknown): unknown => (isLockerError(cause) ? cause : onOneLine(String(cause)));

@@ -28,7 +28,7 @@ import type { Member } from '../session/member.ts';
 import type { Session } from '../session/session.ts';
 import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
-import { detached, LossNotice, type OnLost } from './loss-notice.ts';
+import { detached, type OnLost, scheduleLoss } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildLook, readEntry } from './transactions.ts';
@@ -59,7 +59,7 @@ export class Entry implements Member {
   /** Undefined once it is held. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
-  readonly #lossNotice = new LossNotice();
+  #notifyLoss: (() => void) | undefined;
 
   /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
   constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, onChange: () => void) {
@@ -237,7 +237,7 @@ export class Entry implements Member {
   #loseDetached(): void {
     const state = this.#state;
     this.release();
-    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, 'deleted', detached());
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, 'deleted', detached());
     this.#onChange();
   }
 
@@ -278,13 +278,13 @@ export class Entry implements Member {
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, reason, cause);
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, reason, cause);
     this.#onChange();
   }
 
   /** Notifies the holder of a loss now, if that has not happened yet. */
   notifyLoss(): void {
-    this.#lossNotice.deliver();
+    this.#notifyLoss?.();
   }
 
   #finish(): void {

@@ -4,25 +4,16 @@ import type { LossReason } from '../errors.ts';
 /** `cause` is why the lock was lost, as far as that is known. */
 export type OnLost = (reason: LossReason, cause?: Error) => void;
 
-export class LossNotice {
-  #pending: (() => void) | undefined;
-
-  /** Calls `onLost` in a microtask, or when `deliver` is called. */
-  schedule(onLost: OnLost, reason: LossReason, cause?: Error): void {
-    this.#pending = () => {
-      onLost(reason, cause);
-    };
-    queueMicrotask(() => {
-      this.deliver();
-    });
-  }
-
-  /** Notifies the holder now, if that has not happened yet. */
-  deliver(): void {
-    const notify = this.#pending;
-    this.#pending = undefined;
-    notify?.();
-  }
+/** Calls `onLost` in a microtask, or when the returned function is called. */
+export function scheduleLoss(onLost: OnLost, reason: LossReason, cause?: Error): () => void {
+  let isPending = true;
+  const notify = (): void => {
+    if (!isPending) return;
+    isPending = false;
+    onLost(reason, cause);
+  };
+  queueMicrotask(notify);
+  return notify;
 }
 
 /** The cause of a loss if the end of the lease would no longer delete the key. */

@@ -3,7 +3,7 @@
  *
  * A waiter watches its obstacle: a single entry, or the whole queue if several entries have to go. It looks again
  * - once enough of them are deleted; while a look is under way, any deletion counts;
- * - if the watch starts at a later revision than its last look;
+ * - if the watch starts at a later revision than its last look, or at an earlier one, which proves nothing;
  * - after a third of the TTL in any case: the slow look.
  * The watch starts at the present revision. With a start revision in the past, etcd delivers events in steps of 100 ms.
  */
@@ -28,6 +28,8 @@ export class Predecessors {
   #changedAtBeforeLook = 0n;
   #isLooking = false;
   #isLookDue = false;
+  /** Whether the watch was confirmed, since the last look was sent, at a revision that proves nothing. */
+  #isWatchUnproven = false;
   #slowLookAt: Instant | undefined;
   #obstacle: Obstacle | undefined;
   /** The entries of the obstacle that are not known to be deleted. */
@@ -47,13 +49,14 @@ export class Predecessors {
   }
 
   get needsLook(): boolean {
-    return this.#isLookDue || this.#changedAt > this.#lookedAt;
+    return this.#isLookDue || this.#isWatchUnproven || this.#changedAt > this.#lookedAt;
   }
 
   /** Takes in that a look is sent now. It sees all changes that are known by now, even if its revision is lower. */
   startLook(): void {
     this.#changedAtBeforeLook = this.#changedAt;
     this.#isLooking = true;
+    this.#isWatchUnproven = false;
     // The next slow look does not depend on the fate of this one.
     this.#scheduleSlowLook();
   }
@@ -103,7 +106,7 @@ export class Predecessors {
     this.stop();
     const stop = this.#context.store.watch(request, {
       created: (revision) => {
-        this.onChangeAt(revision);
+        this.#onWatchCreated(revision);
       },
       events: (events) => {
         for (const event of events) this.#onEvent(event);
@@ -114,7 +117,17 @@ export class Predecessors {
 
   #watchRequestFor({ keys: [key, ...others] }: Obstacle): WatchRequest {
     const isSingle = key !== undefined && others.length === 0 && isExact(key);
-    return isSingle ? { key, deletesOnly: true } : { ...this.#queue, deletesOnly: true };
+    const range = isSingle ? { key } : this.#queue;
+    return { ...range, deletesOnly: true, knownRevision: this.#lookedAt };
+  }
+
+  #onWatchCreated(revision: bigint): void {
+    if (revision < this.#lookedAt) {
+      this.#isWatchUnproven = true;
+      this.#onChange();
+    } else {
+      this.onChangeAt(revision);
+    }
   }
 
   stop(): void {

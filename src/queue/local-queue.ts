@@ -12,7 +12,7 @@
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
-import { isFinal } from '../errors.ts';
+import { isFinal, TtlTooShortError } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -39,7 +39,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   readonly #acquisitions = new OrderedList<Acquisition>((acquisition) => !acquisition.isOver);
   #holders: readonly Entry[] = none;
   /** The tries that are under way. Later callers are created after them. */
-  readonly #tries = new Set<object>();
+  #tries: readonly object[] = none;
   /** How often it has turned out that the name is busy: a lock was held here, or etcd reported an obstacle. */
   #sightings = 0;
 
@@ -82,8 +82,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   /** Whether etcd has no entry yet for one of the acquisitions. */
   get hasUnqueued(): boolean {
-    for (const { isUnqueued } of this.#acquisitions) if (isUnqueued) return true;
-    return false;
+    return [...this.#acquisitions].some(({ isUnqueued }) => isUnqueued);
   }
 
   /** Resolves once etcd has the entry of each present acquisition, or the acquisition has ended. */
@@ -146,22 +145,22 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     for (let next = this.#callers.first; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers.first) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.size === 0) this.#onEmpty();
+    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.length === 0) this.#onEmpty();
   }
 
   beginTry(one: object): void {
-    this.#tries.add(one);
+    this.#tries = [...this.#tries, one];
   }
 
   endTry(one: object): void {
-    this.#tries.delete(one);
+    this.#tries = without(this.#tries, one);
     this.onTurnOver();
     this.#startAcquisitions();
   }
 
   /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
   #newAcquisition(caller: Caller<LockHandle>): Acquisition {
-    const acquisition = new Acquisition(this.#context, this, caller, [...this.#tries]);
+    const acquisition = new Acquisition(this.#context, this, caller, this.#tries);
     this.#serve(caller, acquisition);
     this.#acquisitions.push(acquisition);
     return acquisition;
@@ -271,8 +270,10 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     this.outage.onFailure(error, startedAt);
     const isSettledNext = error instanceof OutcomeUnknownError && this.timeLeftMs(caller) > 1;
     if (error instanceof EntryGoneError || isSettledNext) return;
+    // Only callers with the same TTL are concerned, and each of them meets the same error.
+    if (error instanceof TtlTooShortError) caller.reject(error);
     // No retry can help, and the other callers have the same credentials and the same cluster.
-    if (isFinal(error)) this.rejectAll(error);
+    else if (isFinal(error)) this.rejectAll(error);
     else if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
     else if (this.outage.isOn) this.#rejectOverdue(caller);
     else caller.reject(error);

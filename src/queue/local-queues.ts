@@ -1,7 +1,7 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
 import { addMs, waitAtMost } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
-import { EtcdUnavailableError, LockTimeoutError } from '../errors.ts';
+import { EtcdUnavailableError, isFinal, LockTimeoutError } from '../errors.ts';
 import { queueRange } from '../keys.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -139,7 +139,7 @@ export class LocalQueues {
       const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
       if (!isAcquired) caller.resolve(null);
     } catch (error) {
-      if (error instanceof EtcdUnavailableError) {
+      if (error instanceof EtcdUnavailableError && !isFinal(error)) {
         const unavailable = toUnavailable(this.#context, requestTimeoutMs, error.hosts);
         outageLog.warn(`cannot ask for lock ${names.map(quote).join(', ')}: ${String(unavailable)}`);
         caller.reject(unavailable);

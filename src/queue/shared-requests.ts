@@ -34,9 +34,9 @@ export type Group = readonly [Member, ...Member[]];
  * Returns the acquisition and those after it that can be created with it. Undefined if an earlier one must be created first, or an
  * earlier one of `tries` is under way.
  */
-export function takeGroup(acquisitions: Iterable<Acquisition>, first: Acquisition, tries: ReadonlySet<object>): Group | undefined {
+export function takeGroup(acquisitions: Iterable<Acquisition>, first: Acquisition, tries: readonly object[]): Group | undefined {
   const toCreate = first.creatable;
-  const awaitsTry = ({ creation }: Acquisition): boolean => creation.earlierTries.some((one) => tries.has(one));
+  const awaitsTry = ({ creation }: Acquisition): boolean => creation.earlierTries.some((one) => tries.includes(one));
   if (toCreate === undefined || awaitsTry(first)) return undefined;
   const group: [Member, ...Member[]] = [{ acquisition: first, toCreate }];
   let operations = operationsOf(toCreate);

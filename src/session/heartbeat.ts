@@ -3,13 +3,25 @@
  *
  * All sessions share one timer, which does not keep the process alive. A failed beat is repeated at once at the next host, until the
  * deadline has passed. No response brings a session back after its deadline.
+ *
+ * A beat takes two round trips. If etcd is far away, beats start earlier and get more time, so that a TTL of six round trips suffices
+ * (docs/decisions/016-hosts-and-round-trips.md).
  */
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
+import { OutageLog } from '../outage-log.ts';
 import type { Session } from './session.ts';
 
+/** A slow beat gets this multiple of the time that beats have taken. */
+const slowBeatFactor = 1.5;
+/** So many beats must fit between the start of a beat and the deadline, if that is possible. */
+const beatsBeforeDeadline = 3;
+const warnEveryMs = 60_000;
+
 interface Pulse {
+  /** How long beats take, in milliseconds. One fast beat halves it at most. */
+  beatMs: number;
   dueAt: Instant;
   beating: Promise<void> | undefined;
 }
@@ -17,15 +29,19 @@ interface Pulse {
 export class Heartbeat {
   readonly #context: Context;
   readonly #pulses = new Map<Session, Pulse>();
+  readonly #slownessLog: OutageLog;
   #nextTick: { readonly at: Instant; readonly cancel: () => void } | undefined;
 
   constructor(context: Context) {
     this.#context = context;
+    this.#slownessLog = new OutageLog(context.logger, context.clock, warnEveryMs);
   }
 
   add(session: Session): void {
-    this.#pulses.set(session, { dueAt: this.#nextBeat(session), beating: undefined });
-    this.#schedule(session.marginMs / 2);
+    const beatMs = 2 * (this.#context.store.roundTripMs?.() ?? 0);
+    const pulse: Pulse = { beatMs, dueAt: this.#nextBeat(session, beatMs), beating: undefined };
+    this.#pulses.set(session, pulse);
+    this.#scheduleFor(session, pulse);
   }
 
   remove(session: Session): void {
@@ -37,16 +53,25 @@ export class Heartbeat {
   async beat(session: Session): Promise<void> {
     const pulse = this.#pulses.get(session);
     if (pulse === undefined) return;
-    await (pulse.beating ??= this.#beat(session).finally(() => {
+    await (pulse.beating ??= this.#beat(session, pulse).finally(() => {
       pulse.beating = undefined;
-      pulse.dueAt = this.#nextBeat(session);
+      pulse.dueAt = this.#nextBeat(session, pulse.beatMs);
+      if (this.#pulses.has(session)) this.#scheduleFor(session, pulse);
     }));
   }
 
   /** Counts from the sending of the last renewal that counted, as the deadline does: a slow response does not delay the next beat. */
-  #nextBeat({ ttlMs, marginMs, remainingMs }: Session): Instant {
-    const sentAgoMs = ttlMs - marginMs - remainingMs;
-    return addMs(this.#context.clock.now(), (ttlMs / 3) * (1 - Math.random() / 5) - sentAgoMs);
+  #nextBeat({ ttlMs, marginMs, remainingMs }: Session, beatMs: number): Instant {
+    const lifeMs = ttlMs - marginMs;
+    const afterMs = Math.min((ttlMs / 3) * (1 - Math.random() / 5), lifeMs - beatsBeforeDeadline * beatMs);
+    return addMs(this.#context.clock.now(), afterMs - (lifeMs - remainingMs));
+  }
+
+  /** Sets the timer for the next check of the session. Only slow beats need it at the very moment when they are due. */
+  #scheduleFor(session: Session, { beatMs, dueAt, beating }: Pulse): void {
+    const delayMs = session.marginMs / 2;
+    const isPunctual = beating === undefined && isSlow(session, beatMs);
+    this.#schedule(isPunctual ? Math.max(1, Math.min(delayMs, msUntil(dueAt, this.#context.clock.now()))) : delayMs);
   }
 
   /** Sets the timer to tick after `delayMs`, or leaves it as it is if it ticks earlier. */
@@ -69,12 +94,10 @@ export class Heartbeat {
 
   #tick(): void {
     const now = this.#context.clock.now();
-    let delayMs = Infinity;
     for (const [session, pulse] of [...this.#pulses]) {
       this.#tickSession(session, pulse, now);
-      if (this.#pulses.has(session)) delayMs = Math.min(delayMs, session.marginMs / 2);
+      if (this.#pulses.has(session)) this.#scheduleFor(session, pulse);
     }
-    if (this.#pulses.size > 0) this.#schedule(delayMs);
   }
 
   #tickSession(session: Session, pulse: Pulse, now: Instant): void {
@@ -87,9 +110,9 @@ export class Heartbeat {
     if (session.needsRenewal() && msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
   }
 
-  async #beat(session: Session): Promise<void> {
+  async #beat(session: Session, pulse: Pulse): Promise<void> {
     for (let failures = 0; session.needsRenewal(); failures += 1) {
-      if (await this.#renew(session)) {
+      if (await this.#renew(session, pulse, failures)) {
         // The beat does not wait for the audit: the deadline has moved already.
         void session.audit.run();
         return;
@@ -99,12 +122,15 @@ export class Heartbeat {
     }
   }
 
-  async #renew(session: Session): Promise<boolean> {
+  async #renew(session: Session, pulse: Pulse, failures: number): Promise<boolean> {
     const { store, clock, logger } = this.#context;
     const sentAt = clock.now();
     const knownGate = session.gate.revision;
     try {
-      return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
+      const renewal = await store.renew(session.leaseId, session.gate.key, limitMs(session, pulse, failures));
+      if (!session.onRenewal(sentAt, knownGate, renewal)) return false;
+      this.#onBeatTime(session, pulse, clock.now().monotonicMs - sentAt.monotonicMs);
+      return true;
     } catch (error) {
       const leftMs = String(Math.round(session.remainingMs));
       session.onRenewalFailure(error instanceof Error ? error : new Error(String(error)));
@@ -112,4 +138,22 @@ export class Heartbeat {
       return false;
     }
   }
+
+  #onBeatTime({ leaseId, ttlMs }: Session, pulse: Pulse, tookMs: number): void {
+    pulse.beatMs = Math.max(tookMs, (pulse.beatMs + tookMs) / 2);
+    if (tookMs <= ttlMs / 4) return;
+    const [took, advised] = [Math.ceil(tookMs), 1_000 * Math.ceil((15 * tookMs) / 2_000)];
+    this.#slownessLog.warn(
+      `renewals of lease ${leaseId} take ${String(took)} ms, close to their limit with a TTL of ${String(ttlMs)} ms; set ttlMs to ${String(advised)} or more`,
+    );
+  }
+}
+
+/** Whether beats have to start earlier than after a third of the TTL. */
+const isSlow = ({ ttlMs, marginMs }: Session, beatMs: number): boolean => ttlMs - marginMs - beatsBeforeDeadline * beatMs < ttlMs / 3;
+
+/** Returns the time that one try to renew gets. A slow response after a failed try may be all that etcd can do. */
+function limitMs({ ttlMs, remainingMs }: Session, { beatMs }: Pulse, failures: number): number {
+  const wantedMs = Math.max(slowBeatFactor * beatMs, failures > 0 ? ttlMs / 3 : 0);
+  return Math.max(ttlMs / 6, Math.min(wantedMs, remainingMs));
 }

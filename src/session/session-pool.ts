@@ -9,6 +9,7 @@ import { GateWatch } from './gate-watch.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { LeaseWanted } from './member.ts';
 import { Session } from './session.ts';
+import { ShortTtls } from './short-ttls.ts';
 
 /** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;
@@ -22,6 +23,7 @@ export class SessionPool {
   /** The sessions that have not ended, with the promise of their opening. */
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #byShareKey = new Map<number | object, Set<Session>>();
+  readonly #shortTtls: ShortTtls;
   readonly #revocations = new Set<Promise<void>>();
   readonly #pauses: Pauses;
   #hasWarnedOfTtl = false;
@@ -30,12 +32,13 @@ export class SessionPool {
   constructor(context: Context, heartbeat: Heartbeat) {
     this.#context = context;
     this.#heartbeat = heartbeat;
+    this.#shortTtls = new ShortTtls(context);
     this.#pauses = new Pauses(context.clock);
   }
 
   /**
    * Returns an open session with `count` reservations.
-   * @throws {EtcdUnavailableError} no session could be opened in time
+   * @throws {EtcdUnavailableError} no session could be opened in time, or no session of that TTL can be kept
    * @throws {LockerClosedError} the locker was closed
    */
   async enter(wanted: LeaseWanted, timeoutMs: number, count = 1): Promise<Session> {
@@ -46,6 +49,7 @@ export class SessionPool {
       if (rounds > 1) await this.#pauses.wait(backoffMs(rounds - 2));
       if (this.#isClosed) throw new LockerClosedError();
       const found = this.#find(wanted, count);
+      if (found === undefined) this.#shortTtls.check(wanted.ttlSeconds);
       const session = found ?? this.#open(wanted);
       session.reserve(count);
       const opening = this.#sessions.get(session) ?? Promise.resolve();
@@ -89,9 +93,11 @@ export class SessionPool {
   }
 
   #open(wanted: LeaseWanted): Session {
+    const startedAt = this.#context.clock.now();
     const session: Session = new Session(this.#context, wanted, {
       onEnd: (ended) => {
         gateWatch.stop();
+        this.#shortTtls.onEnd(ended, startedAt);
         this.#remove(ended, shareKey(wanted));
         if (ended.wasGranted) void this.#revoke(ended);
         else this.#revokeOnceGranted(ended, opening);

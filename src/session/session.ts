@@ -48,6 +48,8 @@ export class Session {
   readonly numbers = new EntryNumbers();
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
+  /** Whether etcd has renewed the lease. */
+  wasRenewed = false;
   readonly #context: Context;
   readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
@@ -210,6 +212,7 @@ export class Session {
     }
     this.#failures.clear();
     this.#refusal = undefined;
+    this.wasRenewed = true;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
     if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;

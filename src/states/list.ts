@@ -7,21 +7,19 @@
 import type { Context } from '../context.ts';
 import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
+import { readPage } from './pages.ts';
 import { describeQueue, inspectName, type LockDetails, type LockState, type LockStateIterator, toLockState } from './state.ts';
-
-/** Entries per page. A value has up to 64 KiB, and a response must stay below the size limit of gRPC clients. */
-const pageSize = 200;
 
 /** @param untilClosed runs the read of a page, and rejects if the locker is closed or closes meanwhile */
 export async function* listStates(
   context: Context,
   startsWith: string,
-  untilClosed: (read: () => Promise<Page>) => Promise<Page>,
+  untilClosed: (read: () => Promise<StatesPage>) => Promise<StatesPage>,
 ): AsyncGenerator<LockState, void, undefined> {
   const names = namesRange(context.prefix, startsWith);
   for (let key: string | undefined = names.key; key !== undefined;) {
     const range: QueueRange = { ...names, key };
-    const { states, nextKey } = await untilClosed(() => readPage(context, range));
+    const { states, nextKey } = await untilClosed(() => readStates(context, range));
     for (const state of states) if (state.held) yield toLockState(state);
     key = nextKey;
   }
@@ -36,18 +34,17 @@ export function toIterator(states: AsyncGenerator<LockState, void, undefined>): 
   return Object.defineProperty(states, Symbol.asyncDispose, { value: dispose });
 }
 
-interface Page {
+interface StatesPage {
   readonly states: readonly LockDetails[];
   /** Undefined for the last page. */
   readonly nextKey: string | undefined;
 }
 
-async function readPage(context: Context, range: QueueRange): Promise<Page> {
+async function readStates(context: Context, range: QueueRange): Promise<StatesPage> {
   const { prefix, store } = context;
-  const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, limit: pageSize } }], otherwise: [] });
-  const kvs = ranges[0] ?? [];
+  const { revision, kvs, isLast } = await readPage(store, range);
   const states = groupByName(prefix, kvs).map(([name, entries]) => describeQueue(name, queueRange(prefix, name), entries, revision));
-  if (kvs.length < pageSize) return { states, nextKey: undefined };
+  if (isLast) return { states, nextKey: undefined };
   // The last queue may continue beyond the page. A page of keys that are in no queue has none.
   const last = states.pop();
   if (last === undefined) return { states, nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };

@@ -10,6 +10,7 @@ import type { Context } from '../context.ts';
 import { isExact, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue, WatchEvent } from '../store/store.ts';
 import { quote } from '../text.ts';
+import { readWhole } from './pages.ts';
 import { describeQueue, type LockState, toLockState } from './state.ts';
 
 export interface QueueListener {
@@ -29,6 +30,7 @@ export class QueueCopy {
   #revision = 0n;
   /** The watch reports all events after this revision. */
   #watchedSince = 0n;
+  #isWatched = false;
   /** Events that arrived during a read. */
   #earlyEvents: WatchEvent[] = [];
   /** True once the listener has a state. */
@@ -50,10 +52,12 @@ export class QueueCopy {
   open(): void {
     this.#stopWatch = this.#context.store.watch(this.#range, {
       created: (revision) => {
-        const isFirst = this.#watchedSince === 0n;
+        const isFirst = !this.#isWatched;
+        this.#isWatched = true;
         this.#watchedSince = revision;
         // A later creation follows a break. Changes may have been missed, and a restored etcd may even be at an earlier revision.
-        if (!isFirst || revision > this.#revision) void this.#read();
+        // A first creation below the revision that was read proves nothing, as one at 0, which proxies send.
+        if (!isFirst || revision === 0n || revision !== this.#revision) void this.#read();
       },
       events: (events) => {
         if (this.#isReading) this.#earlyEvents.push(...events);
@@ -76,10 +80,10 @@ export class QueueCopy {
     for (let retry = 0; !this.#isClosed; retry += 1) {
       this.#isReadStale = false;
       try {
-        const { revision, ranges } = await this.#context.store.commit({ compare: [], then: [{ range: this.#range }], otherwise: [] });
+        const { revision, kvs } = await readWhole(this.#context.store, this.#range);
         if (this.#mayMissChanges(revision)) continue;
         this.#isReading = false;
-        this.#replace(revision, ranges[0] ?? []);
+        this.#replace(revision, kvs);
         return;
       } catch (error) {
         await this.#onReadFailure(error, retry);
@@ -87,9 +91,9 @@ export class QueueCopy {
     }
   }
 
-  /** True if the watch was created during the read, and starts only after the revision of that read. */
+  /** True if the watch was created during the read, and starts after the revision of that read, or at an unknown one. */
   #mayMissChanges(revision: bigint): boolean {
-    return this.#isReadStale && revision < this.#watchedSince;
+    return this.#isReadStale && (this.#watchedSince === 0n || revision < this.#watchedSince);
   }
 
   #replace(revision: bigint, entries: readonly KeyValue[]): void {

@@ -1,7 +1,7 @@
 /**
  * The state of a name: its holders and waiters at one revision of etcd.
  *
- * This folder reads states and never changes them. Read this file first, then list.ts (the states of all names), queue-copy.ts (a copy of
+ * This folder reads states and never changes them. Read this file first, then pages.ts (how ranges are read), list.ts (the states of all names), queue-copy.ts (a copy of
  * one queue that follows etcd) and state-watch.ts (the iterator of `watch()` on such a copy).
  */
 import type { Context } from '../context.ts';
@@ -10,6 +10,7 @@ import { headOf, isOurs, queueRange, type QueueRange, slotsOf } from '../keys.ts
 import { withJson } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import type { KeyValue, Operation } from '../store/store.ts';
+import { readWhole } from './pages.ts';
 
 /** An entry of a name's queue. */
 export interface Contender {
@@ -76,8 +77,8 @@ export async function readHead({ store, prefix }: Context, name: string): Promis
 /** @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` */
 export async function inspectName({ store, prefix }: Context, name: string): Promise<LockDetails> {
   const range = queueRange(prefix, name);
-  const { revision, ranges } = await store.commit({ compare: [], then: [{ range: { ...range, order: 'oldest' } }], otherwise: [] });
-  return describeQueue(name, range, ranges[0] ?? [], revision);
+  const { revision, kvs } = await readWhole(store, range);
+  return describeQueue(name, range, kvs, revision);
 }
 
 /** Returns the state of a queue with these entries, given in any order. */

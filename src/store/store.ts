@@ -36,6 +36,8 @@ export interface Range {
   readonly limit?: number | undefined;
   readonly maxCreateRevision?: bigint | undefined;
   readonly keysOnly?: boolean | undefined;
+  /** Reads as of this revision. etcd refuses one that is compacted or not there yet. Default: the present one. */
+  readonly revision?: bigint | undefined;
 }
 
 export type Operation =
@@ -89,10 +91,15 @@ export interface WatchRequest {
   readonly deletesOnly?: boolean;
   /** Does not keep the process alive. A silent connection may go unnoticed, so the caller must have another way to notice it. */
   readonly isBackground?: boolean;
+  /** The revision that the caller has read. A watch that stays open for the next caller is confirmed at no earlier one. */
+  readonly knownRevision?: bigint;
 }
 
 export interface WatchListener {
-  /** The watch reports all events after `revision`. Called again after every break, because events may be missing then. */
+  /**
+   * The watch reports all events after `revision`. Called again after every break, because events may be missing then. A revision below
+   * one that the caller knows proves nothing: a proxy may send 0, and a restored etcd has gone back. The caller reads again then.
+   */
   created(revision: bigint): void;
   /** Events in the order of their revisions. One call has all events of a revision. */
   events(events: readonly WatchEvent[]): void;
@@ -131,6 +138,8 @@ export interface Store {
    * @throws {OutcomeUnknownError} with `once`: the transaction was sent and no response came
    */
   commit(transaction: Transaction, options?: CommitOptions): Promise<Committed>;
+  /** Reports the shortest time that one of the last responses took, in milliseconds. Undefined if the store does not measure it. Optional. */
+  roundTripMs?(): number | undefined;
   /** Watches from now on. Repairs itself after a break and reports that by `created`. The returned function ends the watch. */
   watch(request: WatchRequest, listener: WatchListener): () => void;
   /** Reports what failed, or has waited, since etcd last responded to a request. Undefined if nothing has. Optional. */

@@ -1,11 +1,17 @@
 /** Tests of requests to several hosts: when the next host is tried. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { CallFailure, status } from '../../src/store/etcd/call-failure.ts';
+import { Host } from '../../src/store/etcd/host.ts';
 import { Hosts } from '../../src/store/etcd/hosts.ts';
 
 /** Two hosts. A try at one of them takes at most 100 ms. */
-const twoHosts = (): Hosts => new Hosts(resolveLockerOptions({ hosts: ['127.0.0.1:1', '127.0.0.1:2'], requestTimeoutMs: 300 }));
+const twoHosts = (requestTimeoutMs = 300): Hosts =>
+  new Hosts(resolveLockerOptions({ hosts: ['127.0.0.1:1', '127.0.0.1:2'], requestTimeoutMs }));
+
+const learner = 'etcdserver: rpc not supported for learner';
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const succeeds = (): Promise<void> => Promise.resolve();
 
 /** A try that fails like one at a host that does not respond in time. */
 const timesOut = async (_host: unknown, timeoutMs: number): Promise<never> => {
@@ -34,6 +40,50 @@ describe('Hosts', () => {
     expect(hosts.current).not.toBe(current);
   });
 
+  test('request() goes back to its first host some time after it failed, once a read shows that it is well', async () => {
+    const hosts = twoHosts(50);
+    const home = hosts.current;
+    const call = vi.spyOn(Host.prototype, 'call').mockRejectedValue(new CallFailure(status.failedPrecondition, learner));
+    hosts.failed(home);
+
+    await pause(320); // a probe is due after 50 to 300 ms
+    await hosts.request(succeeds);
+    await pause(0);
+    expect([call.mock.calls.length, hosts.current === home]).toEqual([1, false]);
+
+    call.mockReset();
+    call.mockResolvedValue(Buffer.alloc(0));
+    await pause(320);
+    await hosts.request(succeeds);
+    await pause(0);
+    expect([call.mock.calls.length, hosts.current === home]).toEqual([1, true]);
+    call.mockRestore();
+  });
+
+  test('request() probes its first host less often after it failed again', async () => {
+    const hosts = twoHosts(50);
+    const home = hosts.current;
+    const call = vi.spyOn(Host.prototype, 'call').mockResolvedValue(Buffer.alloc(0));
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+    hosts.failed(home);
+    await pause(60);
+    await hosts.request(succeeds);
+    await pause(0);
+    expect(hosts.current).toBe(home);
+
+    hosts.failed(home);
+    await pause(60);
+    await hosts.request(succeeds);
+    await pause(0);
+    expect(hosts.current).not.toBe(home);
+    await pause(50);
+    await hosts.request(succeeds);
+    await pause(0);
+    expect(hosts.current).toBe(home);
+    call.mockRestore();
+    random.mockRestore();
+  });
+
   test('request() goes to the next host after a short try that failed for another reason', async () => {
     const hosts = twoHosts();
     const tried = new Set<unknown>();
@@ -54,6 +104,19 @@ describe('Hosts', () => {
       name: 'OutcomeUnknownError',
       cause: { code: 'ETCD_REFUSED' },
     });
+  });
+
+  test('request() reports a response that is too large at once, but as an unknown outcome with once', async () => {
+    let tries = 0;
+    const tooLarge = () => {
+      tries += 1;
+      return Promise.reject(new CallFailure(status.resourceExhausted, 'Received message larger than max (70000000 vs 67108864)'));
+    };
+
+    await expect(twoHosts().request(tooLarge)).rejects.toMatchObject({ code: 'ETCD_REFUSED' });
+    await expect(twoHosts().request(tooLarge, { once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
+
+    expect(tries).toBe(2);
   });
 
   test('request() sends nothing if the time is too short for a response', async () => {

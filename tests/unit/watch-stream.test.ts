@@ -65,4 +65,28 @@ describe('WatchStream', () => {
     stop();
     watches.close();
   });
+
+  test('add() confirms a watch at revision 0 if the response has none, and a resumed one at no earlier revision than is known', async () => {
+    // `created`, of watch 1, without a header.
+    const created = Buffer.from([0x10, 1, 0x18, 1]);
+    const revisions: bigint[] = [];
+    const stream = (_timeoutMs: number, _method: string, listener: StreamListener) => {
+      const write = (): void => {
+        setImmediate(() => {
+          listener.message(created);
+        });
+      };
+      return Promise.resolve({ write, end: nothing, timeOut: nothing, isOutdated: () => false, unref: () => true });
+    };
+    const hosts = { current: { address: 'a:1', stream }, tryMs: 60_000, failed: nothing, sleep: () => Promise.resolve() };
+    const watches = new WatchStream(hosts as unknown as Hosts, silentLogger, 60_000);
+    const listener = { created: (revision: bigint) => revisions.push(revision), events: nothing };
+
+    watches.add({ key: 'a', deletesOnly: true, knownRevision: 5n }, listener);
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    const stop = watches.add({ key: 'a', deletesOnly: true }, listener);
+    stop();
+    expect(revisions).toEqual([0n]);
+    watches.close();
+  });
 });

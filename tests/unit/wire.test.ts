@@ -41,6 +41,7 @@ const range: fc.Arbitrary<Range> = fc.record({
   limit: maybe(fc.nat()),
   maxCreateRevision: maybe(revision),
   keysOnly: maybe(fc.boolean()),
+  revision: maybe(revision),
 });
 const compare: fc.Arbitrary<Compare> = fc.record({
   key: text,
@@ -62,7 +63,7 @@ const transaction: fc.Arbitrary<Transaction> = fc.record({
 
 // The messages of etcd3 with the same meaning.
 const bytes = (value: string | undefined): Buffer => Buffer.from(value ?? '');
-const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly }: Range) => ({
+const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly, revision: at }: Range) => ({
   key: bytes(key),
   range_end: bytes(rangeEnd),
   limit: String(limit ?? 0),
@@ -70,6 +71,7 @@ const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly
   sort_target: order === undefined ? 'Key' : 'Create',
   max_create_revision: String(maxCreateRevision ?? 0),
   keys_only: keysOnly === true,
+  revision: String(at ?? 0),
 });
 const compareMessage = ({ key, rangeEnd, target, op, revision: number }: Compare) => ({
   key: bytes(key),

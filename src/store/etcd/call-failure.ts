@@ -65,6 +65,7 @@ const unsent = [
   /waiting for (LB pick|name resolution)/i,
   // The state of one member. Its status code differs from version to version, so the words decide.
   /^etcdserver: (too many requests|rpc not supported for learner|not capable|not leader|no leader)$/,
+  /^belongs to another cluster/,
   // Raft has no leader to propose to, or the leader is about to go.
   /^raft proposal dropped$/,
 ];
@@ -84,6 +85,9 @@ const refusing: ReadonlySet<number> = new Set([
 
 /** After a corrupt alarm etcd refuses each write before it applies it, until an operator ends the alarm. */
 const isCorrupt = (code: number, details: string): boolean => code === status.dataLoss && details.startsWith('etcdserver:');
+
+/** The response is too large for this process, whatever host sends it. A write has been applied then. */
+export const isResponseTooLarge = ({ details }: CallFailure): boolean => /^Received message .*larger than max/.test(details);
 
 const isTooLarge = (details: string): boolean => tooLarge.some((form) => form.test(details));
 

@@ -1,7 +1,7 @@
 /**
  * The store port on a cluster of etcd.
  *
- * This folder reads best in this order: this file; `hosts.ts` (which host gets a request, and how often); `batcher.ts` with
+ * This folder reads best in this order: this file; `hosts.ts` with `home-host.ts` and `cluster.ts` (which host gets a request, and how often); `batcher.ts` with
  * `batch.ts`, `pending-commit.ts` and `deadlines.ts` (commits that share a request); `watch-stream.ts` with `watch-connection.ts`
  * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
  * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
@@ -50,8 +50,12 @@ class EtcdStore implements Store {
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
     const request = encodeGrant(leaseId, ttlSeconds);
     return this.#hosts.request(async (host, timeoutMs, tries) => {
+      // Before the grant: its response may be lost.
+      this.#hosts.cluster.onGrant(ttlSeconds);
       try {
-        return decodeGrant(await host.call(timeoutMs, methods.grant, request));
+        const granted = decodeGrant(await host.call(timeoutMs, methods.grant, request));
+        this.#hosts.cluster.onGrant(granted);
+        return granted;
       } catch (error) {
         // Nobody else uses this random id, so an earlier try of this request has granted the lease.
         if (tries > 0 && /lease already exists/.test(toFailure(error).details)) return ttlSeconds;
@@ -61,6 +65,7 @@ class EtcdStore implements Store {
   }
 
   async renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal> {
+    this.#hosts.considerReturn();
     const host = this.#hosts.current;
     const sent = this.#hosts.silence.onSend(host.address);
     try {
@@ -99,6 +104,10 @@ class EtcdStore implements Store {
     const { lane, isIndependent } = transaction;
     if (lane !== undefined) return this.#batcher.commit({ request, operations: sizeOf(transaction), lane, isIndependent, once, timeoutMs });
     return this.#hosts.request(async (host, tryMs) => decodeCommitted(await host.call(tryMs, methods.txn, request)), { once, timeoutMs });
+  }
+
+  roundTripMs(): number | undefined {
+    return this.#hosts.roundTrips.shortestMs;
   }
 
   watch(request: WatchRequest, listener: WatchListener): () => void {

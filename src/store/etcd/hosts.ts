@@ -1,15 +1,20 @@
 /**
  * The members of the cluster, and the choice between them.
  *
- * All requests of a locker go to one host until it fails, then to the next. A request shares its time between all hosts: one try
+ * All requests of a locker go to one host until it fails, then to the next. Later they go back to the first one, if it is well again. A
+ * request shares its time between all hosts: one try
  * takes at most a share that leaves time for every other host, even if each of them hangs.
  */
 import { backoffMs } from '../../backoff.ts';
 import { ClientLoadError, EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
-import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
+import { type CallFailure, isResponseTooLarge, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
+import { HomeHost } from './home-host.ts';
+import { Cluster } from './cluster.ts';
 import { Host } from './host.ts';
+import { openClient } from './raw-client.ts';
+import { RoundTrips } from './round-trips.ts';
 import { hasNoReason, SilenceLog } from './silence.ts';
 
 /** With less time than this left a request is not sent: no response could come in time. */
@@ -23,23 +28,36 @@ export interface RequestOptions {
   readonly once?: boolean | undefined;
 }
 
+type HostsOptions = Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>;
+
 export class Hosts {
+  readonly cluster: Cluster;
+  readonly roundTrips = new RoundTrips();
   readonly silence = new SilenceLog();
   readonly #hosts: readonly Host[];
   readonly #prefix: string;
   readonly #hasAuth: boolean;
   readonly #requestTimeoutMs: number;
   readonly #sleepers = new Set<() => void>();
+  readonly #home: number;
+  readonly #homeHost: HomeHost;
   #at: number;
   #isClosed = false;
 
-  constructor({ etcd, prefix, requestTimeoutMs }: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs'>) {
-    this.#hosts = etcd.hosts.map((url) => new Host(url, etcd, requestTimeoutMs));
+  constructor({ etcd, prefix, requestTimeoutMs, logger }: HostsOptions) {
+    this.cluster = new Cluster(logger, prefix);
+    this.#hosts = etcd.hosts.map((url) => {
+      const open: typeof openClient = async (...args) => this.cluster.guard(await openClient(...args), host.address);
+      const host: Host = new Host(url, etcd, requestTimeoutMs, open);
+      return host;
+    });
     this.#prefix = prefix;
     this.#hasAuth = etcd.auth !== undefined;
     this.#requestTimeoutMs = requestTimeoutMs;
     // At random, so that a fleet of lockers spreads over the members.
-    this.#at = Math.floor(Math.random() * this.#hosts.length);
+    this.#home = Math.floor(Math.random() * this.#hosts.length);
+    this.#at = this.#home;
+    this.#homeHost = new HomeHost(this.current, prefix, requestTimeoutMs);
   }
 
   get current(): Host {
@@ -55,7 +73,17 @@ export class Hosts {
 
   /** Moves on to the next host, unless another request has done so already. */
   failed(host: Host): void {
-    if (host === this.current) this.#at = (this.#at + 1) % this.#hosts.length;
+    if (host !== this.current) return;
+    if (this.#at === this.#home) this.#homeHost.onLeft();
+    this.#at = (this.#at + 1) % this.#hosts.length;
+  }
+
+  /** Goes back to the home host some time after it failed, once a read in the background shows that it is well. */
+  considerReturn(): void {
+    if (this.#at === this.#home || !this.#homeHost.isDue || this.#isClosed) return;
+    void this.#homeHost.probe(this.tryMs).then((isWell) => {
+      if (isWell) this.#at = this.#home;
+    });
   }
 
   /**
@@ -72,6 +100,7 @@ export class Hosts {
     attempt: (host: Host, timeoutMs: number, tries: number) => Promise<T>,
     { timeoutMs = this.#requestTimeoutMs, once = false }: RequestOptions = {},
   ): Promise<T> {
+    this.considerReturn();
     const until = performance.now() + timeoutMs;
     const reasons = new Map<string, string>();
     const untrusted = new Set<Host>();
@@ -79,11 +108,13 @@ export class Hosts {
     const failures = (): HostFailure[] => [...reasons].map(([host, reason]) => ({ host, reason }));
     for (let tries = 0; ; tries += 1) {
       const host = this.current;
-      const left = until - performance.now();
+      const sentAt = performance.now();
+      const left = until - sentAt;
       if (left <= shortestTryMs || this.#isClosed) throw new EtcdUnavailableError(Math.round(timeoutMs), failures());
       const sent = this.silence.onSend(host.address);
       try {
         const response = await attempt(host, Math.min(this.tryMs, left), tries);
+        this.roundTrips.add(performance.now() - sentAt);
         this.silence.onResponse(sent);
         return response;
       } catch (error) {
@@ -93,7 +124,8 @@ export class Hosts {
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
-        if (failure.kind === 'refused' || (failure.kind === 'no-space' && !once)) throw toRefusal(failure, this.#prefix);
+        if (failure.kind === 'refused' || (!once && (failure.kind === 'no-space' || isResponseTooLarge(failure))))
+          throw toRefusal(failure, this.#prefix);
         // The caller's time was up, not the host's. A host with less than a whole try may be healthy.
         const isCutShort = left < this.tryMs && failure.code === status.deadlineExceeded;
         if (failure.kind !== 'stale-token' && !isCutShort) this.failed(host);

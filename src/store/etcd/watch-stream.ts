@@ -83,7 +83,7 @@ export class WatchStream {
     this.#watches.add(watch);
     watch.listener = listener;
     queueMicrotask(() => {
-      if (watch.listener === listener && watch.seenAt !== undefined) listener.created(watch.seenAt);
+      if (watch.listener === listener && watch.seenAt !== undefined) listener.created(max(watch.seenAt, request.knownRevision));
     });
     return watch;
   }
@@ -251,3 +251,5 @@ export class WatchStream {
     connection?.end();
   }
 }
+
+const max = (a: bigint, b = 0n): bigint => (a > b ? a : b);

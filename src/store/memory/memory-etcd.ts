@@ -36,11 +36,24 @@ export interface MemorySnapshot {
   readonly leases: readonly (readonly [id: string, ttlSeconds: number])[];
 }
 
+/** What a key had before a write. */
+interface Change {
+  readonly revision: bigint;
+  readonly key: string;
+  readonly before: KeyValue | undefined;
+}
+
+/** Reads of the past go back so many changes. Those before count as compacted. */
+const keptChanges = 1_000;
+
 export class MemoryEtcd {
   readonly #clock: Clock;
   readonly #kvs = new Map<string, KeyValue>();
   readonly #leases = new Map<string, Lease>();
   readonly #watchers = new Set<Watcher>();
+  #changes: Change[] = [];
+  /** Reads as of an earlier revision are refused. */
+  #compactedAt = 1n;
   #revision = 1n;
 
   constructor(clock: Clock) {
@@ -131,6 +144,8 @@ export class MemoryEtcd {
       this.#leases.get(kv.leaseId)?.keys.add(kv.key);
     }
     this.#revision = revision + bumpRevision;
+    this.#changes = [];
+    this.#compactedAt = this.#revision;
     for (const watcher of [...this.#watchers]) watcher.onBreak();
   }
 
@@ -162,13 +177,14 @@ export class MemoryEtcd {
       else if ('put' in operation) events.push({ type: 'put', kv: this.#put(operation.put, revision) });
       else {
         for (const { key } of this.#range(operation.delete)) {
-          this.#delete(key);
+          this.#delete(key, revision);
           events.push({ type: 'delete', kv: { key, value: '', createRevision: 0n, modRevision: revision, leaseId: '0' } });
         }
       }
     }
     if (events.length > 0) {
       this.#revision = revision;
+      this.#compact();
       this.#notify(events);
     }
     return ranges;
@@ -176,6 +192,7 @@ export class MemoryEtcd {
 
   #put({ key, value, leaseId }: { key: string; value: string; leaseId: string }, revision: bigint): KeyValue {
     const before = this.#kvs.get(key);
+    this.#changes.push({ revision, key, before });
     if (before !== undefined) this.#leases.get(before.leaseId)?.keys.delete(key);
     const kv = { key, value, createRevision: before?.createRevision ?? revision, modRevision: revision, leaseId };
     this.#kvs.set(key, kv);
@@ -183,22 +200,43 @@ export class MemoryEtcd {
     return kv;
   }
 
-  #delete(key: string): void {
+  #delete(key: string, revision: bigint): void {
     const before = this.#kvs.get(key);
+    this.#changes.push({ revision, key, before });
     if (before !== undefined) this.#leases.get(before.leaseId)?.keys.delete(key);
     this.#kvs.delete(key);
   }
 
-  #range({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly = false }: Range): readonly KeyValue[] {
+  #range({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly = false, revision }: Range): readonly KeyValue[] {
     const matches = ({ key: one, createRevision }: KeyValue): boolean =>
       isWithin(one, key, rangeEnd) && (maxCreateRevision === undefined || createRevision <= maxCreateRevision);
-    const found = rangeEnd === undefined ? [this.#kvs.get(key)].filter((kv) => kv !== undefined) : [...this.#kvs.values()];
+    const kvs = revision === undefined ? this.#kvs : this.#at(revision);
+    const found = rangeEnd === undefined ? [kvs.get(key)].filter((kv) => kv !== undefined) : [...kvs.values()];
     const sign = order === 'newest' ? -1 : 1;
     return found
       .filter(matches)
       .sort((a, b) => (order === undefined ? compareText(a.key, b.key) : sign * Number(a.createRevision - b.createRevision)))
       .slice(0, limit)
       .map((kv) => (keysOnly ? { ...kv, value: '', leaseId: '0' } : kv));
+  }
+
+  /** The keys as of a revision. */
+  #at(revision: bigint): ReadonlyMap<string, KeyValue> {
+    if (revision > this.#revision) throw new EtcdRefusedError('etcdserver: mvcc: required revision is a future revision');
+    if (revision < this.#compactedAt) throw new EtcdRefusedError('etcdserver: mvcc: required revision has been compacted');
+    const kvs = new Map(this.#kvs);
+    const undone = this.#changes.filter((change) => change.revision > revision).reverse();
+    for (const { key, before } of undone) {
+      if (before === undefined) kvs.delete(key);
+      else kvs.set(key, before);
+    }
+    return kvs;
+  }
+
+  #compact(): void {
+    if (this.#changes.length < 2 * keptChanges) return;
+    this.#compactedAt = this.#changes[keptChanges]?.revision ?? this.#compactedAt;
+    this.#changes = this.#changes.filter(({ revision }) => revision > this.#compactedAt);
   }
 
   #notify(events: readonly WatchEvent[]): void {

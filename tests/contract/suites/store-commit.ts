@@ -86,6 +86,29 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(head).toEqual({ key: `${prefix}a/3`, value: '', createRevision: created[0], modRevision: created[0], leaseId });
     });
 
+    test('commit() reads a range as of an earlier revision, and refuses one of the future', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const range = { key: `${prefix}a/`, rangeEnd: `${prefix}a0` };
+      const { revision: first } = await write(store, put(`${prefix}a/1`, 'old', lease.leaseId));
+      const { revision: second } = await write(store, put(`${prefix}a/2`, 'two', lease.leaseId));
+      await write(store, put(`${prefix}a/1`, 'new', lease.leaseId));
+      const { revision: last } = await write(store, remove(`${prefix}a/2`));
+      const values = async (revision: bigint) => (await read(store, { ...range, revision })).map(({ value }) => value);
+
+      expect([await values(first), await values(second), await values(second + 1n), await values(last)]).toEqual([
+        ['old'],
+        ['old', 'two'],
+        ['new', 'two'],
+        ['new'],
+      ]);
+      await expect(values(last + 100n)).rejects.toMatchObject({
+        code: 'ETCD_REFUSED',
+        message: expect.stringContaining('required revision') as string,
+      });
+    });
+
     test('commit() reads the effect of its own earlier operations, and has one new revision', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;

@@ -135,13 +135,14 @@ function writeLease(id: string): void {
   writer.raw(lease.field);
 }
 
-function writeRange({ key, rangeEnd, order: sorted, limit, maxCreateRevision, keysOnly }: Range): void {
+function writeRange({ key, rangeEnd, order: sorted, limit, maxCreateRevision, keysOnly, revision }: Range): void {
   if (maxCreateRevision !== undefined) writer.int64(13, maxCreateRevision);
   writer.flag(8, keysOnly);
   if (sorted !== undefined) {
     writer.number(6, byCreateRevision);
     writer.number(5, order[sorted]);
   }
+  if (revision !== undefined) writer.int64(4, revision);
   if (limit !== undefined) writer.number(3, limit);
   if (rangeEnd !== undefined) writer.string(2, rangeEnd);
   writer.string(1, key);
