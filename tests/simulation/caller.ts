@@ -88,6 +88,7 @@ export class Caller {
     const call = judge.begin(this.#process, this.#id, 'withLock', name, options, signal);
     const callbackError = this.#prng.chance(0.2) ? new CallbackError() : undefined;
     let held: HeldLock | undefined;
+    let failure: Error | undefined;
     try {
       const answer = await this.#process.locker.withLock(name, options, async (lock) => {
         held = judge.acquired(call, lock);
@@ -99,9 +100,9 @@ export class Caller {
       if (answer !== call.id) judge.violated('error', `${call.id}: withLock returned ${answer}`);
     } catch (error) {
       if (held === undefined) judge.failed(error, call);
-      else if (error !== callbackError) judge.violated('error', `${call.id}: withLock rejected with ${String(error)}`);
+      else if (error !== callbackError) failure = error as Error;
     }
-    if (held !== undefined) judge.released(held);
+    if (held !== undefined) judge.released(held, failure);
   }
 
   async #lockAll(kind: 'lockAll' | 'tryLockAll'): Promise<void> {

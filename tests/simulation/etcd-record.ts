@@ -52,6 +52,8 @@ export class EtcdRecord {
   readonly #endedByOutsider = new Map<bigint, bigint>();
   readonly #deletedGates = new Set<string>();
   readonly #kinds = new Map<string, Kind>();
+  /** The entries that were deleted since `takeAbandoned`, although their leases live and no outsider did it. */
+  #abandoned: { readonly name: string; readonly entry: KeyValue }[] = [];
   #isOutsider = false;
 
   constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
@@ -71,6 +73,13 @@ export class EtcdRecord {
 
   get revision(): bigint {
     return this.#etcd.revision;
+  }
+
+  /** Returns the entries that their processes have deleted since the last call. */
+  takeAbandoned(): readonly { readonly name: string; readonly entry: KeyValue }[] {
+    const abandoned = this.#abandoned;
+    if (abandoned.length > 0) this.#abandoned = [];
+    return abandoned;
   }
 
   /** Runs `act`. Entries that it deletes count as ended by an outsider. */
@@ -176,6 +185,7 @@ export class EtcdRecord {
       const old = entries[at];
       if (type === 'delete') {
         if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(old.createRevision, revision);
+        else if (old !== undefined && this.#etcd.leaseIds.includes(old.leaseId)) this.#abandoned.push({ name: queue.name, entry: old });
         entries = entries.filter(({ key }) => key !== kv.key);
       } else if (old === undefined) entries.push(kv);
       else entries[at] = kv;

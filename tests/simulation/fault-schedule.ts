@@ -1,4 +1,7 @@
-/** Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, outages, new leaders, crashes. */
+/**
+ * Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, dead connections, wrong
+ * passwords, outages, a full disk, new leaders, crashes.
+ */
 import type { FaultKind } from './faults.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
@@ -15,7 +18,12 @@ export class FaultSchedule {
   readonly #prng: Prng;
   readonly #cuts = new Map<Machine, Cut>();
   readonly #processes = new Map<Machine, LockerProcess>();
+  readonly #refused = new Set<Machine>();
+  /** When a password of the machine was wrong for the last time. */
+  readonly #refusedUntilMs = new Map<Machine, number>();
   #outage: Cut | undefined;
+  #isFull = false;
+  #fullUntilMs = -1;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
@@ -24,6 +32,26 @@ export class FaultSchedule {
 
   cutOf(machine: Machine): Cut | undefined {
     return this.#outage ?? this.#cuts.get(machine);
+  }
+
+  /** Whether etcd refuses all writes, because its disk is full. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** Whether the disk was full at some time since `sinceMs`. */
+  wasFullSince(sinceMs: number): boolean {
+    return this.#isFull || this.#fullUntilMs >= sinceMs;
+  }
+
+  /** Whether etcd refuses the password of the machine now. */
+  hasWrongPassword(machine: Machine): boolean {
+    return this.#refused.has(machine);
+  }
+
+  /** Whether etcd refused the password of the machine at some time since `sinceMs`. */
+  hadWrongPasswordSince(machine: Machine, sinceMs: number): boolean {
+    return this.#refused.has(machine) || (this.#refusedUntilMs.get(machine) ?? -1) >= sinceMs;
   }
 
   start(): void {
@@ -35,6 +63,15 @@ export class FaultSchedule {
       this.#endAfter(this.#duration(prng), () => {
         this.#world.history.add('cluster', () => 'outage ends');
         this.#outage = undefined;
+      });
+    });
+    this.#repeat('noSpace', 6_000, prng, () => {
+      this.#world.history.add('cluster', () => 'its disk is full');
+      this.#isFull = true;
+      this.#endAfter(this.#duration(prng), () => {
+        this.#world.history.add('cluster', () => 'its disk has space again');
+        this.#isFull = false;
+        this.#fullUntilMs = this.#world.scheduler.nowMs;
       });
     });
     this.#repeat('leaderChange', 4_000, prng, () => {
@@ -80,6 +117,21 @@ export class FaultSchedule {
     });
     repeat('cut', 5_000, () => {
       this.#cut(process, prng);
+    });
+    repeat('deadConnection', 5_000, () => {
+      process.store.loseConnection(prng.pick(['deaf', 'mute']));
+    });
+    repeat('neverConnected', 5_000, () => {
+      process.store.loseConnection('never made');
+    });
+    repeat('wrongPassword', 8_000, () => {
+      this.#world.history.add(process.id, () => 'its password is wrong');
+      this.#refused.add(machine);
+      this.#endAfter(this.#duration(prng), () => {
+        this.#world.history.add(process.id, () => 'its password is right again');
+        this.#refused.delete(machine);
+        this.#refusedUntilMs.set(machine, this.#world.scheduler.nowMs);
+      });
     });
     repeat('crash', 12_000, () => {
       this.#world.crash(process);

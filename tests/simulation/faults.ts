@@ -9,12 +9,16 @@ export const faultKinds = [
   'late',
   'repeated',
   'unsent',
+  'deadConnection',
+  'neverConnected',
   // etcd
   'formerLeader',
   'unknownLease',
   'leaderChange',
   'staleKeys',
   'outage',
+  'noSpace',
+  'wrongPassword',
   // watches
   'watchBreak',
   'watchLag',

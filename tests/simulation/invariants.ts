@@ -1,16 +1,32 @@
 /** The rules that must hold after every step. */
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
+import type { KeyValue } from '../../src/store/store.ts';
 import type { World } from './world.ts';
 
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
 const promptMs = 150;
+
+/** The time within which a session ends after a refusal that no retry helps. */
+const sessionEndMs = 20_000;
 
 export function checkStep(world: World, acquired: readonly Call[]): void {
   // First, because it also looks at what is known without a read of a handle.
   for (const multiCall of world.judge.multiCalls) multiCall.check();
   for (const held of world.judge.live) checkHeld(world, held);
   for (const call of acquired) checkOrder(world, call);
+  for (const { name, entry } of world.record.takeAbandoned()) checkPlace(world, name, entry);
   if (world.isSettled) checkPromptness(world);
+}
+
+/** A process does not withdraw the entry of a caller that still waits, whatever else etcd refuses it. */
+function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, { key, value }: KeyValue): void {
+  for (const call of judge.pending) {
+    const isOwner = call.options.value === value && call.name === name && call.usesLocalQueue;
+    if (!isOwner || !call.process.isOpen || hasTimedOut(call) || call.signal?.signal.aborted === true) continue;
+    // Only the end of a session frees an entry that etcd refuses to delete, so a wrong password ends sessions.
+    if (faultSchedule.hadWrongPasswordSince(call.process.machine, scheduler.nowMs - sessionEndMs)) continue;
+    judge.violated('place', `${key} of ${call.id} is withdrawn, but the call still waits`);
+  }
 }
 
 /** A process that reads `held` as true is admitted in etcd at that moment, so two never hold. */

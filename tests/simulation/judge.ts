@@ -16,7 +16,7 @@ import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
 import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
-import { callProblem, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
+import { callProblem, isExplained, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';
 
 export interface Violation {
@@ -210,8 +210,11 @@ export class Judge {
 
   released(held: HeldLock, error?: Error): void {
     this.figures.released();
-    if (error !== undefined) this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
-    const problem = releaseProblem(this.#world, held);
+    const { process } = held.call;
+    if (error !== undefined && !isExplained(this.#world, process, error, held.acquiredMs)) this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
+    // etcd may have refused the delete. withLock does not report that if its callback has thrown.
+    const isRefused = this.#world.faultSchedule.hadWrongPasswordSince(process.machine, held.acquiredMs);
+    const problem = isRefused ? undefined : releaseProblem(this.#world, held);
     if (problem !== undefined) this.violated('release', `${String(held)}: ${problem}`);
   }
 
