@@ -65,7 +65,7 @@ export class FaultSchedule {
         this.#outage = undefined;
       });
     });
-    this.#repeat('noSpace', 6_000, prng, () => {
+    this.#repeat('noSpace', 3_000, prng, () => {
       this.#world.history.add('cluster', () => 'its disk is full');
       this.#isFull = true;
       this.#endAfter(this.#duration(prng), () => {

@@ -46,8 +46,8 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
   const share = prng.pick([0.15, 0.3, 0.3, 0.5, 0.7, 1]);
   const kinds = faultKinds.filter(() => prng.chance(share));
   const lockers = prng.pick([1, 2, 2, 3, 3, 4]);
-  const callers = prng.pick([1, 1, 2, 2, 3]);
-  const names = prng.pick([1, 1, 1, 2, 3]);
+  const callers = prng.pick([1, 2, 2, 3, 4]);
+  const names = prng.pick([1, 1, 2, 2, 3]);
   const ttlsMs = prng.pick<readonly [number, ...number[]]>([[2_000], [3_000], [4_000, 2_000], [6_000], [8_000], [10_000, 3_000]]);
   const chaosMs = prng.pick([5_000, 10_000, 10_000, 20_000]);
   // A separate stream, so that this draw does not shift the others.
