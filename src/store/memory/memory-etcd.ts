@@ -26,6 +26,14 @@ interface Lease {
 
 interface Watcher extends WatchRequest {
   readonly deliver: (events: readonly WatchEvent[]) => void;
+  readonly onBreak: () => void;
+}
+
+/** The state of an etcd at one revision, as a snapshot file has it. */
+export interface MemorySnapshot {
+  readonly revision: bigint;
+  readonly kvs: readonly KeyValue[];
+  readonly leases: readonly (readonly [id: string, ttlSeconds: number])[];
 }
 
 export class MemoryEtcd {
@@ -95,12 +103,35 @@ export class MemoryEtcd {
     return { succeeded, revision: this.#revision, ranges };
   }
 
-  watch(request: WatchRequest, deliver: Watcher['deliver']): () => void {
-    const watcher = { ...request, deliver };
+  /** `onBreak` is called when a restore breaks the watch. From then on it reports what happens after the restore. */
+  watch(request: WatchRequest, deliver: Watcher['deliver'], onBreak: Watcher['onBreak'] = () => undefined): () => void {
+    const watcher = { ...request, deliver, onBreak };
     this.#watchers.add(watcher);
     return () => {
       this.#watchers.delete(watcher);
     };
+  }
+
+  snapshot(): MemorySnapshot {
+    const leases = [...this.#leases].map(([id, { ttlSeconds }]) => [id, ttlSeconds] as const);
+    return { revision: this.#revision, kvs: [...this.#kvs.values()], leases };
+  }
+
+  /**
+   * Goes back to a snapshot: keys, leases and the revision. Each lease gets its whole TTL, as in etcd. No event reports the changes.
+   * @param bumpRevision as of `etcdutl snapshot restore --bump-revision`: the revision is that much higher, those of the keys are not
+   */
+  restore({ revision, kvs, leases }: MemorySnapshot, { bumpRevision = 0n }: { readonly bumpRevision?: bigint } = {}): void {
+    for (const lease of this.#leases.values()) lease.cancelTimer();
+    this.#leases.clear();
+    this.#kvs.clear();
+    for (const [id, ttlSeconds] of leases) this.grant(id, ttlSeconds);
+    for (const kv of kvs) {
+      this.#kvs.set(kv.key, kv);
+      this.#leases.get(kv.leaseId)?.keys.add(kv.key);
+    }
+    this.#revision = revision + bumpRevision;
+    for (const watcher of [...this.#watchers]) watcher.onBreak();
   }
 
   #endsAtMs(ttlSeconds: number): number {

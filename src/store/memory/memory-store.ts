@@ -4,7 +4,7 @@
  * It gives the same results as etcd, one microtask later. Read `memory-etcd.ts` next: it has the semantics of etcd.
  */
 import { type Clock, systemClock } from '../../clock.ts';
-import type { Committed, Renewal, Store, Transaction, WatchListener, WatchRequest } from '../store.ts';
+import type { Committed, Renewal, Store, Transaction, WatchEvent, WatchListener, WatchRequest } from '../store.ts';
 import { MemoryEtcd } from './memory-etcd.ts';
 
 export interface MemoryStoreOptions {
@@ -69,15 +69,19 @@ export class MemoryStore implements Store {
         if (!isOver) notify();
       });
     };
-    const stop = this.#etcd.watch(request, (events) => {
+    const confirm = (): void => {
+      const { revision } = this.#etcd;
+      later(() => {
+        listener.created(revision);
+      });
+    };
+    const deliver = (events: readonly WatchEvent[]): void => {
       later(() => {
         listener.events(events);
       });
-    });
-    const { revision } = this.#etcd;
-    later(() => {
-      listener.created(revision);
-    });
+    };
+    const stop = this.#etcd.watch(request, deliver, confirm);
+    confirm();
     return () => {
       isOver = true;
       stop();
