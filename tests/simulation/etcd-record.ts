@@ -66,9 +66,13 @@ export class EtcdRecord {
       headSinceMs: 0,
       busyAtMs: -1,
     }));
-    etcd.watch({ key: ' ', rangeEnd: '~' }, (events) => {
+    const onEvents = (events: readonly WatchEvent[]): void => {
       this.#record(events);
-    });
+    };
+    const onRestore = (): void => {
+      this.#beginAnew();
+    };
+    etcd.watch({ key: ' ', rangeEnd: '~' }, onEvents, onRestore);
   }
 
   get revision(): bigint {
@@ -173,6 +177,21 @@ export class EtcdRecord {
     }
     for (const queue of this.#queues) this.#updateQueue(queue, change);
     for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  /** Begins a new history after a restore: revisions and tokens of the old one may come again. */
+  #beginAnew(): void {
+    this.#changes.length = 0;
+    this.#endedByOutsider.clear();
+    this.#deletedGates.clear();
+    for (const queue of this.#queues) {
+      const { ranges } = this.#etcd.commit({ compare: [], then: [{ range: { ...queue.range, order: 'oldest' } }], otherwise: [] });
+      const entries = ranges[0] ?? [];
+      queue.states.length = 0;
+      queue.states.push(emptyQueue, { revision: this.#etcd.revision, entries, holders: this.#holdersOf(entries) });
+      queue.headSinceMs = this.#now();
+      if (entries.length > 0) queue.busyAtMs = this.#now();
+    }
   }
 
   #updateQueue(queue: Queue, { revision, events }: Change): void {

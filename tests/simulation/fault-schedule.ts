@@ -2,6 +2,7 @@
  * Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, dead connections, wrong
  * passwords, outages, a full disk, new leaders, crashes.
  */
+import type { MemorySnapshot } from '../../src/store/memory/memory-etcd.ts';
 import type { FaultKind } from './faults.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
@@ -24,6 +25,7 @@ export class FaultSchedule {
   #outage: Cut | undefined;
   #isFull = false;
   #fullUntilMs = -1;
+  #restoredAtMs: number | undefined;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
@@ -32,6 +34,11 @@ export class FaultSchedule {
 
   cutOf(machine: Machine): Cut | undefined {
     return this.#outage ?? this.#cuts.get(machine);
+  }
+
+  /** When etcd was last restored from a snapshot. */
+  get restoredAtMs(): number | undefined {
+    return this.#restoredAtMs;
   }
 
   /** Whether etcd refuses all writes, because its disk is full. */
@@ -74,11 +81,31 @@ export class FaultSchedule {
         this.#fullUntilMs = this.#world.scheduler.nowMs;
       });
     });
+    this.#scheduleRestores(prng.fork('restore'));
     this.#repeat('leaderChange', 4_000, prng, () => {
       this.#world.history.add('cluster', () => 'new leader');
       this.term += 1;
       // A new leader renews every lease for its whole TTL.
       for (const id of this.#world.etcd.leaseIds) this.#world.etcd.renew(id);
+    });
+  }
+
+  /** Restores etcd from snapshots that were taken up to some seconds before. Restores follow each other by seconds at least. */
+  #scheduleRestores(prng: Prng): void {
+    const { etcd, history, scheduler } = this.#world;
+    let snapshot: MemorySnapshot | undefined;
+    this.#repeat('restore', 5_000, prng, () => {
+      snapshot ??= etcd.snapshot();
+      history.add('cluster', () => 'takes a snapshot');
+      this.#endAfter(prng.between(50, prng.pick([1_000, 5_000, 10_000])), () => {
+        if (snapshot === undefined) return;
+        const bumpRevision = prng.pick([0n, 0n, 1_000_000n]);
+        history.add('cluster', () => `is restored to r${String(snapshot?.revision)}, ${String(bumpRevision)} higher`);
+        etcd.restore(snapshot, { bumpRevision });
+        snapshot = undefined;
+        this.#restoredAtMs = scheduler.nowMs;
+        for (const process of this.#world.processes) process.store.watchStream.break('etcd is restored');
+      });
     });
   }
 

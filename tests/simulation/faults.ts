@@ -19,6 +19,7 @@ export const faultKinds = [
   'outage',
   'noSpace',
   'wrongPassword',
+  'restore',
   // watches
   'watchBreak',
   'watchLag',

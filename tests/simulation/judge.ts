@@ -27,6 +27,22 @@ export interface Violation {
 /** Ten times the steps of the longest of many thousand runs. */
 const maxSteps = 400_000;
 
+/** The rules that compare what a process knows with etcd's history. A restore changes the history. */
+const historyRules: ReadonlySet<string> = new Set([
+  'exclusion',
+  'gone',
+  'token',
+  'kind',
+  'value',
+  'null',
+  'signal',
+  'state',
+  'list',
+  'place',
+  'release',
+  'order',
+]);
+
 export class Judge {
   readonly figures = new Figures();
   readonly pending = new Set<Call>();
@@ -41,6 +57,8 @@ export class Judge {
   readonly #lastTokens = new Map<string, Map<number, bigint>>();
   /** The values of the entries whose creation was confirmed to the sender. */
   readonly #enqueued = new Set<string>();
+  /** When a watcher saw a state. */
+  readonly #seenAtMs = new WeakMap<LockState, number>();
   #acquired: Call[] = [];
   #violation: Violation | undefined;
   #calls = 0;
@@ -54,7 +72,7 @@ export class Judge {
   }
 
   violated(rule: string, message: string): void {
-    if (this.#violation !== undefined) return;
+    if (this.#violation !== undefined || (historyRules.has(rule) && this.#world.isBlurred && !this.#world.isSettled)) return;
     this.#violation = { rule, message };
     this.#world.history.add('JUDGE', () => `${rule}: ${message}`);
   }
@@ -117,10 +135,11 @@ export class Judge {
     }
     this.live.add(held);
     const tamperedAt = record.outsiderEndedAt(held.token);
-    const last = this.#tokenBefore(call);
+    const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
-    this.#noteToken(call, held.token);
+    if (this.#world.isBlurred) this.#lastTokens.clear();
+    else this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
     if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
@@ -263,7 +282,9 @@ export class Judge {
     this.figures.stateSeen();
     const problem = stateProblem(this.#world.record, name, state);
     if (problem !== undefined) this.violated('state', `${watcher} watches ${name}: ${problem}`);
-    if (last !== undefined && state.revision < last.revision)
+    const isOrdered = !this.#world.wasBlurredAt(this.#seenAtMs.get(last ?? state) ?? 0);
+    this.#seenAtMs.set(state, this.#world.scheduler.nowMs);
+    if (last !== undefined && isOrdered && state.revision < last.revision)
       this.violated('state', `${watcher} watches ${name}: its revision went back from r${String(last.revision)}`);
     if (last !== undefined && !isDifferent(last, state)) this.violated('state', `${watcher} watches ${name}: it got the same state twice`);
   }

@@ -44,7 +44,9 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
   const prng = new Prng(seed).fork('scenario');
   // Many kinds at once hide some bugs, so most runs have only a few kinds.
   const share = prng.pick([0.15, 0.3, 0.3, 0.5, 0.7, 1]);
-  const kinds = faultKinds.filter(() => prng.chance(share));
+  // A restore makes most rules pause, so most runs have none.
+  const hasRestores = new Prng(seed).fork('restores').chance(0.4);
+  const kinds = faultKinds.filter((kind) => prng.chance(share) && (kind !== 'restore' || hasRestores));
   const lockers = prng.pick([1, 2, 2, 3, 3, 4]);
   const callers = prng.pick([1, 2, 2, 3, 4]);
   const names = prng.pick([1, 1, 2, 2, 3]);
