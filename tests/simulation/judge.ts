@@ -107,6 +107,7 @@ export class Judge {
         [...this.live].some((held) => isOurs(held.call)),
     };
     this.pending.add(call);
+    process.store.wire.noteProgress();
     this.#world.history.add(process.id, () => `${call.id} ${kind}(${name}) ${JSON.stringify({ ...options, signal: signal && 'given' })}`);
     return call;
   }
@@ -213,6 +214,7 @@ export class Judge {
 
   settled(call: Call): void {
     this.pending.delete(call);
+    call.process.store.wire.noteProgress();
     // The call releases now the names that it already had.
     if (isPartOfMultiCall(call)) this.freedAtMs.set(call.name, this.#world.scheduler.nowMs);
     if ((call.signal?.listeners ?? 0) > 0) this.violated('listeners', `${call.id} left a listener on its signal`);
@@ -222,6 +224,7 @@ export class Judge {
   releasing(held: HeldLock): void {
     const { lock, call } = held;
     this.#world.history.add(call.process.id, () => `${String(held)} is released`);
+    call.process.store.wire.noteProgress();
     held.deadlineMs = call.process.machine.now().monotonicMs + lock.remainingMs;
     held.isReleased = held.loss === undefined;
     this.#end(held);
@@ -230,7 +233,8 @@ export class Judge {
   released(held: HeldLock, error?: Error): void {
     this.figures.released();
     const { process } = held.call;
-    if (error !== undefined && !isExplained(this.#world, process, error, held.acquiredMs)) this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
+    if (error !== undefined && !isExplained(this.#world, process, error, held.acquiredMs))
+      this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
     // etcd may have refused the delete. withLock does not report that if its callback has thrown.
     const isRefused = this.#world.faultSchedule.hadWrongPasswordSince(process.machine, held.acquiredMs);
     const problem = isRefused ? undefined : releaseProblem(this.#world, held);
@@ -245,6 +249,7 @@ export class Judge {
 
   settingValue(held: HeldLock, value: string): number {
     this.#world.history.add(held.call.process.id, () => `${String(held)} sets '${value}'`);
+    held.call.process.store.wire.noteProgress();
     return held.values.push(value) - 1;
   }
 

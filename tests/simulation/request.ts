@@ -23,6 +23,9 @@ export type Outcome<T> =
  */
 export type Connection = 'good' | 'deaf' | 'mute' | 'never made';
 
+/** More than any process sends in a second in which none of its calls takes a step. */
+const maxRequests = 80;
+
 export class Wire {
   readonly #world: World;
   readonly #machine: Machine;
@@ -30,6 +33,9 @@ export class Wire {
   readonly #source: string;
   readonly #onGivenUp: () => void;
   #connection: Connection = 'good';
+  /** The requests since `#countedFromMs`, or since the process last made progress. */
+  #count = 0;
+  #countedFromMs = 0;
   /** The revision of etcd when it made the response that was delivered last. */
   answeredAt = 0n;
 
@@ -40,6 +46,22 @@ export class Wire {
     this.#prng = prng;
     this.#source = source;
     this.#onGivenUp = onGivenUp;
+  }
+
+  /** A call began, ended or took a step that the judge sees. */
+  noteProgress(): void {
+    this.#count = 0;
+  }
+
+  /** Breaks the rule `spin` if the process sends many requests within a second, and no call takes a step. */
+  #countRequest(): void {
+    const { scheduler, judge } = this.#world;
+    if (scheduler.nowMs - this.#countedFromMs > 1_000) {
+      this.#count = 0;
+      this.#countedFromMs = scheduler.nowMs;
+    }
+    this.#count += 1;
+    if (this.#count > maxRequests) judge.violated('spin', `${this.#source} sends ${String(maxRequests)} requests in a second, in vain`);
   }
 
   /** Whether its connection passes nothing from etcd. */
@@ -63,6 +85,7 @@ export class Wire {
 
   /** Makes one try. Its sender waits `tryMs` for a response. A request that is sent `once` is applied at most once. */
   send<T>(describe: () => string, apply: () => T, tryMs: number, once = false): Promise<Outcome<T>> {
+    this.#countRequest();
     return new Promise((resolve) => {
       const connection = this.#connection;
       const cancel = this.#machine.after(tryMs, () => {

@@ -1,5 +1,13 @@
 /** Checks the error or result of a call. Each function returns what is wrong with it, or undefined. */
-import { EtcdAuthError, EtcdRefusedError, EtcdUnavailableError, LockerClosedError, LockLostError, LockReleasedError, LockTimeoutError } from '../../src/errors.ts';
+import {
+  EtcdAuthError,
+  EtcdRefusedError,
+  EtcdUnavailableError,
+  LockerClosedError,
+  LockLostError,
+  LockReleasedError,
+  LockTimeoutError,
+} from '../../src/errors.ts';
 import type { LockState } from '../../src/states/state.ts';
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
@@ -90,12 +98,7 @@ export function releaseProblem({ record }: World, { call, token, lock, deadlineM
   return isOver || record.isGateDeleted(lock.leaseId) ? undefined : 'its release resolved, but its entry exists';
 }
 
-export function watchProblem(
-  world: World,
-  process: LockerProcess,
-  error: unknown,
-  last: LockState | undefined,
-): string | undefined {
+export function watchProblem(world: World, process: LockerProcess, error: unknown, last: LockState | undefined): string | undefined {
   const { settledMs, scheduler } = world;
   if (error instanceof LockerClosedError && !process.isOpen) return undefined;
   if (isExplained(world, process, error, scheduler.nowMs)) return undefined;
