@@ -3,7 +3,9 @@
  *
  * A floor may import the floors below it, and its own folder.
  */
-const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'kind', 'outage-log', 'text'].map((name) => `^src/${name}\\.ts$`);
+const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'json', 'kind', 'outage-log', 'pauses', 'text'].map(
+  (name) => `^src/${name}\\.ts$`,
+);
 
 /** From the bottom to the top. */
 const floors = [

@@ -4,6 +4,7 @@
  * One process may load both the ESM and the CommonJS build of this package, and their classes differ. So `isLockerError` checks a
  * registered symbol, and callers compare the `code`. `instanceof` works within one build only.
  */
+import { toJsonMembers } from './json.ts';
 import { onOneLine, quote } from './text.ts';
 
 const brand = Symbol.for('etcd-locker.error');
@@ -29,15 +30,33 @@ export abstract class LockerError extends Error {
     // Parts of the message come from servers, hosts and option keys.
     super(onOneLine(message), options);
   }
+
+  /** Returns the message, the code, the fields of the class and the cause, as `JSON.stringify` writes them. */
+  toJSON(): Record<string, unknown> {
+    const { name, code, message, cause } = this;
+    return { name, code, message, ...toJsonMembers(this), ...(cause === undefined ? {} : { cause: describeCause(cause) }) };
+  }
 }
+
+/** All error classes. The `code` tells them apart. */
+export type AnyLockerError =
+  | InvalidOptionsError
+  | LockTimeoutError
+  | LockLostError
+  | LockReleasedError
+  | LockerClosedError
+  | EtcdUnavailableError
+  | EtcdAuthError
+  | EtcdRefusedError
+  | ClientLoadError;
 
 /**
  * Reports whether this package made `error`. Recognizes errors of another copy of the package too.
  *
  * @example
- * if (isLockerError(error) && error.code === 'LOCK_TIMEOUT') return 'busy'
+ * if (isLockerError(error) && error.code === 'LOCK_TIMEOUT') return `${error.lockName} is busy`
  */
-export function isLockerError(error: unknown): error is LockerError {
+export function isLockerError(error: unknown): error is AnyLockerError {
   return typeof error === 'object' && error !== null && brand in error;
 }
 
@@ -52,7 +71,7 @@ export interface OptionIssue {
 /** A name or an option is invalid. Nothing was sent to etcd. */
 export class InvalidOptionsError extends LockerError {
   override readonly name = 'InvalidOptionsError';
-  readonly code = 'INVALID_OPTIONS';
+  readonly code = 'INVALID_OPTIONS' as const;
   /** All wrong options of the call. */
   readonly issues: readonly OptionIssue[];
 
@@ -66,7 +85,7 @@ export class InvalidOptionsError extends LockerError {
 /** The caller still waited when `timeoutMs` ended. Its entry is removed from the queue. */
 export class LockTimeoutError extends LockerError {
   override readonly name = 'LockTimeoutError';
-  readonly code = 'LOCK_TIMEOUT';
+  readonly code = 'LOCK_TIMEOUT' as const;
   readonly lockName: string;
   readonly timeoutMs: number;
   /** The holder's value at the timeout. Undefined if etcd did not report it in time. */
@@ -101,7 +120,7 @@ const lossTexts: Record<LossReason, string> = {
 /** Another process may hold the lock by now. A lost lock never comes back. */
 export class LockLostError extends LockerError {
   override readonly name = 'LockLostError';
-  readonly code = 'LOCK_LOST';
+  readonly code = 'LOCK_LOST' as const;
   readonly lockName: string;
   readonly fencingToken: bigint;
   readonly reason: LossReason;
@@ -118,7 +137,7 @@ export class LockLostError extends LockerError {
 /** The lock was used after its release. */
 export class LockReleasedError extends LockerError {
   override readonly name = 'LockReleasedError';
-  readonly code = 'LOCK_RELEASED';
+  readonly code = 'LOCK_RELEASED' as const;
   readonly lockName: string;
 
   constructor(lockName: string) {
@@ -130,7 +149,7 @@ export class LockReleasedError extends LockerError {
 /** The locker was closed before or during the call. */
 export class LockerClosedError extends LockerError {
   override readonly name = 'LockerClosedError';
-  readonly code = 'LOCKER_CLOSED';
+  readonly code = 'LOCKER_CLOSED' as const;
 
   constructor() {
     super('Cannot use the locker: it is closed');
@@ -146,7 +165,7 @@ export interface HostFailure {
 /** No host of etcd responded within `requestTimeoutMs`. */
 export class EtcdUnavailableError extends LockerError {
   override readonly name = 'EtcdUnavailableError';
-  readonly code = 'ETCD_UNAVAILABLE';
+  readonly code = 'ETCD_UNAVAILABLE' as const;
   /** The failures, one for each host that was tried. */
   readonly hosts: readonly HostFailure[];
 
@@ -160,7 +179,7 @@ export class EtcdUnavailableError extends LockerError {
 /** The credentials or certificates are wrong, or the role may not read and write under the prefix. */
 export class EtcdAuthError extends LockerError {
   override readonly name = 'EtcdAuthError';
-  readonly code = 'ETCD_AUTH';
+  readonly code = 'ETCD_AUTH' as const;
   readonly prefix: string;
 
   constructor(prefix: string, reason: string, remedy = `the role needs readwrite permission for the prefix ${quote(prefix)}`) {
@@ -172,7 +191,7 @@ export class EtcdAuthError extends LockerError {
 /** etcd refused a request, for example because its storage is full. */
 export class EtcdRefusedError extends LockerError {
   override readonly name = 'EtcdRefusedError';
-  readonly code = 'ETCD_REFUSED';
+  readonly code = 'ETCD_REFUSED' as const;
   /** Whether no retry can help, as after a corrupt alarm. False if the state of etcd may change, as with a full disk. */
   readonly isFinal: boolean;
 
@@ -185,7 +204,7 @@ export class EtcdRefusedError extends LockerError {
 /** The packages `etcd3` and `@grpc/grpc-js` could not be loaded. A retry cannot help. */
 export class ClientLoadError extends LockerError {
   override readonly name = 'ClientLoadError';
-  readonly code = 'CLIENT_LOAD';
+  readonly code = 'CLIENT_LOAD' as const;
 
   constructor(cause: unknown) {
     super(`Cannot load the packages etcd3 and @grpc/grpc-js: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
@@ -195,5 +214,8 @@ export class ClientLoadError extends LockerError {
 /** Reports whether no retry can help: wrong credentials, a corrupt cluster, a client that cannot be loaded. */
 export const isFinal = (error: unknown): error is EtcdAuthError | EtcdRefusedError | ClientLoadError =>
   error instanceof EtcdAuthError || error instanceof ClientLoadError || (error instanceof EtcdRefusedError && error.isFinal);
+
+/** The members of other errors are unknown: JSON may not be able to hold them. */
+const describeCause = (cause: unknown): unknown => (isLockerError(cause) ? cause : onOneLine(String(cause)));
 
 const abbreviate = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text);

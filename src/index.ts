@@ -7,10 +7,22 @@ export type { Locker } from './locker/locker.ts';
 export { createLocker } from './locker/create-locker.ts';
 export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
-export type { Credentials, ListOptions, LockerOptions, LockOptions, WatchOptions } from './options/types.ts';
+export type {
+  Auth,
+  CallOptions,
+  Credentials,
+  ListOptions,
+  LockerOptions,
+  LockOptions,
+  ModeOptions,
+  SlotsOptions,
+  WatchOptions,
+} from './options/types.ts';
 export type { Logger } from './context.ts';
-export type { Contender, LockDetails, LockState } from './states/state.ts';
+export type { Mode } from './kind.ts';
+export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
+  type AnyLockerError,
   ClientLoadError,
   EtcdAuthError,
   EtcdRefusedError,

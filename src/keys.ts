@@ -110,6 +110,15 @@ export function keyAfter(prefix: string, key: string): string {
   return start === '' ? `${prefix}\x7f` : prefix + start.slice(0, -1) + String.fromCharCode(start.charCodeAt(start.length - 1) + 1);
 }
 
+/**
+ * Returns the lease in the key of an entry or a gate, in hexadecimal. `etcdctl lock` and Go write it too.
+ * A foreign key of another form returns its last part.
+ */
+export function leaseHexOf(key: string): string {
+  const last = key.slice(key.lastIndexOf('/') + 1);
+  return /^([0-9a-f]+)(-\d+(-shared|-of-\d+)?)?$/.exec(last)?.[1] ?? last;
+}
+
 /** The range of the oldest entry of the queue, which is a holder. */
 export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
 

@@ -34,8 +34,23 @@ export interface HelpCommand {
 
 export type Command = { readonly kind: 'version' } | HelpCommand | RunCommand | ShowCommand;
 
+/** The parts of its input that are not UTF-8, so that Node has changed them. */
+export interface Changed {
+  /** The positions of arguments, from 0. */
+  readonly arguments: readonly number[];
+  /** The names of variables. */
+  readonly variables: ReadonlySet<string>;
+}
+
+const nothing: Changed = { arguments: [], variables: new Set() };
+
 /** @throws {UsageError} the command line is invalid */
-export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv): Command {
+export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv, changed = nothing): Command {
+  const [position] = changed.arguments;
+  if (position !== undefined) {
+    const text = quoteShort(argv[position] ?? '');
+    throw new UsageError(`Argument ${String(position + 1)}: expected UTF-8, got other bytes in ${text}`);
+  }
   // Everything after the first -- belongs to COMMAND, options included.
   const end = argv.indexOf('--');
   const own = end < 0 ? argv : argv.slice(0, end);
@@ -47,14 +62,14 @@ export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv): C
 
   if (command !== undefined) {
     if (rest.length > 0) throw new UsageError(`NAME: expected one name before --, got ${String(positionals.length)} words`);
-    return parseRunCommand(word, command, new Values(given, env));
+    return parseRunCommand(word, command, new Values(given, env, changed.variables));
   }
   if (!isShowKind(word)) {
     throw new UsageError(
       word === undefined ? 'NAME: expected a name, then -- and a command' : `${quoteShort(word)}: expected -- and a command after NAME`,
     );
   }
-  return parseShowCommand(word, rest, new Values(given, env));
+  return parseShowCommand(word, rest, new Values(given, env, changed.variables));
 }
 
 const isShowKind = (word: string | undefined): word is ShowCommand['kind'] => word === 'inspect' || word === 'list' || word === 'watch';
@@ -63,6 +78,7 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
   if (name === undefined) throw new UsageError('NAME: expected the name of a lock before --');
   if (file === undefined || file === '') throw new UsageError('COMMAND: expected a command after --');
   rejectOtherOptions('run', values);
+  values.rejectChangedVariables(); // COMMAND gets them all
   values.rejectBoth('try', 'timeout');
   values.rejectBoth('shared', 'slots');
   const ttlMs = values.duration('ttl');
@@ -75,8 +91,7 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
     lock: {
       ttlMs,
       timeoutMs: values.duration('timeout'),
-      mode: values.has('shared') ? 'shared' : undefined,
-      slots: values.count('slots'),
+      ...(values.has('shared') ? { mode: 'shared' } : { slots: values.count('slots') }),
       value: values.text('value'),
     },
     isTry: values.has('try'),

@@ -14,16 +14,23 @@ import { hasTerminal, isInForeground } from './terminal.ts';
 /** How often to check whether the group is empty: the system sends no event when its last process ends. */
 const groupPollMs = 20;
 
+/** What the child gets of this process, beside stdin, stdout and stderr. */
+export interface Inheritance {
+  readonly env: NodeJS.ProcessEnv;
+  /** Open file descriptors from 3 on. The child gets them under the same numbers. */
+  readonly descriptors: readonly number[];
+}
+
 export class Child {
   readonly ended: Promise<Ending>;
   /** Undefined if the system refused to start a process. */
   readonly #process: ChildProcess | undefined;
   readonly #leadsGroup = !hasTerminal();
 
-  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+  constructor(file: string, args: readonly string[], { env, descriptors }: Inheritance) {
     let child: ChildProcess;
     try {
-      child = spawn(file, args, { stdio: 'inherit', env, detached: this.#leadsGroup });
+      child = spawn(file, args, { stdio: inherit([0, 1, 2, ...descriptors]), env, detached: this.#leadsGroup });
     } catch (error) {
       // Node throws some errors instead of emitting them: ENOTDIR, ENAMETOOLONG, E2BIG and others.
       this.ended = Promise.resolve(reportFailedStart(file, error as NodeJS.ErrnoException));
@@ -81,6 +88,10 @@ export class Child {
     }
   }
 }
+
+/** Returns a `stdio` that passes these descriptors. Numbers from 3 on that it ignores stay closed in the child. */
+const inherit = (descriptors: readonly number[]): ('inherit' | 'ignore')[] =>
+  Array.from({ length: Math.max(...descriptors) + 1 }, (_, fd) => (descriptors.includes(fd) ? 'inherit' : 'ignore'));
 
 /** Uses the statuses of a shell: 127 if there is no such command, 126 if it cannot be run. */
 function reportFailedStart(file: string, { code, message }: NodeJS.ErrnoException): Ending {

@@ -1,4 +1,5 @@
 /** Builds the options for the connection to etcd: hosts, user and certificates, from the same variables as `etcdctl`. */
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import type { Credentials, LockerOptions } from 'etcd-locker';
 import { onOneLine } from '../text.ts';
@@ -36,12 +37,7 @@ function readAuth(values: Values): LockerOptions['auth'] {
     throw new UsageError('--user: expected a user name without a password; pass it in ETCDCTL_PASSWORD, ETCDCTL_USER or --password-file');
   }
   if (username === '') throw new UsageError(`${values.sourceOf('user')}: expected the name of a user`);
-  const fromFile =
-    file === undefined
-      ? undefined
-      : readOptionFile(values, 'password-file')
-          .toString()
-          .replace(/\r?\n$/, '');
+  const fromFile = file === undefined ? undefined : readPassword(values);
   const found = fromFile ?? password ?? values.variable('ETCDCTL_PASSWORD') ?? passwordOf(username, values.variable('ETCDCTL_USER'));
   if (found === undefined) {
     throw new UsageError(`${values.sourceOf('user')}: expected a password in ETCDCTL_PASSWORD or in the file of --password-file`);
@@ -65,6 +61,12 @@ function readCredentials(values: Values): Credentials | undefined {
     rootCertificate: readOptionFile(values, 'cacert'),
     ...(cert === undefined ? {} : { certChain: readOptionFile(values, 'cert'), privateKey: readOptionFile(values, 'key') }),
   };
+}
+
+function readPassword(values: Values): string {
+  const bytes = readOptionFile(values, 'password-file');
+  if (!isUtf8(bytes)) throw new UsageError('--password-file: expected a file in UTF-8, got other bytes');
+  return bytes.toString().replace(/\r?\n$/, '');
 }
 
 function readOptionFile(values: Values, name: OptionName): Buffer {

@@ -2,13 +2,13 @@
 import { createLocker, type Lock, type Locker } from 'etcd-locker';
 import { quote } from '../text.ts';
 import type { RunCommand } from './arguments.ts';
-import { Child } from './child.ts';
+import { Child, type Inheritance } from './child.ts';
 import { printError, type Ending, exitStatus, reportError } from './failures.ts';
 import { onUncaughtError } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
 /** @throws {LockerError} the lock could not be acquired */
-export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<Ending> {
+export async function run(command: RunCommand, inheritance: Inheritance): Promise<Ending> {
   const locker = createLocker(command.locker);
   const interruption = new Interruption();
   try {
@@ -18,7 +18,7 @@ export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<
       printError(`Cannot acquire lock ${quote(command.name)} now: it is busy`);
       return { status: exitStatus.tempFail };
     }
-    return await runCommand(lock, command, interruption.inbox, env);
+    return await runCommand(lock, command, interruption.inbox, inheritance);
   } catch (error) {
     if (interruption.ending !== undefined) return interruption.ending;
     throw error;
@@ -32,14 +32,11 @@ export async function run(command: RunCommand, env: NodeJS.ProcessEnv): Promise<
 const acquire = (locker: Locker, { name, lock, isTry }: RunCommand, signal: AbortSignal): Promise<Lock | null> =>
   (isTry ? locker.tryLock : locker.lock)(name, { ...lock, signal });
 
-async function runCommand(lock: Lock, { file, args, graceMs }: RunCommand, inbox: SignalInbox, env: NodeJS.ProcessEnv): Promise<Ending> {
+async function runCommand(lock: Lock, command: RunCommand, inbox: SignalInbox, { env, descriptors }: Inheritance): Promise<Ending> {
   lock.throwIfLost();
-  const child = new Child(file, args, {
-    ...env,
-    ETCD_LOCKER_NAME: lock.name,
-    ETCD_LOCKER_KEY: lock.key,
-    ETCD_LOCKER_TOKEN: String(lock.fencingToken),
-  });
+  const { file, args, graceMs } = command;
+  const variables = { ETCD_LOCKER_NAME: lock.name, ETCD_LOCKER_KEY: lock.key, ETCD_LOCKER_TOKEN: String(lock.fencingToken) };
+  const child = new Child(file, args, { env: { ...env, ...variables }, descriptors });
   inbox.deliverTo((signal) => {
     child.forward(signal);
   });

@@ -9,10 +9,13 @@ const maxTimerMs = 2_147_483_647;
 export class Values {
   readonly #given: ReadonlyMap<OptionName, string | true>;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #changed: ReadonlySet<string>;
 
-  constructor(given: ReadonlyMap<OptionName, string | true>, env: NodeJS.ProcessEnv) {
+  /** `changed` has the names of the variables in `env` that are not UTF-8. */
+  constructor(given: ReadonlyMap<OptionName, string | true>, env: NodeJS.ProcessEnv, changed: ReadonlySet<string>) {
     this.#given = given;
     this.#env = env;
+    this.#changed = changed;
   }
 
   /** Returns whether the option is on the command line. */
@@ -27,8 +30,13 @@ export class Values {
     return env === undefined ? undefined : this.variable(env);
   }
 
-  /** Treats an empty variable as unset: a shell script clears a variable in this way. */
+  /**
+   * Treats an empty variable as unset: a shell script clears a variable in this way.
+   *
+   * @throws {UsageError} the variable is not UTF-8
+   */
   variable(name: string): string | undefined {
+    if (this.#changed.has(name)) throw notUtf8Variable(name);
     const value = this.#env[name];
     return value === '' ? undefined : value;
   }
@@ -57,8 +65,16 @@ export class Values {
     return Number(text);
   }
 
+  /** @throws {UsageError} any variable is not UTF-8 */
+  rejectChangedVariables(): void {
+    for (const name of this.#changed) throw notUtf8Variable(name);
+  }
+
   /** @throws {UsageError} both options are given */
   rejectBoth(one: OptionName, other: OptionName): void {
     if (this.has(one) && this.has(other)) throw new UsageError(`--${one}: cannot be used with --${other}`);
   }
 }
+
+const notUtf8Variable = (name: string): UsageError =>
+  new UsageError(`The variable ${quoteShort(name)}: expected UTF-8, got other bytes; unset it or change its value`);

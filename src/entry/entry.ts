@@ -15,26 +15,29 @@
  *
  * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
  *
- * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts,
- * value-writer.ts, transactions.ts (what is sent).
+ * Read in this folder: entry.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
+ * loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import type { LossReason } from '../errors.ts';
 import { entryKey, type QueueRange } from '../keys.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
-import type { Member, Session } from '../session/session.ts';
+import type { Member } from '../session/member.ts';
+import type { Session } from '../session/session.ts';
 import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import { abandonEntry } from './abandon.ts';
+import { detached, LossNotice, type OnLost } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
-import { buildCreation, buildEntryRead, buildLook, type Creation, type CreationOutcome } from './transactions.ts';
+import { buildCreation, buildLook, type Creation, type CreationOutcome, readEntry } from './transactions.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
   | { readonly kind: 'new' }
   | { readonly kind: 'unsettled'; readonly gate: bigint }
   | { readonly kind: 'queued' }
-  | { readonly kind: 'held'; readonly onLost: (reason: LossReason) => void }
+  | { readonly kind: 'held'; readonly onLost: OnLost }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
 
@@ -49,12 +52,13 @@ export class Entry implements Member {
   #state: State = { kind: 'new' };
   #token = 0n;
   #modRevision = 0n;
+  #isKeyForeign = false;
   #value: string;
   #writer: ValueWriter | undefined;
   /** Undefined once it is held. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
-  #pendingLoss: (() => void) | undefined;
+  readonly #lossNotice = new LossNotice();
 
   /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
   constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, onChange: () => void) {
@@ -67,7 +71,7 @@ export class Entry implements Member {
     this.#onChange = onChange;
     this.#value = options.value;
     this.#predecessors = new Predecessors(context, queue, options.slots, session, onChange);
-    session.members.add(this);
+    session.join(this);
   }
 
   get kind(): State['kind'] {
@@ -93,7 +97,7 @@ export class Entry implements Member {
   }
 
   get isSettled(): boolean {
-    return this.isHeld && this.#writer?.isBusy !== true;
+    return (this.isHeld || this.kind === 'queued') && this.#writer?.isBusy !== true;
   }
 
   /** Whether the last look found the entry admitted, and nothing since calls for another look. */
@@ -111,6 +115,7 @@ export class Entry implements Member {
    */
   async create(creation: Creation, timeoutMs: number): Promise<CreationOutcome> {
     const gate = this.session.gate.revision;
+    const knownToken = this.session.newestToken;
     let response;
     try {
       response = await this.#context.store.commit(buildCreation(this, this.session, this.value, creation), { once: true, timeoutMs });
@@ -125,9 +130,13 @@ export class Entry implements Member {
     const [[own] = [], [gateNow] = []] = response.ranges;
     if (own?.leaseId === this.session.leaseId) {
       this.#onQueued(own);
-      return 'created';
+      if (own.createRevision > knownToken) return 'created';
+      // A restore from a snapshot has brought back an earlier entry with this key.
+      this.release();
+      return 'not-created';
     }
-    return this.session.gate.observe(gateNow) === gate ? 'not-created' : 'gate-moved';
+    this.#isKeyForeign = own !== undefined;
+    return this.session.gate.observe(gateNow, gate) === gate ? 'not-created' : 'gate-moved';
   }
 
   /** Takes in that etcd created the key at `revision`, with the entries `ahead` before it. */
@@ -151,7 +160,7 @@ export class Entry implements Member {
     const { clock } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     await this.session.gate.settle(gate, timeoutMs);
-    const own = await this.#read(Math.max(1, msUntil(until, clock.now())));
+    const own = await readEntry(this.#context.store, this, Math.max(1, msUntil(until, clock.now())));
     if (this.kind !== 'unsettled') return;
     if (own === undefined) this.#state = { kind: 'new' };
     else this.#onQueued(own);
@@ -161,6 +170,7 @@ export class Entry implements Member {
     if (this.#state.kind !== 'new' && this.#state.kind !== 'unsettled') return;
     this.#state = { kind: 'queued' };
     this.#token = createRevision;
+    this.session.noteToken(createRevision);
     this.#modRevision = modRevision;
   }
 
@@ -170,8 +180,7 @@ export class Entry implements Member {
     const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));
     if (this.#state.kind !== 'queued') return;
     const [[own] = [], ahead = []] = ranges;
-    if (own?.createRevision === this.#token) this.#predecessors?.onLook(revision, ahead);
-    else this.lose('deleted');
+    if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);
   }
 
   /** Makes the last look count no more: `isAdmitted` is false until the next one. */
@@ -199,7 +208,7 @@ export class Entry implements Member {
   }
 
   /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
-  hold(onLost: (reason: LossReason) => void): void {
+  hold(onLost: OnLost): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
@@ -208,20 +217,30 @@ export class Entry implements Member {
 
   setValue(value: string): Promise<void> {
     if (this.kind !== 'queued' && this.kind !== 'held') return Promise.reject(new EntryGoneError());
-    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modRevision, () => {
-      this.lose('deleted');
-    });
+    this.#writer ??= new ValueWriter(this.#context, this, this.#value, this.#modRevision, (own) => this.#checkOwn(own));
     return this.#writer.write(value);
   }
 
   async verify(): Promise<void> {
-    const own = await this.#read(this.#context.requestTimeoutMs);
-    if (this.isSettled && own?.createRevision !== this.#token) this.lose('deleted');
+    const own = await readEntry(this.#context.store, this, this.#context.requestTimeoutMs);
+    if (this.isSettled) this.#checkOwn(own);
   }
 
-  async #read(timeoutMs: number): Promise<KeyValue | undefined> {
-    const { ranges } = await this.#context.store.commit(buildEntryRead(this), { timeoutMs });
-    return ranges[0]?.[0];
+  /** Loses the entry if the key that a response shows is gone, another one, or no longer belongs to the lease. */
+  #checkOwn(own: KeyValue | undefined): boolean {
+    const isSame = own?.createRevision === this.#token;
+    if (isSame && own.leaseId === this.session.leaseId) return true;
+    if (isSame) this.#loseDetached();
+    else this.lose('deleted');
+    return false;
+  }
+
+  /** Another program has put the key without the lease, so its end would not delete it: loses the entry and deletes the key. */
+  #loseDetached(): void {
+    const state = this.#state;
+    this.release();
+    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, 'deleted', detached());
+    this.#onChange();
   }
 
   /** Counts the entry as released. `release` or `confirmReleased` has to follow. */
@@ -250,43 +269,24 @@ export class Entry implements Member {
     await this.#release?.promise;
   }
 
-  /** Withdraws an entry that nobody holds: afterwards etcd does not have it and never will. */
   abandon(): void {
-    void this.#abandon().catch((error: unknown) => {
-      this.#context.logger.warn(`etcd-locker: cannot delete ${this.key}, it ends with its lease: ${String(error)}`);
-    });
-  }
-
-  async #abandon(): Promise<void> {
     this.#predecessors?.stop();
-    const isUnsettled = (): boolean => this.kind === 'unsettled';
-    await this.session.retry(isUnsettled, () => this.settle(this.#context.requestTimeoutMs));
-    if (this.kind === 'new') this.#finish();
-    if (this.kind !== 'queued') return;
-    this.release();
-    await this.whenReleased();
+    abandonEntry(this.#context, this);
   }
 
   /** Counts the entry as gone, at once. A holder is notified in a microtask. */
-  lose(reason: LossReason): void {
+  lose(reason: LossReason, cause?: Error): void {
     const state = this.#state;
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') {
-      this.#pendingLoss = state.onLost.bind(undefined, reason);
-      queueMicrotask(() => {
-        this.notifyLoss();
-      });
-    }
+    if (state.kind === 'held') this.#lossNotice.schedule(state.onLost, reason, cause);
     this.#onChange();
   }
 
   /** Notifies the holder of a loss now, if that has not happened yet. */
   notifyLoss(): void {
-    const notify = this.#pendingLoss;
-    this.#pendingLoss = undefined;
-    notify?.();
+    this.#lossNotice.deliver();
   }
 
   #finish(): void {
@@ -294,7 +294,7 @@ export class Entry implements Member {
     this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
-    this.session.numbers.free(this.queue.key, this.#number);
+    if (!this.#isKeyForeign) this.session.numbers.free(this.queue.key, this.#number);
     this.session.unreserve();
   }
 }

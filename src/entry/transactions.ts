@@ -1,7 +1,7 @@
 /** The transactions on entries: what each one compares, writes and reads. */
 import { aheadOf, type QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
-import type { Compare, Operation, Transaction } from '../store/store.ts';
+import type { Compare, KeyValue, Operation, Store, Transaction } from '../store/store.ts';
 
 /** What a write that creates an entry compares and does besides the creation. */
 export interface Creation {
@@ -86,12 +86,12 @@ export const buildQueuesRead = (entries: readonly EntryRef[]): Transaction => ({
   otherwise: [],
 });
 
-export const buildEntryRead = (entry: EntryRef): Transaction => ({
-  compare: [],
-  then: [{ range: { key: entry.key } }],
-  otherwise: [],
-  ...laneOf(entry),
-});
+/** Reads the entry linearizably. */
+export async function readEntry(store: Store, entry: EntryRef, timeoutMs: number): Promise<KeyValue | undefined> {
+  const reading = { compare: [], then: [{ range: { key: entry.key } }], otherwise: [], ...laneOf(entry) };
+  const { ranges } = await store.commit(reading, { timeoutMs });
+  return ranges[0]?.[0];
+}
 
 /** Deletes the entry that was created at `token`, and no other. */
 export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({

@@ -11,7 +11,7 @@ import { EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
 import type { Context } from '../context.ts';
-import { OutcomeUnknownError } from '../store/store.ts';
+import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
 
 interface Write {
   readonly value: string;
@@ -24,7 +24,6 @@ interface WrittenEntry {
   readonly key: string;
   readonly queue: QueueRange;
   readonly session: Session;
-  readonly token: bigint;
 }
 
 /** The entry is gone: it was lost or released. */
@@ -39,7 +38,7 @@ export class EntryGoneError extends Error {
 export class ValueWriter {
   readonly #context: Context;
   readonly #entry: WrittenEntry;
-  readonly #onGone: () => void;
+  readonly #checkOwn: (own: KeyValue | undefined) => boolean;
   #modified: bigint;
   #value: string;
   #writes: Write[] = [];
@@ -48,13 +47,13 @@ export class ValueWriter {
   /** Why the last try failed. */
   #reason: unknown;
 
-  /** The entry has `value` since `modRevision`. `onGone` is called if a response shows that the entry is gone. */
-  constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, onGone: () => void) {
+  /** The entry has `value` since `modRevision`. `checkOwn` gets the key of a refused write. It loses the entry if that is not the entry's. */
+  constructor(context: Context, entry: WrittenEntry, value: string, modRevision: bigint, checkOwn: (own: KeyValue | undefined) => boolean) {
     this.#context = context;
     this.#entry = entry;
     this.#value = value;
     this.#modified = modRevision;
-    this.#onGone = onGone;
+    this.#checkOwn = checkOwn;
   }
 
   /** The value as etcd last confirmed it. */
@@ -86,12 +85,18 @@ export class ValueWriter {
 
   async #run(): Promise<void> {
     this.#isBusy = true;
+    let refusals = 0;
     for (let failures = 0; this.#writes.length > 0;) {
       const pending = [...this.#writes];
       const newest = pending[pending.length - 1];
       if (newest === undefined) break;
       try {
-        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) continue;
+        if (!(await this.#send(newest.value, msUntil(newest.until, this.#context.clock.now())))) {
+          // Another program writes the value all the time.
+          if (refusals++ > 0) await this.#entry.session.pause(backoffMs(refusals, { firstMs: 25 }));
+          continue;
+        }
+        refusals = 0;
         this.#settle(pending, (write) => {
           write.resolve();
         });
@@ -109,7 +114,7 @@ export class ValueWriter {
 
   /** Returns whether etcd has `value` now. If not, the next write compares the revision that this one found. */
   async #send(value: string, timeoutMs: number): Promise<boolean> {
-    const { key, queue, session, token } = this.#entry;
+    const { key, queue, session } = this.#entry;
     this.#isCertain = false;
     const { succeeded, revision, ranges } = await this.#context.store.commit(
       {
@@ -123,10 +128,7 @@ export class ValueWriter {
     this.#isCertain = true;
     this.#reason = undefined;
     const found = ranges[0]?.[0];
-    if (!succeeded && found?.createRevision !== token) {
-      this.#onGone();
-      return false;
-    }
+    if (!succeeded && !this.#checkOwn(found)) return false;
     this.#modified = succeeded ? revision : (found?.modRevision ?? 0n);
     if (!succeeded && found?.value !== value) return false;
     this.#value = value;

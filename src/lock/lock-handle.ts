@@ -8,6 +8,7 @@ import { addMs, type Clock, type Instant, keepAlive, msUntil } from '../clock.ts
 import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
+import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
@@ -30,9 +31,9 @@ export class LockHandle implements Lock {
     this.#clock = clock;
     this.#entry = entry;
     this.#releaseEntry = releaseEntry;
-    entry.hold((reason) => {
+    entry.hold((reason, cause) => {
       onEntryLost();
-      this.#markLost(reason);
+      this.#markLost(reason, cause);
       this.#notify();
     });
     // All members read the entry and the clocks. No user can replace them.
@@ -123,6 +124,16 @@ export class LockHandle implements Lock {
     return this.release();
   }
 
+  toJSON(): Record<string, unknown> {
+    const { name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs } = this;
+    return toJsonMembers({ name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs });
+  }
+
+  [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
+    const { name, key, fencingToken, held } = this;
+    return `Lock ${inspect({ name, key, fencingToken, held }, options)}`;
+  }
+
   /** Loses the lock after `maxHoldMs` from now. */
   limitHold(maxHoldMs: number): void {
     if (!this.#entry.isHeld) return;
@@ -145,11 +156,11 @@ export class LockHandle implements Lock {
   }
 
   /** Releases the lock, and counts it as lost. */
-  lose(reason: LossReason): void {
+  lose(reason: LossReason, cause?: Error): void {
     if (!this.#entry.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.#clock, this.#releaseEntry).catch(() => undefined);
-    this.#markLost(reason);
+    this.#markLost(reason, cause);
   }
 
   /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
@@ -158,9 +169,9 @@ export class LockHandle implements Lock {
     else callback(this.#lost);
   }
 
-  #markLost(reason: LossReason): void {
+  #markLost(reason: LossReason, cause?: Error): void {
     this.#maxHold?.cancel();
-    this.#lost = new LockLostError(this.name, this.fencingToken, reason);
+    this.#lost = new LockLostError(this.name, this.fencingToken, reason, cause === undefined ? undefined : { cause });
     this.#onLost(this.#lost);
     queueMicrotask(() => {
       this.#notify();

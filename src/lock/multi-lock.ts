@@ -1,5 +1,6 @@
 /** Several locks that are held together. */
 import type { LockLostError } from '../errors.ts';
+import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
@@ -54,7 +55,7 @@ export class MultiLockHandle implements MultiLock {
   #lose(error: LockLostError): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
-    for (const lock of this.#locks) lock.lose(error.reason);
+    for (const lock of this.#locks) lock.lose(error.reason, error.cause as Error | undefined);
     queueMicrotask(() => {
       this.#notify();
     });
@@ -98,6 +99,16 @@ export class MultiLockHandle implements MultiLock {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { locks, held, remainingMs } = this;
+    return toJsonMembers({ locks, held, remainingMs });
+  }
+
+  [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
+    const { locks, held } = this;
+    return `MultiLock ${inspect({ locks, held }, options)}`;
   }
 }
 

@@ -3,7 +3,6 @@
  *
  * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
  */
-import { randomUUID } from 'node:crypto';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
@@ -11,7 +10,7 @@ import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
-import { listStates } from '../states/list.ts';
+import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -29,18 +28,19 @@ import {
   resolveWatchOptions,
   type WatchOptions,
 } from '../options/options.ts';
+import { checkTransactionSize } from '../options/transaction-size.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { StateWatch } from '../states/state-watch.ts';
-import { inspectName, type LockDetails, type LockState } from '../states/state.ts';
+import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
   readonly #context: LockerContext;
   readonly #queues: LocalQueues;
-  readonly #clientId = randomUUID();
+  readonly #clientId = crypto.randomUUID();
   readonly #watches = new Set<StateWatch>();
   #closed: Promise<void> | undefined;
 
@@ -87,11 +87,13 @@ export class LockService implements Locker {
     const resolved = this.#check(options);
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved));
+    checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
     const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
-      if (!isTooMany(error)) throw error;
-      throw new EtcdRefusedError(
-        `${String(distinct.length)} names at once are more than its --max-txn-ops allows; lockAll() takes any number`,
-      );
+      const limit = exceededLimit(error);
+      if (limit === undefined) throw error;
+      throw new EtcdRefusedError(`${String(distinct.length)} names at once are more than its ${limit} allows; lockAll() takes any number`, {
+        cause: error,
+      });
     });
     return locks === null ? null : new MultiLockHandle(locks);
   };
@@ -121,22 +123,25 @@ export class LockService implements Locker {
     return keepAlive(this.#context.clock, () => inspectName(this.#context, name));
   };
 
-  readonly list = (options?: ListOptions): AsyncIterableIterator<LockState> => {
+  readonly list = (options?: ListOptions): LockStateIterator => {
     const { startsWith } = resolveListOptions(options);
     this.#throwIfClosed();
-    return listStates(this.#context, startsWith, () => {
-      this.#throwIfClosed();
-    });
+    return toIterator(
+      listStates(this.#context, startsWith, () => {
+        this.#throwIfClosed();
+      }),
+    );
   };
 
-  readonly watch = (name: string, options?: WatchOptions): AsyncIterableIterator<LockState> => {
+  readonly watch = (name: string, options?: WatchOptions): LockStateIterator => {
     checkName(name);
     const { signal } = resolveWatchOptions(options);
     this.#throwIfClosed();
-    const watch = new StateWatch(this.#context, name, signal);
-    this.#watches.add(watch);
-    watch.onEnd(() => this.#watches.delete(watch));
-    return watch;
+    return new StateWatch(this.#context, name, signal, (watch) => {
+      if (this.#closed !== undefined) watch.end();
+      this.#watches.add(watch);
+      watch.onEnd(() => this.#watches.delete(watch));
+    });
   };
 
   readonly close = (): Promise<void> => {
@@ -194,7 +199,12 @@ export class LockService implements Locker {
 /** etcd takes 128 operations in one transaction, unless `--max-txn-ops` says otherwise. */
 const maxNamesAtOnce = 100;
 
-const isTooMany = (error: unknown): boolean => error instanceof EtcdRefusedError && error.message.includes('too many operations');
+/** Returns the flag of etcd whose limit a transaction exceeded. */
+function exceededLimit(error: unknown): string | undefined {
+  if (!(error instanceof EtcdRefusedError)) return undefined;
+  if (error.message.includes('too many operations')) return '--max-txn-ops';
+  return /request is too large|larger than max/.test(error.message) ? '--max-request-bytes' : undefined;
+}
 
 async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
   try {

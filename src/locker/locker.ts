@@ -2,7 +2,7 @@
 import type { Lock } from '../lock/lock.ts';
 import type { MultiLock } from '../lock/multi-lock.ts';
 import type { ListOptions, LockOptions, WatchOptions } from '../options/options.ts';
-import type { LockDetails, LockState } from '../states/state.ts';
+import type { LockDetails, LockStateIterator } from '../states/state.ts';
 
 /** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
@@ -60,7 +60,8 @@ export interface Locker extends AsyncDisposable {
    *
    * With `timeoutMs` it waits for up to that many milliseconds, and acquires the locks as `lockAll` does.
    *
-   * @throws {InvalidOptionsError} a name or an option is invalid, or there are more than 100 distinct names
+   * @throws {InvalidOptionsError} a name or an option is invalid, there are more than 100 distinct names, or names and values together
+   * are larger than 1.5 MiB
    * @throws {LockLostError} with `timeoutMs`: one lock was lost while the call waited for another one
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
@@ -114,7 +115,7 @@ export interface Locker extends AsyncDisposable {
    * @example
    * for await (const { name, holders } of locker.list({ startsWith: 'orders/' })) console.log(name, holders[0]?.value)
    */
-  list(this: void, options?: ListOptions): AsyncIterableIterator<LockState>;
+  list(this: void, options?: ListOptions): LockStateIterator;
   /**
    * Iterates over the states of one name: the current one first, then one for each change of the holders or their values.
    *
@@ -128,7 +129,7 @@ export interface Locker extends AsyncDisposable {
    * @example
    * for await (const { holders } of locker.watch('master')) console.log(holders[0]?.value ?? 'none')
    */
-  watch(this: void, name: string, options?: WatchOptions): AsyncIterableIterator<LockState>;
+  watch(this: void, name: string, options?: WatchOptions): LockStateIterator;
   /**
    * Releases all held locks, rejects all waiting calls, and revokes the leases.
    *

@@ -4,7 +4,7 @@
  * A message never contains a secret. Passwords, keys and certificates are not repeated at all, and hosts only without the parts that may
  * hold a password or a token.
  */
-import type { core } from 'zod';
+import type { core } from 'zod/mini';
 import type { OptionIssue } from '../errors.ts';
 import { quote } from '../text.ts';
 
@@ -12,9 +12,6 @@ import { quote } from '../text.ts';
 export const expected = (description: string) => ({
   error: (issue: { readonly input?: unknown }) => `expected ${description}, got ${describeInput(issue.input)}`,
 });
-
-/** The same without the given value, for options that may be secret. */
-export const expectedSecret = (description: string) => ({ error: () => `expected ${description}` });
 
 export function describeInput(input: unknown): string {
   if (input === undefined || input === null || typeof input === 'number' || typeof input === 'boolean') return String(input);

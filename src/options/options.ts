@@ -21,7 +21,7 @@ export function resolveLockerOptions(input: unknown): ResolvedOptions {
   const { credentials, auth, grpcOptions = {}, requestTimeoutMs = 5_000 } = options;
   const urls = toHostList(options.hosts).map((host) => toUrl(host, credentials !== undefined));
   return Object.freeze({
-    etcd: { hosts: [...new Set(urls)], credentials, auth, grpcOptions },
+    etcd: { hosts: [...new Set(urls)], credentials: copyOf(credentials), auth: copyOf(auth), grpcOptions },
     store: options.store,
     prefix: options.prefix ?? 'locks/',
     value: options.value ?? `${hostname()}:${String(process.pid)}`,
@@ -40,7 +40,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     slots: options.slots ?? (options.mode === 'shared' ? shared : exclusive),
     timeoutMs: options.timeoutMs,
     signal: options.signal,
-    maxHoldMs: options.maxHoldMs,
+    maxHoldMs: options.maxHoldMs === Infinity ? undefined : options.maxHoldMs,
     lease: options.renew === false ? {} : undefined,
   };
 }
@@ -81,6 +81,9 @@ export function checkNames(names: unknown, action: string, maxCount = Infinity):
   const message = `expected at most ${String(maxCount)} distinct names, the limit of one etcd transaction, got ${String(distinct.length)}`;
   throw new InvalidOptionsError(action, [{ path: 'names', message }]);
 }
+
+/** A caller may change its object later. A function stays as it is. */
+const copyOf = <T extends object | undefined>(given: T): T => (typeof given === 'object' ? { ...given } : given);
 
 /** etcd counts the time to live of a lease in whole seconds. */
 const toTtlSeconds = (ttlMs: number): number => Math.ceil(ttlMs / 1000);

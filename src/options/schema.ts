@@ -1,16 +1,15 @@
-/** The rules for options, names and values, as schemas of zod. */
-import { createRequire } from 'node:module';
-import type * as z from 'zod';
+/** The rules for options, names and values, as schemas of zod. The build contains the parts of zod that this file uses. */
+import * as z from 'zod/mini';
 import { longestTimerMs } from '../clock.ts';
 import type { Logger } from '../context.ts';
 import { InvalidOptionsError, type OptionIssue } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { findCredentialIssues } from './credentials.ts';
 import { isHost, isSecure, toHostList } from './host-url.ts';
-import { describeHost, describeInput, expected, expectedSecret, toIssues } from './issues.ts';
+import { describeHost, describeInput, expected, toIssues } from './issues.ts';
+import { findAuthIssues } from './secrets.ts';
 import type { LockerOptions } from './types.ts';
 
-type Zod = typeof z;
 type Fields = ReturnType<typeof buildFields>;
 type Schemas = ReturnType<typeof buildSchemas>;
 
@@ -25,7 +24,7 @@ let schemas: Schemas | undefined;
  * @param root the path of `input` in an issue
  * @throws {InvalidOptionsError} `input` violates the schema
  */
-export function parse<T>(action: string, choose: (schemas: Schemas) => z.ZodType<T>, input: unknown, root = ''): T {
+export function parse<T>(action: string, choose: (schemas: Schemas) => z.ZodMiniType<T>, input: unknown, root = ''): T {
   const result = choose(loadSchemas()).safeParse(input);
   if (result.success) return result.data;
   throw new InvalidOptionsError(
@@ -34,34 +33,36 @@ export function parse<T>(action: string, choose: (schemas: Schemas) => z.ZodType
   );
 }
 
-// Loading zod takes longer than loading the rest of the package, so it waits for the first check.
-export const loadSchemas = (): Schemas => (schemas ??= buildSchemas(createRequire(import.meta.url)('zod') as Zod));
+/** Builds the schemas at the first check, because a program may import this package and never lock. */
+export const loadSchemas = (): Schemas => (schemas ??= buildSchemas());
 
-function buildSchemas(z: Zod) {
-  const fields = buildFields(z);
+function buildSchemas() {
+  const fields = buildFields();
   const { text, value, signal } = fields;
-  const name = text
-    .min(1, { error: 'expected a name, got an empty string' })
-    .refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` });
+  const name = text.check(
+    z.minLength(1, { error: 'expected a name, got an empty string' }),
+    z.refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` }),
+  );
   return {
-    locker: buildLockerSchema(z, fields),
-    lock: buildLockSchema(z, fields),
+    locker: buildLockerSchema(fields),
+    lock: buildLockSchema(fields),
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
     watch: z.strictObject({ signal: z.optional(signal) }, expected('an object of options')),
     name,
-    names: z.array(name, expected('an iterable of names')).min(1, { error: 'expected at least one name' }),
+    names: z.array(name, expected('an iterable of names')).check(z.minLength(1, { error: 'expected at least one name' })),
     value,
   };
 }
 
-function buildFields(z: Zod) {
-  const text = z.string(expected('a string')).refine((input) => input.isWellFormed(), expected('a string without lone surrogates'));
-  const value = text.refine(
-    (input) => Buffer.byteLength(input) <= maxValueBytes,
-    expected(`at most ${String(maxValueBytes)} bytes of UTF-8`),
-  );
-  const durationMs = z.number(expected('a number of milliseconds')).max(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`));
-  const ttlMs = durationMs.min(2_000, expected('at least 2000 ms'));
+function buildFields() {
+  const text = z
+    .string(expected('a string'))
+    .check(z.refine((input) => input.isWellFormed(), expected('a string without lone surrogates')));
+  const value = text.check(limitBytes(maxValueBytes));
+  const durationMs = z
+    .number(expected('a number of milliseconds'))
+    .check(z.maximum(longestTimerMs, expected(`at most ${String(longestTimerMs)} ms`)));
+  const ttlMs = durationMs.check(z.minimum(2_000, expected('at least 2000 ms')));
   const signal = z.custom<AbortSignal>(
     (input) => hasMethods(input, ['addEventListener', 'removeEventListener']) && 'aborted' in (input as object),
     expected('an AbortSignal'),
@@ -69,25 +70,11 @@ function buildFields(z: Zod) {
   return { text, value, durationMs, ttlMs, signal };
 }
 
-function buildLockerSchema(z: Zod, { text, value, durationMs, ttlMs }: Fields) {
-  const certificate = z.custom<Buffer>((input) => Buffer.isBuffer(input), expectedSecret('a Buffer'));
+function buildLockerSchema({ text, value, durationMs, ttlMs }: Fields) {
   const fields = {
-    hosts: z.optional(buildHostsSchema(z)),
-    credentials: z.optional(
-      z.strictObject(
-        { rootCertificate: certificate, privateKey: z.optional(certificate), certChain: z.optional(certificate) },
-        expectedSecret('an object with rootCertificate'),
-      ),
-    ),
-    auth: z.optional(
-      z.strictObject(
-        {
-          username: z.string(expectedSecret('a string')).min(1, { error: 'expected a user name, got an empty string' }),
-          password: z.string(expectedSecret('a string')),
-        },
-        expectedSecret('an object with username and password'),
-      ),
-    ),
+    hosts: z.optional(buildHostsSchema()),
+    credentials: z.optional(z.custom<LockerOptions['credentials']>().check(z.superRefine(reportSecret(findCredentialIssues)))),
+    auth: z.optional(z.custom<LockerOptions['auth']>().check(z.superRefine(reportSecret(findAuthIssues)))),
     grpcOptions: z.optional(z.record(z.string(), z.unknown(), expected('an object of channel options'))),
     store: z.optional(
       z.custom<Store>(
@@ -95,12 +82,10 @@ function buildLockerSchema(z: Zod, { text, value, durationMs, ttlMs }: Fields) {
         expected('a store such as memoryStore()'),
       ),
     ),
-    prefix: z.optional(
-      text.refine((input) => Buffer.byteLength(input) <= maxNameBytes, expected(`at most ${String(maxNameBytes)} bytes of UTF-8`)),
-    ),
+    prefix: z.optional(text.check(limitBytes(maxNameBytes))),
     value: z.optional(value),
     ttlMs: z.optional(ttlMs),
-    requestTimeoutMs: z.optional(durationMs.min(50, expected('at least 50 ms'))),
+    requestTimeoutMs: z.optional(durationMs.check(z.minimum(50, expected('at least 50 ms')))),
     logger: z.optional(
       z.custom<Logger>(
         (input) => hasMethods(input, ['debug', 'info', 'warn', 'error']),
@@ -108,17 +93,31 @@ function buildLockerSchema(z: Zod, { text, value, durationMs, ttlMs }: Fields) {
       ),
     ),
   };
-  return z.strictObject(fields, expected('an object of options')).superRefine((options, context) => {
-    for (const { path, message } of findConflicts(options)) context.addIssue({ code: 'custom', path: path.split('.'), message });
-  });
+  return z.strictObject(fields, expected('an object of options')).check(
+    z.superRefine((options, context) => {
+      for (const { path, message } of findConflicts(options)) context.addIssue({ code: 'custom', path: path.split('.'), message });
+    }),
+  );
 }
 
-function buildHostsSchema(z: Zod) {
-  const host = z.string(expected('a host')).refine(isHost, {
-    error: ({ input }) =>
-      `expected one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379', got ${describeHost(input)}`,
-  });
-  const hosts = z.array(host).min(1, { error: 'expected at least one host, got an empty array' });
+/** Reports the issues of a secret. The results of a function are checked when it is called. */
+const reportSecret =
+  (findIssues: (input: unknown) => readonly OptionIssue[]) =>
+  (input: unknown, context: { addIssue(issue: { code: 'custom'; path: string[]; message: string }): void }): void => {
+    if (typeof input === 'function') return;
+    for (const { path, message } of findIssues(input)) context.addIssue({ code: 'custom', path: path === '' ? [] : [path], message });
+  };
+
+function buildHostsSchema() {
+  const host = z.string(expected('a host')).check(
+    z.refine(isHost, {
+      error: ({ input }) =>
+        `expected one host such as '10.0.0.1:2379', 'https://etcd.example:2379' or '[::1]:2379', got ${describeHost(input)}` +
+        // The form that etcdctl takes.
+        (String(input).includes(',') ? '; give several hosts as an array, one host in each element' : ''),
+    }),
+  );
+  const hosts = z.array(host).check(z.minLength(1, { error: 'expected at least one host, got an empty array' }));
   return z.union([host, hosts], {
     error: ({ input }) =>
       typeof input === 'string' || Array.isArray(input) ? undefined : `expected a host or an array of hosts, got ${describeInput(input)}`,
@@ -131,12 +130,6 @@ function findConflicts({ hosts, credentials, auth, grpcOptions, store }: LockerO
   const given = Object.entries({ hosts, credentials, auth, grpcOptions }).filter(([, option]) => option !== undefined);
   for (const [path] of store === undefined ? [] : given)
     issues.push({ path, message: 'expected either store or the options of etcd, got both' });
-  if (credentials !== undefined) {
-    for (const { path, message } of findCredentialIssues(credentials)) issues.push({ path: `credentials.${path}`, message });
-    const missing = credentials.privateKey === undefined ? 'privateKey' : 'certChain';
-    if ((credentials.privateKey === undefined) !== (credentials.certChain === undefined))
-      issues.push({ path: `credentials.${missing}`, message: 'expected privateKey and certChain together, got one of them' });
-  }
   const secure = new Set(toHostList(hosts).map((host) => isSecure(host, credentials !== undefined)));
   if (secure.size > 1) issues.push({ path: 'hosts', message: 'expected https for all hosts or for none, got a mix' });
   else if (credentials !== undefined && secure.has(false))
@@ -144,27 +137,39 @@ function findConflicts({ hosts, credentials, auth, grpcOptions, store }: LockerO
   return issues;
 }
 
-function buildLockSchema(z: Zod, { value, durationMs, ttlMs, signal }: Fields) {
+function buildLockSchema({ value, durationMs, ttlMs, signal }: Fields) {
   const fields = {
     value: z.optional(value),
     ttlMs: z.optional(ttlMs),
-    timeoutMs: z.optional(durationMs.min(0, expected('at least 0 ms'))),
+    timeoutMs: z.optional(orInfinity(durationMs.check(z.minimum(0, expected('at least 0 ms'))))),
     signal: z.optional(signal),
     mode: z.optional(z.enum(['exclusive', 'shared'], expected("'exclusive' or 'shared'"))),
     slots: z.optional(
-      z
-        .number(expected('a whole number'))
-        .min(1, expected('at least 1'))
-        .refine((input) => Number.isSafeInteger(input), expected('a whole number')),
+      z.number({ error: ({ input }) => describeSlots(input) }).check(
+        z.minimum(1, expected('at least 1')),
+        z.refine((input) => Number.isSafeInteger(input), expected('a whole number')),
+      ),
     ),
-    maxHoldMs: z.optional(durationMs.gt(0, expected('more than 0 ms'))),
+    maxHoldMs: z.optional(orInfinity(durationMs.check(z.gt(0, expected('more than 0 ms'))))),
     renew: z.optional(z.boolean(expected('true or false'))),
   };
-  return z.strictObject(fields, expected('an object of options')).superRefine(({ mode, slots }, context) => {
-    if (mode === undefined || slots === undefined) return;
-    context.addIssue({ code: 'custom', path: ['slots'], message: 'expected either mode or slots, got both' });
-  });
+  return z.strictObject(fields, expected('an object of options')).check(
+    z.superRefine(({ mode, slots }, context) => {
+      if (mode === undefined || slots === undefined) return;
+      context.addIssue({ code: 'custom', path: ['slots'], message: 'expected either mode or slots, got both' });
+    }),
+  );
 }
+
+const describeSlots = (input: unknown): string =>
+  `expected a whole number, got ${describeInput(input)}${input === Infinity ? "; mode: 'shared' allows any number of holders" : ''}`;
+
+/** Also accepts Infinity, which zod takes for no number. */
+const orInfinity = (durationMs: z.ZodMiniType<number>) =>
+  z.union([durationMs, z.custom<number>((input) => input === Infinity, expected('a number of milliseconds'))]);
+
+const limitBytes = (maxBytes: number) =>
+  z.refine<string>((input) => Buffer.byteLength(input) <= maxBytes, expected(`at most ${String(maxBytes)} bytes of UTF-8`));
 
 const hasMethods = (input: unknown, names: readonly string[]): boolean =>
   typeof input === 'object' && input !== null && names.every((name) => typeof Reflect.get(input, name) === 'function');

@@ -10,10 +10,19 @@ export interface LockerOptions {
    * @default '127.0.0.1:2379'
    */
   readonly hosts?: string | readonly string[] | undefined;
-  /** Certificates for TLS. Give `privateKey` and `certChain` together or not at all. */
-  readonly credentials?: Credentials | undefined;
-  /** A user of etcd's authentication. */
-  readonly auth?: { readonly username: string; readonly password: string } | undefined;
+  /**
+   * Certificates for TLS. Give `privateKey` and `certChain` together or not at all.
+   *
+   * A function is called for each new connection, so a running locker can use a renewed certificate. It has
+   * `0.8 * requestTimeoutMs / (hosts + 1)` to return. A call that fails counts as a failure of the host, and is retried.
+   */
+  readonly credentials?: Credentials | (() => Credentials | Promise<Credentials>) | undefined;
+  /**
+   * A user of etcd's authentication. Not used as long as authentication is not enabled in etcd.
+   *
+   * A function is called for each new token, so a running locker can use a changed password. It has the same time as `credentials`.
+   */
+  readonly auth?: Auth | (() => Auth | Promise<Auth>) | undefined;
   /** Channel options of @grpc/grpc-js. They override the defaults, except those that would make gRPC send a request again. */
   readonly grpcOptions?: Readonly<Record<string, unknown>> | undefined;
   /** Another store in place of etcd, such as `memoryStore()`. Excludes the options above. */
@@ -44,42 +53,66 @@ export interface LockerOptions {
 
 /** Certificates and the private key for TLS, in PEM format. */
 export interface Credentials {
-  /** The certificates of the authorities that sign the servers' certificates. */
-  readonly rootCertificate: Buffer;
-  /** The unencrypted private key of the client. */
+  /** The certificates of the authorities that sign the servers' certificates. Default: the authorities that Node trusts. */
+  readonly rootCertificate?: Buffer | undefined;
+  /** The private key of the client. */
   readonly privateKey?: Buffer | undefined;
   /** The certificate of the client, followed by those of its authorities. */
   readonly certChain?: Buffer | undefined;
+  /** The passphrase of `privateKey`, if the key is encrypted. */
+  readonly passphrase?: string | undefined;
+}
+
+/** The name and the password of a user of etcd's authentication. */
+export interface Auth {
+  readonly username: string;
+  readonly password: string;
 }
 
 /** The options of `lock`, `tryLock`, `lockAll`, `tryLockAll` and `withLock`. All durations are in milliseconds. */
-export interface LockOptions {
+export type LockOptions = CallOptions & (ModeOptions | SlotsOptions);
+
+/** The options of a call, apart from the kind of the lock. */
+export interface CallOptions {
   /** The text that others read of this holder, up to 64 KiB. Default: `value` of the locker. */
   readonly value?: string | undefined;
   /** The time in milliseconds after which the lock of a dead process is free. Default: `ttlMs` of the locker. */
   readonly ttlMs?: number | undefined;
-  /** The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. Default: none. */
+  /**
+   * The time limit in milliseconds. `lock` then rejects with a LockTimeoutError, `tryLock` resolves with null. With Infinity, both wait
+   * for ever. Default: `lock` waits for ever, `tryLock` does not wait.
+   */
   readonly timeoutMs?: number | undefined;
   /** Cancels the call while it waits. It has no effect on a held lock. */
   readonly signal?: AbortSignal | undefined;
-  /**
-   * With 'shared', any number of shared holders hold the lock together. Exclusive and shared locks exclude each other. Not beside `slots`.
-   * @default 'exclusive'
-   */
-  readonly mode?: Mode | undefined;
-  /**
-   * Makes the lock a semaphore that up to this number of callers hold together. Not beside `mode`.
-   *
-   * All callers must pass the same number. A caller with another number waits until the name is free.
-   */
-  readonly slots?: number | undefined;
-  /** The longest hold in milliseconds. Then the lock is released and counts as lost: its signal aborts with the reason 'max-hold'. */
+  /** The longest hold in milliseconds, or Infinity. Then the lock is released and counts as lost: its signal aborts with the reason 'max-hold'. */
   readonly maxHoldMs?: number | undefined;
   /**
    * With false, the lock has a lease of its own that is not renewed while the lock is held. The lock ends after `ttlMs`.
    * @default true
    */
   readonly renew?: boolean | undefined;
+}
+
+/** An exclusive or a shared lock. */
+export interface ModeOptions {
+  /**
+   * With 'shared', any number of shared holders hold the lock together. Exclusive and shared locks exclude each other. Not beside `slots`.
+   * @default 'exclusive'
+   */
+  readonly mode?: Mode | undefined;
+  readonly slots?: undefined;
+}
+
+/** A semaphore. */
+export interface SlotsOptions {
+  readonly mode?: undefined;
+  /**
+   * Makes the lock a semaphore that up to this number of callers hold together. Not beside `mode`.
+   *
+   * All callers must pass the same number. A caller with another number waits until the name is free.
+   */
+  readonly slots?: number | undefined;
 }
 
 /** The options of `list`. */
@@ -97,8 +130,8 @@ export interface WatchOptions {
 export interface EtcdOptions {
   /** URLs with scheme and port. */
   readonly hosts: readonly string[];
-  readonly credentials: Credentials | undefined;
-  readonly auth: { readonly username: string; readonly password: string } | undefined;
+  readonly credentials: LockerOptions['credentials'];
+  readonly auth: LockerOptions['auth'];
   readonly grpcOptions: Readonly<Record<string, unknown>>;
 }
 

@@ -51,6 +51,8 @@ export class Acquisition {
   #handOverFrom: Entry | undefined;
   /** The entry whose session was renewed to hold it. */
   #renewedFor: Entry | undefined;
+  /** The creations since it last waited for its turn. */
+  #creations = 0;
   #enqueued: Deferred<void> | undefined;
   #isWoken = false;
   #endSleep: () => void = () => undefined;
@@ -136,6 +138,7 @@ export class Acquisition {
   /** Takes one step towards the lock. Returns whether it was the last one. */
   async #step(caller: Caller<LockHandle>): Promise<boolean> {
     const entry = this.#entry;
+    if (entry?.session.refusal !== undefined) throw entry.session.refusal;
     if (!caller.wasEnqueued && this.#queue.mustWait(this)) {
       await this.#sleep();
     } else if (entry === undefined) {
@@ -143,7 +146,7 @@ export class Acquisition {
       const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
       this.#queue.onResponse();
       this.#entry = this.#newEntry(session, caller);
-    } else if (entry.kind === 'gone' || entry.session.isSealed || !entry.session.suits(caller.options)) {
+    } else if (entry.kind === 'gone' || entry.kind === 'releasing' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
       await this.#create(entry, caller);
@@ -171,6 +174,7 @@ export class Acquisition {
       this.#renewedFor = undefined;
       entry.watchPredecessors();
       await this.#sleep();
+      this.#creations = 0;
     } else if (this.#hasTimeToHold(entry, lease !== undefined)) {
       this.#queue.onAdmitted(this, entry, caller);
       return true;
@@ -191,6 +195,9 @@ export class Acquisition {
   }
 
   async #create(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
+    // Each refusal calls for another creation at once, so a gate or an entry that never stays would make an endless loop.
+    if (this.#creations++ > 1) await this.#sleep(backoffMs(this.#creations - 3, { firstMs: 25 }));
+    if (!caller.isWaiting || entry.kind !== 'new' || entry.session.isSealed) return;
     const old = this.#handOverFrom;
     try {
       const creation = old === undefined ? plainCreation(entry) : handOverFrom(old);

@@ -29,7 +29,8 @@ export class Caller<T> {
       };
       this.#cleanUp.push(onAbort(signal, abort));
     }
-    if (timeoutMs !== undefined) {
+    // A timer of Node ends after 25 days at the latest.
+    if (timeoutMs !== undefined && timeoutMs !== Infinity) {
       const endInTime = (): void => {
         if (this.#end()) this.#settled.resolve(onTimeout());
       };

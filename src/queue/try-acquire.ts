@@ -4,6 +4,7 @@
  * A compare over an empty range is true for `create == 0`. So "nobody is there" and "create the entry" are one step in etcd. If others
  * of the kind may hold too, the queue is read first, and the step compares that nobody has come since. Several names: all or none.
  */
+import { backoffMs } from '../backoff.ts';
 import { type Instant, addMs, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
@@ -43,6 +44,7 @@ class Try {
   readonly #until: Instant;
   #hosts: readonly HostFailure[] = [];
   #conflicts = 0;
+  #gateMoves = 0;
   #wasRenewed = false;
 
   constructor(request: TryRequest) {
@@ -116,7 +118,11 @@ class Try {
         if (creation.compare.length === 0 && !steals) for (const entry of entries) entry.forgetLook();
         return true;
       }
-      if (session.gate.observe(ranges[0]?.[0]) !== gate) return true;
+      if (session.gate.observe(ranges[0]?.[0], gate) !== gate) {
+        // Another program may move the gate all the time.
+        if (this.#gateMoves++ > 0) await session.pause(Math.min(backoffMs(this.#gateMoves, { firstMs: 25 }), this.#timeLeftMs()));
+        return true;
+      }
       this.#conflicts += 1;
       return caller.options.slots !== exclusive;
     } catch (error) {

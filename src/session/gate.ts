@@ -14,8 +14,11 @@ import { type KeyValue, LeaseNotFoundError, type Transaction } from '../store/st
 interface GateSession {
   readonly leaseId: string;
   checkOpen(): boolean;
-  end(reason: LossReason): void;
+  end(reason: LossReason, cause?: Error): void;
 }
+
+const goneText = 'etcd no longer has the lease: it expired or was revoked';
+const restoredText = 'etcd was restored from a snapshot that is older than the lease';
 
 export class Gate {
   readonly key: string;
@@ -49,21 +52,21 @@ export class Gate {
     this.#revision = succeeded ? revision : (found?.modRevision ?? 0n);
   }
 
-  /** Takes the gate from a linearizable read. Returns false, and ends the session, if the key is gone or another one. */
-  confirm(found: KeyValue | null | undefined): boolean {
-    if (found?.createRevision === this.#createRevision) {
-      this.#observe(found.modRevision);
-      return true;
-    }
-    this.#session.end('expired');
-    return false;
+  /**
+   * Takes the gate from a linearizable response. `known` is `revision` as it was when the request was sent.
+   * Returns false, and ends the session, if the key is gone or another one, or if etcd went back in time.
+   */
+  confirm(found: KeyValue | null | undefined, known: bigint): boolean {
+    if (found?.createRevision !== this.#createRevision) this.#endSession(goneText);
+    // A response that another one overtook shows no less than what was known at its sending. Only a restore takes that back.
+    else if (found.modRevision < known) this.#endSession(restoredText);
+    else this.#observe(found.modRevision);
+    return this.#session.checkOpen();
   }
 
-  /** Takes the gate from the response to a refused creation. Returns its mod revision; ends the session if the key is gone. */
-  observe(found: KeyValue | undefined): bigint | undefined {
-    if (found === undefined) this.#session.end('expired');
-    else this.#observe(found.modRevision);
-    return found?.modRevision;
+  /** Takes the gate from the response to a refused creation that compared `known`. Returns its mod revision; undefined as in `confirm`. */
+  observe(found: KeyValue | undefined, known: bigint): bigint | undefined {
+    return this.confirm(found, known) ? found?.modRevision : undefined;
   }
 
   /**
@@ -88,17 +91,23 @@ export class Gate {
 
   async #moveOn(): Promise<void> {
     const isOurs = { key: this.key, target: 'create', op: '=', revision: this.#createRevision } as const;
+    const known = this.#revision;
     let response;
     try {
       response = await this.#context.store.commit({ compare: [isOurs], then: [this.#put], otherwise: [] });
     } catch (error) {
       if (!(error instanceof LeaseNotFoundError)) throw error;
-      this.#session.end('expired');
+      this.#endSession(goneText);
       return;
     }
     // A missing gate fences as well: a key never gets back a mod revision that it had.
-    if (response.succeeded) this.#observe(response.revision);
-    else this.#session.end('expired');
+    if (!response.succeeded) this.#endSession(goneText);
+    else if (response.revision <= known) this.#endSession(restoredText);
+    else this.#observe(response.revision);
+  }
+
+  #endSession(why: string): void {
+    this.#session.end('expired', new Error(why));
   }
 
   get #put() {

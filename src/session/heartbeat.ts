@@ -91,7 +91,7 @@ export class Heartbeat {
     for (let failures = 0; session.needsRenewal(); failures += 1) {
       if (await this.#renew(session)) {
         // The beat does not wait for the audit: the deadline has moved already.
-        void this.#audit(session);
+        void session.audit.run();
         return;
       }
       // The first retry goes out at once. The end of the session ends the pause.
@@ -102,26 +102,14 @@ export class Heartbeat {
   async #renew(session: Session): Promise<boolean> {
     const { store, clock, logger } = this.#context;
     const sentAt = clock.now();
+    const knownGate = session.gate.revision;
     try {
-      return session.onRenewal(sentAt, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
+      return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));
     } catch (error) {
       const leftMs = String(Math.round(session.remainingMs));
+      session.onRenewalFailure(error instanceof Error ? error : new Error(String(error)));
       logger.debug(`etcd-locker: cannot renew lease ${session.leaseId}, ${leftMs} ms are left: ${String(error)}`);
       return false;
-    }
-  }
-
-  // The list of a lease's keys may come from a member that lags behind. It raises a suspicion; a linearizable read decides.
-  async #audit(session: Session): Promise<void> {
-    const settled = [...session.members].filter((member) => member.isSettled);
-    if (settled.length === 0) return;
-    try {
-      const keys = await this.#context.store.leaseKeys(session.leaseId);
-      for (const member of settled) {
-        if (!keys.has(member.key) && member.isSettled) await member.verify();
-      }
-    } catch (error) {
-      this.#context.logger.debug(`etcd-locker: cannot check the keys of lease ${session.leaseId}: ${String(error)}`);
     }
   }
 }

@@ -1,10 +1,13 @@
 /** The sessions of one locker: one per TTL and per thousand entries, and one for each private lease. All callers that need it share it. */
 import { addMs, longestTimerMs, msUntil, waitAtMost } from '../clock.ts';
+import { backoffMs } from '../backoff.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
+import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import { type LeaseWanted, Session } from './session.ts';
+import type { LeaseWanted } from './member.ts';
+import { Session } from './session.ts';
 
 /** Under authentication each put costs etcd time for every key of its lease, and a revocation deletes all keys at once. */
 const maxReservations = 1_000;
@@ -19,11 +22,13 @@ export class SessionPool {
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #byShareKey = new Map<number | object, Set<Session>>();
   readonly #revocations = new Set<Promise<void>>();
+  readonly #pauses: Pauses;
   #isClosed = false;
 
   constructor(context: Context, heartbeat: Heartbeat) {
     this.#context = context;
     this.#heartbeat = heartbeat;
+    this.#pauses = new Pauses(context.clock);
   }
 
   /**
@@ -35,7 +40,8 @@ export class SessionPool {
     const { clock, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), timeoutMs);
     let hosts: readonly HostFailure[] = [];
-    for (;;) {
+    for (let rounds = 0; ; rounds += 1) {
+      if (rounds > 1) await this.#pauses.wait(backoffMs(rounds - 2));
       if (this.#isClosed) throw new LockerClosedError();
       const found = this.#find(wanted, count);
       const session = found ?? this.#open(wanted);
@@ -130,6 +136,7 @@ export class SessionPool {
   /** Ends every session. Resolves once etcd has responded to the revocations, or failed to. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#pauses.end();
     await Promise.all(
       [...this.#sessions].map(async ([session, opening]) => {
         // A revocation that is sent before the response to the grant could overtake the grant.

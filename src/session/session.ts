@@ -8,38 +8,23 @@
  *
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
- * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), session-pool.ts (which session a
- * caller gets), entry-numbers.ts (the numbers in keys), locker-context.ts.
+ * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), renewal-failures.ts (why they fail),
+ * audit.ts (the keys of the lease), session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
+ * keys), locker-context.ts.
  */
-import { randomBytes } from 'node:crypto';
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdUnavailableError, type LossReason } from '../errors.ts';
-import type { ResolvedLockOptions } from '../options/options.ts';
+import { EtcdUnavailableError, isFinal, type LossReason } from '../errors.ts';
+import { Pauses } from '../pauses.ts';
 import type { Renewal } from '../store/store.ts';
+import { Audit } from './audit.ts';
 import { EntryNumbers } from './entry-numbers.ts';
 import { Gate } from './gate.ts';
-
-/** The lease that a caller asks for. */
-export type LeaseWanted = Pick<ResolvedLockOptions, 'ttlSeconds' | 'lease'>;
-
-/** The part of an entry that its session uses. */
-export interface Member {
-  readonly key: string;
-  readonly isHeld: boolean;
-  /** Held, confirmed by etcd, and without a write under way. */
-  readonly isSettled: boolean;
-  /** Reads the entry linearizably and loses it if it is gone. */
-  verify(): Promise<void>;
-  /** Counts the entry as gone. */
-  lose(reason: LossReason): void;
-  /** The session takes no new entries; a waiter moves to another session. */
-  onSessionSealed(): void;
-  /** Looks again if a slow look is due. */
-  tick(now: Instant): void;
-}
+import { newLeaseId } from './lease-id.ts';
+import type { LeaseWanted, Member } from './member.ts';
+import { RenewalFailures } from './renewal-failures.ts';
 
 type State =
   | { readonly kind: 'opening' }
@@ -49,6 +34,7 @@ type State =
 export class Session {
   readonly leaseId = newLeaseId();
   readonly gate: Gate;
+  readonly audit: Audit;
   readonly ttlSeconds: number;
   /** Identifies a private lease, one that serves a single call; undefined for a shared one. */
   readonly owner: object | undefined;
@@ -59,9 +45,12 @@ export class Session {
   readonly #context: Context;
   readonly #onEnd: (session: Session) => void;
   readonly #leaseOver = deferred();
-  readonly #pauses = new Set<() => void>();
+  readonly #pauses: Pauses;
+  readonly #failures = new RenewalFailures();
+  #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;
+  #newestToken = 0n;
   #reservations = 0;
   #isSealed = false;
   #isRenewed = true;
@@ -70,10 +59,12 @@ export class Session {
 
   constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, onEnd: (session: Session) => void) {
     this.#context = context;
+    this.#pauses = new Pauses(context.clock);
     this.ttlSeconds = ttlSeconds;
     this.owner = lease;
     this.#ttlMs = ttlSeconds * 1000;
     this.gate = new Gate(context, this);
+    this.audit = new Audit(context, this);
     this.#onEnd = onEnd;
   }
 
@@ -121,9 +112,16 @@ export class Session {
     return this.#state.kind === 'open' && this.remainingMs >= 0.9 * (this.#ttlMs - this.marginMs);
   }
 
+  /** The failure of the last renewal, if no retry can help: nobody should wait with this session. */
+  get refusal(): Error | undefined {
+    return this.#refusal;
+  }
+
   /** Reads the clocks: ends the session if its deadline has passed. Returns whether it is open. */
   checkOpen(): boolean {
-    if (this.#state.kind === 'open' && this.remainingMs <= 0) this.end('expired');
+    if (this.#state.kind === 'open' && this.remainingMs <= 0) {
+      this.end('expired', this.#isRenewed ? this.#failures.toCause(this.#ttlMs - this.marginMs) : undefined);
+    }
     return this.#state.kind === 'open';
   }
 
@@ -143,6 +141,21 @@ export class Session {
     if (this.#reservations > 0) return;
     this.idleSince = this.#context.clock.now();
     if (this.owner !== undefined) this.end('expired');
+  }
+
+  /** Takes in a new entry, before anything is sent for it. */
+  join(member: Member): void {
+    this.members.add(member);
+    this.audit.onEntry(member.key);
+  }
+
+  /** The newest create revision of an entry that a response has shown. A creation that is sent now gets a higher one. */
+  get newestToken(): bigint {
+    return this.#newestToken;
+  }
+
+  noteToken(token: bigint): void {
+    if (token > this.#newestToken) this.#newestToken = token;
   }
 
   suits({ ttlSeconds, lease }: LeaseWanted): boolean {
@@ -169,26 +182,30 @@ export class Session {
     this.#state = { kind: 'open', deadline: addMs(sentAt, this.#ttlMs - this.marginMs) };
   }
 
-  /** Takes in the response to a renewal that was sent at `sentAt`. Returns whether it counts. */
-  onRenewal(sentAt: Instant, { renewed, gate }: Renewal): boolean {
-    if (!this.checkOpen() || !this.gate.confirm(gate) || !renewed) return false;
+  /** Takes in the response to a renewal that was sent at `sentAt`, when `knownGate` was the gate's revision. Returns whether it counts. */
+  onRenewal(sentAt: Instant, knownGate: bigint, { renewed, gate }: Renewal): boolean {
+    if (!this.checkOpen() || !this.gate.confirm(gate, knownGate)) return false;
+    if (!renewed) {
+      this.onRenewalFailure(new Error('the member that answered the renewal is not the leader, or the lease is over'));
+      return false;
+    }
+    this.#failures.clear();
+    this.#refusal = undefined;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
     if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;
   }
 
+  /** Takes in that a renewal failed. Renewals go on until the deadline, because etcd has not ended the lease before. */
+  onRenewalFailure(error: Error): void {
+    this.#failures.add(error);
+    this.#refusal = isFinal(error) ? error : undefined;
+    if (this.#refusal !== undefined) for (const member of [...this.members]) member.onSessionSealed();
+  }
+
   /** Waits for `delayMs`, or until the session ends. */
   pause(delayMs: number): Promise<void> {
-    if (this.#state.kind === 'ended') return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel();
-        this.#pauses.delete(done);
-        resolve();
-      };
-      const cancel = this.#context.clock.setTimer(delayMs, done);
-      this.#pauses.add(done);
-    });
+    return this.#pauses.wait(delayMs);
   }
 
   /**
@@ -224,14 +241,17 @@ export class Session {
     this.seal();
   }
 
-  end(reason: LossReason): void {
+  /** Ends the session and loses its entries. `cause` is why, if it was not this process that decided it. */
+  end(reason: LossReason, cause?: Error): void {
     if (this.#state.kind === 'ended') return;
     const leaseEndsAt = this.#state.kind === 'open' ? addMs(this.#state.deadline, this.marginMs) : this.#context.clock.now();
     this.#state = { kind: 'ended', leaseEndsAt };
     this.#isSealed = true;
+    if (cause !== undefined && this.members.size > 0)
+      this.#context.logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
     this.#onEnd(this);
-    for (const done of [...this.#pauses]) done();
-    for (const member of [...this.members]) member.lose(reason);
+    this.#pauses.end();
+    for (const member of [...this.members]) member.lose(reason, cause);
   }
 
   /** etcd has confirmed that the lease is gone. */
@@ -249,10 +269,4 @@ export class Session {
     const cancel = clock.setTimer(Math.max(0, msUntil(this.#state.leaseEndsAt, clock.now())), this.#leaseOver.resolve);
     await this.#leaseOver.promise.finally(cancel);
   }
-}
-
-// The client chooses the id, so that it can send a grant again after a lost response. etcd takes 0 for "choose one".
-function newLeaseId(): string {
-  const id = randomBytes(8).readBigUInt64BE() >> 1n;
-  return id === 0n ? newLeaseId() : id.toString();
 }

@@ -8,7 +8,7 @@ import { keepAlive } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
-import { describeQueue, inspectName, type LockDetails, type LockState, toLockState } from './state.ts';
+import { describeQueue, inspectName, type LockDetails, type LockState, type LockStateIterator, toLockState } from './state.ts';
 
 /** Entries per page. A value has up to 64 KiB, and a response must stay below the size limit of gRPC clients. */
 const pageSize = 200;
@@ -23,6 +23,15 @@ export async function* listStates(context: Context, startsWith: string, check: (
     for (const state of states) if (state.held) yield toLockState(state);
     key = nextKey;
   }
+}
+
+/** Adds the method for `await using`, which generators have from Node 24 on. */
+export function toIterator(states: AsyncGenerator<LockState, void, undefined>): LockStateIterator {
+  if (Symbol.asyncDispose in states) return states;
+  const dispose = async (): Promise<void> => {
+    await (states as AsyncGenerator).return(undefined);
+  };
+  return Object.defineProperty(states, Symbol.asyncDispose, { value: dispose });
 }
 
 interface Page {

@@ -3,11 +3,13 @@ import { onAbort } from '../abort.ts';
 import type { Context } from '../context.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { QueueCopy } from './queue-copy.ts';
-import type { LockState } from './state.ts';
+import type { LockState, LockStateIterator } from './state.ts';
 
-export class StateWatch implements AsyncIterableIterator<LockState> {
+export class StateWatch implements LockStateIterator {
   readonly #context: Context;
   readonly #name: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onStart: (watch: this) => void;
   readonly #cleanUp: (() => void)[] = [];
   #isStarted = false;
   #newest: LockState | undefined;
@@ -16,17 +18,16 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   #pendingCalls: Deferred<IteratorResult<LockState>>[] = [];
   #end: { readonly error?: unknown } | undefined;
 
-  constructor(context: Context, name: string, signal: AbortSignal | undefined) {
+  /**
+   * Nothing refers to the watch before the first call of next(): neither its locker nor `signal`. So a program may drop it unused.
+   *
+   * @param onStart called before the watch opens; it may end the watch
+   */
+  constructor(context: Context, name: string, signal: AbortSignal | undefined, onStart: (watch: StateWatch) => void) {
     this.#context = context;
     this.#name = name;
-    if (signal?.aborted === true) {
-      this.#end = {};
-    } else if (signal !== undefined) {
-      const abort = (): void => {
-        this.end();
-      };
-      this.#cleanUp.push(onAbort(signal, abort));
-    }
+    this.#signal = signal;
+    this.#onStart = onStart;
   }
 
   next(): Promise<IteratorResult<LockState>> {
@@ -40,6 +41,17 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   return(): Promise<IteratorResult<LockState>> {
     this.end();
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  throw(error?: unknown): Promise<IteratorResult<LockState>> {
+    this.end();
+    const call = deferred<IteratorResult<LockState>>();
+    call.reject(error);
+    return call.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
   }
 
   [Symbol.asyncIterator](): this {
@@ -63,6 +75,9 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
   // Starts with the first call of next(), because a loop that never begins never calls return() either.
   #start(): void {
     this.#isStarted = true;
+    this.#listenToSignal();
+    this.#onStart(this);
+    if (this.#end !== undefined) return;
     const copy = new QueueCopy(this.#context, this.#name, {
       changed: (state) => {
         this.#newest = state;
@@ -76,6 +91,14 @@ export class StateWatch implements AsyncIterableIterator<LockState> {
       copy.close();
     });
     copy.open();
+  }
+
+  #listenToSignal(): void {
+    const abort = (): void => {
+      this.end();
+    };
+    if (this.#signal?.aborted === true) abort();
+    else if (this.#signal !== undefined) this.#cleanUp.push(onAbort(this.#signal, abort));
   }
 
   #flush(): void {

@@ -7,6 +7,7 @@
 import type { Context } from '../context.ts';
 import { splitQueue } from '../entry/admission.ts';
 import { headOf, isOurs, queueRange, type QueueRange, slotsOf } from '../keys.ts';
+import { withJson } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import type { KeyValue } from '../store/store.ts';
 
@@ -43,6 +44,14 @@ export interface LockDetails extends LockState {
   readonly waiters: readonly Contender[];
 }
 
+/** The iterator of `list` and `watch`. It ends at `break`, at `return()` and at the end of an `await using` block. */
+export interface LockStateIterator extends AsyncIterableIterator<LockState>, AsyncDisposable {
+  return(): Promise<IteratorResult<LockState>>;
+  /** Ends the iteration, and rejects with `error`. */
+  throw(error?: unknown): Promise<IteratorResult<LockState>>;
+  [Symbol.asyncIterator](): this;
+}
+
 /** Reads the value of the oldest holder. Undefined if the name is free. */
 export async function readHolderValue({ store, prefix }: Context, name: string): Promise<string | undefined> {
   const head = { ...headOf(queueRange(prefix, name)), keysOnly: false };
@@ -61,26 +70,21 @@ export async function inspectName({ store, prefix }: Context, name: string): Pro
 export function describeQueue(name: string, range: QueueRange, entries: Iterable<KeyValue>, revision: bigint): LockDetails {
   const { holders, waiters } = splitQueue(range, entries);
   const toContenders = (kvs: readonly KeyValue[]): Contender[] => kvs.map((kv) => toContender(range, kv));
-  return {
+  return withJson({
     name,
     held: holders.length > 0,
     holders: toContenders(holders),
     waiting: waiters.length,
     waiters: toContenders(waiters),
     revision,
-  };
+  });
 }
 
 function toContender(range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender {
   const slots = slotsOf(range, key);
-  return { key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) };
+  return withJson({ key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) });
 }
 
 /** Leaves out the waiters, which `list()` and `watch()` do not report. */
-export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState => ({
-  name,
-  held,
-  holders,
-  waiting,
-  revision,
-});
+export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState =>
+  withJson({ name, held, holders, waiting, revision });

@@ -15,7 +15,7 @@ export interface KeyValue {
   readonly value: string;
   readonly createRevision: bigint;
   readonly modRevision: bigint;
-  /** Decimal int64; '0' for a key without a lease. */
+  /** Decimal int64; '0' for a key without a lease. A range with `keysOnly` may leave it out: etcd 3.7 reports '0' there. */
   readonly leaseId: string;
 }
 

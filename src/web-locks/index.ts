@@ -22,7 +22,9 @@ export type {
   WebLockManager,
 } from './types.ts';
 
-const managers = new WeakMap<Locker, WebLockManager>();
+// A registered symbol, because one process may load both the ESM and the CommonJS copy of this package. Two managers of one locker
+// would know nothing of each other's requests.
+const registry = Symbol.for('etcd-locker.web-locks');
 
 /**
  * Returns the LockManager of a locker, always the same one. It has the interface of `navigator.locks`.
@@ -33,6 +35,7 @@ const managers = new WeakMap<Locker, WebLockManager>();
  * await locks.request('orders/42', async () => save(order))
  */
 export function webLocks(locker: Locker): WebLockManager {
+  const managers = findManagers();
   const known = managers.get(locker);
   if (known !== undefined) return known;
   const internals = internalsOf(locker);
@@ -40,4 +43,10 @@ export function webLocks(locker: Locker): WebLockManager {
   const manager = new Manager(internals);
   managers.set(locker, manager);
   return manager;
+}
+
+/** Returns the managers of all lockers in this process. */
+function findManagers(): WeakMap<Locker, WebLockManager> {
+  const scope = globalThis as Record<symbol, WeakMap<Locker, WebLockManager> | undefined>;
+  return (scope[registry] ??= new WeakMap());
 }

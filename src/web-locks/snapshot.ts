@@ -1,11 +1,14 @@
 /**
  * "Snapshot the lock state" of the specification: the holders and waiters of all names and machines, at one revision of etcd.
  *
- * The gates are read together with the entries, and map each lease to its client. Local callers without an entry come after all entries,
+ * The gates are read together with the entries, and map each lease to its client. The lease of an entry is in its key: etcd 3.7 leaves
+ * the lease out of ranges of keys only. Local callers without an entry come after all entries,
  * because their entries will be behind them. An entry of this process that no local caller or lock uses is being deleted, so it is left out.
  */
+import { backoffMs } from '../backoff.ts';
+import { waitAtMost } from '../clock.ts';
 import { splitQueue } from '../entry/admission.ts';
-import { byCreateRevision, gatesRange, leaseHex, namesRange, parseClientId, queueRange, slotsOf } from '../keys.ts';
+import { byCreateRevision, gatesRange, leaseHexOf, namesRange, parseClientId, queueRange, slotsOf } from '../keys.ts';
 import { modeOf } from '../kind.ts';
 import type { Internals } from '../locker/internals.ts';
 import { groupByName } from '../states/list.ts';
@@ -27,9 +30,9 @@ const maxReads = 10;
 export async function takeSnapshot(internals: Internals): Promise<LockSnapshot> {
   const { clientId, context, queues } = internals;
   const { entries, gates } = await readUpToDate(internals);
-  const clients = new Map(gates.map(({ leaseId, value }) => [leaseId, parseClientId(value)]));
+  const clients = new Map(gates.map(({ key, value }) => [leaseHexOf(key), parseClientId(value)]));
   // Foreign entries, such as those of `etcdctl lock`, have a lease but no client.
-  const clientOf = ({ leaseId }: KeyValue): string => clients.get(leaseId) ?? leaseHex(leaseId);
+  const clientOf = ({ key }: KeyValue): string => clients.get(leaseHexOf(key)) ?? leaseHexOf(key);
 
   const localWaiters = [...queues.waiters()];
   const localKeys = new Set([...localWaiters, ...queues.heldEntries()].map(({ key }) => key));
@@ -59,6 +62,7 @@ async function readUpToDate({ context, queues }: Internals): Promise<Reading> {
   let reading = await read(context);
   // A lock acquired during a read is missing in that reading, and is no longer a local waiter either.
   for (let reads = 1; reads < maxReads && [...queues.heldEntries()].some(({ token }) => token > reading.revision); reads += 1) {
+    if (reads > 1) await waitAtMost(context.clock, backoffMs(reads - 2), new Promise(() => undefined));
     reading = await read(context);
   }
   return reading;

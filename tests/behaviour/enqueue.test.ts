@@ -53,12 +53,13 @@ describe('an enqueue without a response', () => {
     await using memory = await openFaultyMemory();
     memory.store.next(calls.creation, ...Array.from({ length: 10 }, () => lostRequest));
 
-    const lock = await memory.createLocker({ requestTimeoutMs: 60_000 }).lock('a');
+    const locking = follow(memory.createLocker({ requestTimeoutMs: 60_000 }).lock('a'));
+    await memory.clock.advance(10_000);
 
     const gates = gatesOf(memory.store);
     expect(gates).toHaveLength(11);
     expect(gates).toEqual([...new Set(gates)].sort((a, b) => Number(a - b)));
-    expect(lock.held).toBe(true);
+    expect(locking.value?.held).toBe(true);
   });
 
   test('one move of the gate settles all enqueues of the session without a response', async () => {

@@ -45,6 +45,28 @@ test('a held lock takes less than 2 KiB of memory, and 10 000 locks take 10 sess
   expect(sessions).toBe(10);
 });
 
+test('a watch that never began is kept neither by its locker nor by its signal', { timeout: 60_000 }, async () => {
+  const kept = (await runScript(`
+    import { createLocker } from '${source}index.ts';
+    import { memoryStore } from '${source}testing/index.ts';
+    import { getEventListeners } from 'node:events';
+    const locker = createLocker({ store: memoryStore() });
+    const { signal } = new AbortController();
+    locker.watch('a', { signal });
+    gc(); gc();
+    const before = process.memoryUsage().heapUsed;
+    for (let count = 0; count < 50_000; count++) { locker.watch('a', { signal }); locker.list(); }
+    await new Promise(setImmediate);
+    gc(); gc();
+    console.log(JSON.stringify({ bytes: process.memoryUsage().heapUsed - before, listeners: getEventListeners(signal, 'abort').length }));
+    process.exit();
+  `)) as { bytes: number; listeners: number };
+
+  // 1 KiB for each before.
+  expect(kept.bytes).toBeLessThan(1_000_000);
+  expect(kept.listeners).toBe(0);
+});
+
 test('waiters and holders have no timer of their own', async () => {
   const clock = new ManualClock();
   const store = memoryStore({ clock });

@@ -189,7 +189,7 @@ describe('watch()', () => {
     put(memory, 'locks/a/1', 'x');
     await memory.clock.settle();
     expect(second.value).toMatchObject({ value: { holders: [{ value: 'x' }] } });
-    await states.return?.();
+    await states.return();
 
     expect(await third.promise).toMatchObject({ done: true });
     remove(memory, 'locks/a/1');
@@ -202,7 +202,7 @@ describe('watch()', () => {
     await states.next();
     expect(memory.etcd.watchCount).toBe(1);
 
-    await states.return?.();
+    await states.return();
 
     expect(memory.etcd.watchCount).toBe(0);
     expect(memory.clock.isHeld).toBe(false);
@@ -219,7 +219,7 @@ describe('watch()', () => {
     memory.store.restoreWatches();
     await memory.clock.settle();
 
-    await states.return?.();
+    await states.return();
     await memory.clock.advance(1_000);
 
     expect(lines).toEqual([]);

@@ -1,4 +1,5 @@
 /** Reads from the /metrics of etcd the number of calls and the used processor time. */
+import { compareVersions } from '../support/etcd/binary.ts';
 import { ask } from '../support/etcd/http.ts';
 
 export interface ServerCounts {
@@ -11,6 +12,12 @@ const unary = /^grpc_server_handled_total\{.*grpc_method="(\w+)",grpc_service="e
 const streams =
   /^grpc_server_msg_received_total\{grpc_method="(\w+)",grpc_service="etcdserverpb\.(?:Watch|Lease)",grpc_type="bidi_stream"\} (\S+)$/gm;
 
+// Since 3.6 the end of a stream counts as a message too.
+const endedStreams =
+  /^grpc_server_handled_total\{.*grpc_method="(\w+)",grpc_service="etcdserverpb\.(?:Watch|Lease)",grpc_type="bidi_stream"\} (\S+)$/gm;
+const countsEnds = (text: string): boolean =>
+  compareVersions(/^etcd_server_version\{server_version="([^"]+)"\} 1$/m.exec(text)?.[1] ?? '3.5', '3.6') >= 0;
+
 /** Returns the sums of all members. */
 export async function serverCounts(endpoints: readonly string[]): Promise<ServerCounts> {
   const texts = await Promise.all(endpoints.map(async (endpoint) => (await ask(endpoint, '/metrics', { timeoutMs: 5_000 })).body));
@@ -19,6 +26,9 @@ export async function serverCounts(endpoints: readonly string[]): Promise<Server
   for (const text of texts) {
     for (const [, method = '', count] of [...text.matchAll(unary), ...text.matchAll(streams)]) {
       calls[method] = (calls[method] ?? 0) + Number(count);
+    }
+    for (const [, method = '', count] of countsEnds(text) ? text.matchAll(endedStreams) : []) {
+      calls[method] = (calls[method] ?? 0) - Number(count);
     }
     cpuMs += 1_000 * Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1] ?? 0);
   }

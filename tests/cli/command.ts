@@ -23,9 +23,15 @@ export interface Outcome extends Ending {
 }
 
 /** Runs the command and resolves when it has ended. */
-export function outcome(args: readonly string[], env: Env = {}): Promise<Outcome> {
+export const outcome = (args: readonly string[], env: Env = {}): Promise<Outcome> => execute(process.execPath, [main, ...args], env);
+
+/** Runs a script of `sh`, in which "$@" is the command with `options`. */
+export const shell = (text: string, options: readonly string[], env: Env = {}): Promise<Outcome> =>
+  execute('sh', ['-c', text, 'sh', process.execPath, main, ...options], env);
+
+function execute(file: string, args: readonly string[], env: Env): Promise<Outcome> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [main, ...args], { env: { ...clean, ...env } }, (_, stdout, stderr) => {
+    const child = execFile(file, args, { env: { ...clean, ...env } }, (_, stdout, stderr) => {
       resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr });
     });
   });

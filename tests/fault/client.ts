@@ -220,7 +220,7 @@ class Caller {
 }
 
 function call(locker: Locker, { names, isTry = false, timeoutMs, mode, slots }: Choice): Promise<Acquired | null> {
-  const options: LockOptions = { signal: stopSignal, timeoutMs, mode, slots };
+  const options: LockOptions = { signal: stopSignal, timeoutMs, ...(slots === undefined ? { mode } : { slots }) };
   const [name = ''] = names;
   if (names.length > 1) return isTry ? locker.tryLockAll(names, options) : locker.lockAll(names, options);
   return isTry ? locker.tryLock(name, options) : locker.lock(name, options);

@@ -4,7 +4,7 @@ import { createLocker, EtcdAuthError, type Lock } from 'etcd-locker';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { enableAuth, expectEmpty, root as asRoot, simpleTokens } from '../support/etcd/auth.ts';
-import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${String(index)}`);
 
@@ -92,6 +92,25 @@ describe.skipIf(!(await canControlServers()))('many commits at once', () => {
     });
 
     await using all = await locker.lockAll(names(20), { timeoutMs: 10_000 });
+    expect(all.held).toBe(true);
+  });
+
+  // etcd itself refuses the smaller request, gRPC the larger one.
+  test.each([10, 20])('tryLockAll() of %i names rejects at once when --max-request-bytes is too low for their values', async (count) => {
+    await using server = await startEtcd({ args: ['--max-request-bytes', String(256 * 1024)] });
+    await using locker = createLocker({ hosts: server.endpoint });
+    await using other = await locker.lock('other');
+    const options = { value: 'x'.repeat(64 * 1024) };
+
+    const { error, ms } = await timed(locker.tryLockAll(names(count), options));
+
+    expect(error).toMatchObject({
+      code: 'ETCD_REFUSED',
+      message: `Cannot use etcd: it refused the request: ${String(count)} names at once are more than its --max-request-bytes allows; lockAll() takes any number`,
+    });
+    expect(ms).toBeLessThan(2_000);
+    expect(other.held).toBe(true);
+    await using all = await locker.lockAll(names(count), { ...options, timeoutMs: 10_000 });
     expect(all.held).toBe(true);
   });
 

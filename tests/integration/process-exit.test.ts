@@ -30,7 +30,7 @@ describe('a process that forgets close() ends by itself', { concurrent: true }, 
     'a lock() that timed out',
   ])('when its work is done: %s', async (scenario) => {
     const isTaken = /taken|waiting|timed out/.test(scenario);
-    const held = isTaken ? await locker.lock(scenario) : undefined;
+    await using held = isTaken ? await locker.lock(scenario) : undefined;
     await using process = startScenario(scenario, scenario);
     if (scenario.includes('waiting')) {
       await stage.queued(scenario, 2);

@@ -105,6 +105,6 @@ describe('a process that holds', () => {
       expect(await locker.inspect('seen')).toMatchObject({ held: false });
     });
     expect((await states.next()).value).toMatchObject({ held: false });
-    await states.return?.();
+    await states.return();
   });
 });

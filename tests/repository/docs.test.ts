@@ -4,24 +4,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { anchorsOf, withoutCode } from '../support/run/markdown.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const inDocs = (await readdir(join(root, 'docs'), { recursive: true })).filter((file) => file.endsWith('.md'));
 const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...inDocs.map((file) => join('docs', file))];
 
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
-const withoutCode = (markdown: string): string =>
-  markdown.replace(/^```[^]*?^```$/gm, '').replace(/`[^`\n]*`/g, (code) => code.slice(1, -1));
-
-/** Builds the anchors of the headings as GitHub does. */
-const anchorsOf = (markdown: string): string[] =>
-  [...withoutCode(markdown).matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
-    title
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-      .replace(/\s/g, '-'),
-  );
-
 /** Returns the titles of describe() and test(): each string that is a first argument. */
 const titlesIn = (source: string): string[] =>
   [...source.matchAll(/\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1,/g)].map(([, , title = '']) => title);

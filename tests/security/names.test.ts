@@ -270,7 +270,7 @@ describe('a value', () => {
 
         expect((await reader.inspect('x')).holders.map((one) => one.value)).toEqual([second]);
         if (second !== first) expect(await nextValues()).toEqual([second]);
-        await states.return?.();
+        await states.return();
       }),
       { numRuns },
     );
@@ -353,7 +353,7 @@ describe('foreign keys below the prefix', () => {
       await lock.release();
       await (await waiting.promise).release();
       expect(await listed(other)).toEqual([]);
-      await states.return?.();
+      await states.return();
     }));
 
   test('in a queue hold the name until they are deleted', () =>
@@ -390,7 +390,7 @@ describe('foreign keys below the prefix', () => {
       expect((await states.next()).value).toMatchObject({ holders: [{ value: 'other' }], waiting: 0 });
       await foreign.delete(bytes('x/\xff'));
       expect((await states.next()).value).toMatchObject({ held: false });
-      await states.return?.();
+      await states.return();
     }));
 
   test('that are not UTF-8 and fill a page do not keep list() from completing', () =>

@@ -64,7 +64,7 @@ describe.skipIf(!canRunRecipe)('roles', () => {
 
       expect((await states.next()).value).toMatchObject({ held: false });
       expect(lock.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'max-hold' });
-      await states.return?.();
+      await states.return();
     });
 
     test('is enough for a lock that outlives its TTL, and for one with renew: false', async () => {

@@ -56,7 +56,7 @@ async function printUses(locker: Locker, meanwhile: () => Promise<unknown> = () 
   for await (const state of locker.list()) values.push(state);
   const states = locker.watch('a');
   values.push(states, await states.next());
-  await states.return?.();
+  await states.return();
   values.push(await errorOf(locker.lock('a', { timeoutMs: 20 })), await errorOf(locker.lock('a', { ttlMs: 1 })));
   await webLocks(locker).request('w', (held) => values.push(held));
   await locks.release();

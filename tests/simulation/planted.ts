@@ -37,8 +37,8 @@ export const planted: readonly Planted[] = [
       },
       {
         file: 'src/session/heartbeat.ts',
-        from: 'return session.onRenewal(sentAt, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));',
-        to: 'const renewal = await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6); void sentAt; return session.onRenewal(clock.now(), renewal);',
+        from: 'return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));',
+        to: 'const renewal = await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6); void sentAt; return session.onRenewal(clock.now(), knownGate, renewal);',
       },
     ],
   },

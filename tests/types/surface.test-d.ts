@@ -1,5 +1,6 @@
 /** The public types of the package: what compiles, what does not, and which types calls return. */
 import {
+  type AnyLockerError,
   type Contender,
   createLocker,
   type EtcdUnavailableError,
@@ -8,14 +9,17 @@ import {
   type Lock,
   type LockDetails,
   type Locker,
+  type LockerError,
   type LockerErrorCode,
   type LockerOptions,
   type LockLostError,
   type LockOptions,
   type LockState,
+  type LockStateIterator,
   type LockTimeoutError,
   type ListOptions,
   type LossReason,
+  type Mode,
   type MultiLock,
   type OptionIssue,
   type InvalidOptionsError,
@@ -72,13 +76,15 @@ describe('the public types', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
-    expectTypeOf(locker.watch('a')).toExtend<AsyncIterable<LockState>>();
+    expectTypeOf(locker.watch('a')).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
   });
 
   test('mode, slots, maxHoldMs and renew accept their types alone', () => {
-    expectTypeOf<LockOptions['mode']>().toEqualTypeOf<'exclusive' | 'shared' | undefined>();
+    expectTypeOf<Mode>().toEqualTypeOf<'exclusive' | 'shared'>();
+    expectTypeOf<LockOptions['mode']>().toEqualTypeOf<Mode | undefined>();
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
@@ -86,6 +92,12 @@ describe('the public types', () => {
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
     expectTypeOf<Lock['slots']>().toBeNumber();
     const calls = () => {
+      void locker.lock('a', { mode: 'shared', slots: undefined });
+      void locker.lock('a', { mode: undefined, slots: 3, timeoutMs: Infinity });
+      // @ts-expect-error a semaphore has no mode
+      void locker.lock('a', { mode: 'shared', slots: 3 });
+      // @ts-expect-error a semaphore has no mode
+      void locker.withLock('a', { mode: 'exclusive', slots: 3 }, () => 1);
       // @ts-expect-error slots are a number
       void locker.lock('a', { slots: '3' });
       // @ts-expect-error renew is true or false
@@ -185,7 +197,14 @@ describe('the public types', () => {
 
   test('errors have their own codes', () => {
     const error: unknown = undefined;
-    if (isLockerError(error)) expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
+    if (isLockerError(error)) {
+      expectTypeOf(error).toEqualTypeOf<AnyLockerError>();
+      expectTypeOf(error).toExtend<LockerError>();
+      expectTypeOf(error.code).toEqualTypeOf<LockerErrorCode>();
+      if (error.code === 'LOCK_TIMEOUT') expectTypeOf(error).toEqualTypeOf<LockTimeoutError>();
+      if (error.code === 'LOCK_LOST') expectTypeOf(error.fencingToken).toBeBigInt();
+      if (error.code === 'ETCD_UNAVAILABLE') expectTypeOf(error.hosts).toEqualTypeOf<readonly HostFailure[]>();
+    }
     expectTypeOf<LockLostError['code']>().toEqualTypeOf<'LOCK_LOST'>();
     expectTypeOf<LockLostError['reason']>().toEqualTypeOf<LossReason>();
     expectTypeOf<LossReason>().toEqualTypeOf<'expired' | 'deleted' | 'max-hold' | 'closed'>();

@@ -212,6 +212,23 @@ describe('Batcher', () => {
     expect(etcd.requests.map(({ length }) => length)).toEqual(Array.from({ length: 8 }, () => 8));
   });
 
+  test('commit() makes smaller batches when etcd refuses one for its size', async () => {
+    let isSmallEnough = false;
+    const etcd = new Etcd((request) => {
+      if (!isSmallEnough && isBatch(request)) throw new CallFailure(3, 'etcdserver: request is too large');
+    });
+    const batcher = new Batcher(etcd);
+    const large = (id: string) => ({ ...putting(id, 'x'.repeat(100 * 1024)), lane: id, timeoutMs: 1_000 });
+    const commitLarge = () => Promise.all(['a', 'b', 'c', 'd'].map((id) => batcher.commit(large(id))));
+
+    await commitLarge();
+    isSmallEnough = true;
+    etcd.requests.length = 0;
+    await commitLarge();
+
+    expect(etcd.requests.map((ids) => ids.length)).toEqual([4, 4]);
+  });
+
   test('commit() sends all commits at once when etcd accepts no batch at all', async () => {
     const etcd = new Etcd((request) => {
       if (isBatch(request)) throw new CallFailure(3, 'etcdserver: too many operations in txn request');

@@ -21,6 +21,31 @@ const outcomes = [
   ['5 NOT_FOUND: etcdserver: requested lease not found', 'refused'],
   ['7 PERMISSION_DENIED: etcdserver: permission denied', 'refused'],
   ['11 OUT_OF_RANGE: etcdserver: mvcc: required revision has been compacted', 'refused'],
+  ['9 FAILED_PRECONDITION: etcdserver: rpc not supported for learner', 'unsent'],
+  ['14 UNAVAILABLE: etcdserver: rpc not supported for learner', 'unsent'],
+  ['9 FAILED_PRECONDITION: etcdserver: not capable', 'unsent'],
+  ['14 UNAVAILABLE: etcdserver: not capable', 'unsent'],
+  ['9 FAILED_PRECONDITION: etcdserver: not leader', 'unsent'],
+  ['14 UNAVAILABLE: etcdserver: no leader', 'unsent'],
+  ['2 UNKNOWN: raft proposal dropped', 'unsent'],
+  ['2 UNKNOWN: raft: stopped', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: server stopped', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: request timed out, possibly due to previous leader failure', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: request timed out, possibly due to connection lost', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: request timed out, waiting for the applied index took too long', 'unknown'],
+  ['14 UNAVAILABLE: etcdserver: unhealthy cluster', 'unknown'],
+  ['1 CANCELLED: etcdserver: request canceled', 'unknown'],
+  ['4 DEADLINE_EXCEEDED: etcdserver: context deadline exceeded', 'unknown'],
+  ['15 DATA_LOSS: etcdserver: corrupt cluster', 'refused'],
+  ['15 DATA_LOSS: something else', 'unknown'],
+  ['9 FAILED_PRECONDITION: etcdserver: lease already exists', 'refused'],
+  ['9 FAILED_PRECONDITION: etcdserver: authentication is not enabled', 'refused'],
+  ['11 OUT_OF_RANGE: etcdserver: too large lease TTL', 'refused'],
+  ['3 INVALID_ARGUMENT: etcdserver: invalid client api version', 'refused'],
+  ['3 INVALID_ARGUMENT: etcdserver: too many operations in txn request', 'refused'],
+  ['8 RESOURCE_EXHAUSTED: grpc: received message larger than max (6553728 vs. 2097152)', 'refused'],
+  ['8 RESOURCE_EXHAUSTED: grpc: received message after decompression larger than max 2097152', 'refused'],
+  ['8 RESOURCE_EXHAUSTED: Attempted to send message with a size larger than 4', 'refused'],
   ['16 UNAUTHENTICATED: etcdserver: invalid auth token', 'stale-token'],
   ['3 INVALID_ARGUMENT: etcdserver: revision of auth store is old', 'stale-token'],
 ] as const;
@@ -120,11 +145,17 @@ describe('toRefusal()', () => {
     [3, 'etcdserver: user name not found', EtcdAuthError],
     [3, 'etcdserver: request is too large', EtcdRefusedError],
     [3, 'etcdserver: duplicate key given in txn request', EtcdRefusedError],
+    [15, 'etcdserver: corrupt cluster', EtcdRefusedError],
   ])('toRefusal() of %i %j returns the error class for the caller', (code, details, type) => {
     const refusal = toRefusal(new CallFailure(code, details), 'locks/');
 
     expect(refusal).toBeInstanceOf(type);
     expect(refusal.message).toContain(details);
     if (refusal instanceof EtcdAuthError) expect(refusal).toMatchObject({ prefix: 'locks/' });
+  });
+
+  test('toRefusal() marks only a corrupt cluster as a refusal that no retry can help', () => {
+    expect(toRefusal(new CallFailure(15, 'etcdserver: corrupt cluster'), 'locks/')).toMatchObject({ isFinal: true });
+    expect(toRefusal(new CallFailure(3, 'etcdserver: request is too large'), 'locks/')).toMatchObject({ isFinal: false });
   });
 });

@@ -10,6 +10,7 @@ import {
   isExact,
   isOurs,
   leaseHex,
+  leaseHexOf,
   nameOf,
   namesRange,
   queueRange,
@@ -121,6 +122,18 @@ describe('keys', () => {
       expect(slotsOf(queue, queue.key + suffix)).toBe(1);
     },
   );
+
+  test('leaseHexOf() finds the lease in the keys of gates and entries, also of other programs', () => {
+    fc.assert(
+      fc.property(names, leases, numbers, kinds, (name, leaseId, n, slots) => {
+        const queue = queueRange('locks/', name);
+        expect(leaseHexOf(entryKey(queue, leaseId, n, slots))).toBe(leaseHex(leaseId));
+        expect(leaseHexOf(gateKey('locks/', leaseId))).toBe(leaseHex(leaseId));
+        expect(leaseHexOf(`${queue.key}nested/${leaseHex(leaseId)}`)).toBe(leaseHex(leaseId));
+      }),
+    );
+    expect(leaseHexOf('locks/a/of someone')).toBe('of someone');
+  });
 
   test('isExact() is false for a key that was not UTF-8', () => {
     expect(isExact('locks/a/ä😀')).toBe(true);

@@ -1,5 +1,5 @@
 /** Tests of the option checks: each invalid option is reported, and no error shows a secret. */
-import { createLocker, InvalidOptionsError, type LockerOptions, type OptionIssue } from 'etcd-locker';
+import { createLocker, InvalidOptionsError, type LockerOptions, type LockOptions, type OptionIssue } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { createPrivateKey } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { makeAuthority } from '../support/fixtures/certificates.ts';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
-import { errorOf } from '../support/fixtures/holding.ts';
+import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 const store = memoryStore({ clock: new ManualClock() });
 const authority = makeAuthority('test CA');
@@ -41,7 +41,8 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
   ['a host with another scheme', { hosts: 'ftp://a:1' }, 'hosts', /^expected one host such as/],
   ['a port over 65535', { hosts: ['a:65536'] }, 'hosts[0]', /^expected one host such as/],
   ['the port 0', { hosts: 'a:0' }, 'hosts', /^expected one host such as/],
-  ['hosts in one string', { hosts: 'a:1,b:2' }, 'hosts', /^expected one host such as/],
+  ['hosts in one string', { hosts: 'a:1,b:2' }, 'hosts', /^expected one host such as.*; give several hosts as an array/],
+  ['hosts in one element', { hosts: ['a:1,b:2'] }, 'hosts[0]', /^expected one host such as.*, one host in each element$/],
   ['a bare IPv6 host', { hosts: '::1' }, 'hosts', /^expected one host such as/],
   ['a mix of http and https', { hosts: ['http://a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
   ['a mix of bare and https', { hosts: ['a:1', 'https://b:1'] }, 'hosts', /got a mix$/],
@@ -95,11 +96,33 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
     /private key in PEM format$/,
   ],
   [
-    'an encrypted key',
+    'an encrypted key without its passphrase',
     { credentials: { ...credentials, privateKey: Buffer.from(encrypted) } },
-    'credentials.privateKey',
-    /^expected an unencrypted private key/,
+    'credentials.passphrase',
+    /^expected the passphrase of the encrypted key in privateKey, got none$/,
   ],
+  [
+    'an encrypted key with another passphrase',
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter3' } },
+    'credentials.passphrase',
+    /^expected the passphrase of the encrypted key in privateKey, got another one/,
+  ],
+  ['a passphrase without a key', { credentials: { passphrase: 'hunter2' } }, 'credentials.passphrase', /^expected privateKey beside it/],
+  [
+    'a passphrase that is no text',
+    { credentials: { ...credentials, passphrase: privateKey } },
+    'credentials.passphrase',
+    /^expected a string$/,
+  ],
+  ['an unknown certificate', { credentials: { ...credentials, ca: pem } }, 'credentials.ca', /^unknown option$/],
+  [
+    'credentials as text',
+    { credentials: 'PEM' },
+    'credentials',
+    /^expected an object with rootCertificate, .* or a function that returns one$/,
+  ],
+  ['a function for hosts that are not secure', { hosts: 'http://a:1', credentials: () => credentials }, 'hosts', /https hosts/],
+  ['store and a function for auth', { store, auth: () => ({ username: 'u', password: 'p' }) }, 'auth', /^expected either store or/],
   [
     'the key of another certificate',
     { credentials: { ...credentials, privateKey: other.privateKey } },
@@ -145,6 +168,8 @@ describe('createLocker()', () => {
     { credentials: 'hunter2' },
     { credentials: { rootCertificate: Buffer.from('hunter2') } },
     { credentials: { ...credentials, privateKey: Buffer.from('hunter2'), certChain: Buffer.from('hunter2') } },
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2-and-more' } },
+    { credentials: { passphrase: 'hunter2' } },
     { hosts: 'https://a:1?token=hunter2' },
     { hosts: ['a:1#hunter2'] },
     { hosts: [['https://root:hunter2@a']] },
@@ -174,6 +199,19 @@ describe('createLocker()', () => {
     expect(resolveLockerOptions(options).etcd.hosts).toEqual(hosts);
   });
 
+  test('resolveLockerOptions() ignores later changes of credentials and auth, and keeps functions', () => {
+    const auth = { username: 'u', password: 'p' };
+    const own = { rootCertificate: pem };
+    const { etcd } = resolveLockerOptions({ credentials: own, auth });
+
+    Object.assign(auth, { password: 'q' });
+    Object.assign(own, { rootCertificate: undefined });
+
+    expect(etcd).toMatchObject({ auth: { username: 'u', password: 'p' }, credentials: { rootCertificate: pem } });
+    const ask = (): typeof credentials => credentials;
+    expect(resolveLockerOptions({ credentials: ask }).etcd.credentials).toBe(ask);
+  });
+
   test('resolveLockerOptions() returns the defaults for missing and undefined options', () => {
     const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
 
@@ -191,6 +229,11 @@ describe('createLocker()', () => {
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
     { credentials, logger: console },
+    { credentials: {} },
+    { credentials: { privateKey, certChain } },
+    { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2' } },
+    { credentials: { ...credentials, passphrase: 'for a key that is not encrypted' } },
+    { credentials: () => credentials, auth: () => Promise.resolve({ username: 'u', password: 'p' }) },
     // Bundles of certificates may contain comments.
     { credentials: { rootCertificate: Buffer.concat([Buffer.from('# the old one\r\n'), pem, Buffer.from('\n# the new one\n'), pem]) } },
     { store: memoryStore(), prefix: 'other/' },
@@ -239,6 +282,36 @@ describe('options of lock() and the other methods', () => {
       expect(memory.store.calls).toEqual([]);
     },
   );
+
+  test.each([
+    [{ slots: Infinity }, "slots: expected a whole number, got Infinity; mode: 'shared' allows any number of holders"],
+    [{ slots: NaN }, 'slots: expected a whole number, got NaN'],
+    [{ timeoutMs: '5s' }, 'timeoutMs: expected a number of milliseconds, got "5s"'],
+    [{ timeoutMs: NaN }, 'timeoutMs: expected a number of milliseconds, got NaN'],
+    [{ timeoutMs: -Infinity }, 'timeoutMs: expected a number of milliseconds, got -Infinity'],
+    [{ timeoutMs: -1 }, 'timeoutMs: expected at least 0 ms, got -1'],
+    [{ maxHoldMs: 2 ** 31 }, 'maxHoldMs: expected at most 2147483647 ms, got 2147483648'],
+  ])('lock() rejects %j and says what it expects', async (options, message) => {
+    await using memory = await openFaultyMemory();
+
+    expect(await errorOf(memory.createLocker().lock('a', options as never))).toMatchObject({ message: `Cannot lock: ${message}` });
+  });
+
+  test.each(['lock', 'tryLock', 'lockAll', 'tryLockAll'] as const)('%s() waits for ever with timeoutMs: Infinity', async (method) => {
+    await using memory = await openFaultyMemory();
+    const [holder, locker] = [memory.createLocker(), memory.createLocker()];
+    const held = await holder.lock('a');
+    const names = method.endsWith('All') ? ['a'] : 'a';
+    const call = locker[method] as (names: string | string[], options: LockOptions) => Promise<{ readonly held: boolean } | null>;
+    const waiting = follow(call(names, { timeoutMs: Infinity, maxHoldMs: Infinity }));
+
+    await memory.clock.advance(30_000);
+    expect(waiting.isSettled).toBe(false);
+    await held.release();
+    await memory.clock.settle();
+
+    expect(waiting.value?.held).toBe(true);
+  });
 
   test.each([undefined, null, 42, '', '\uDFFF', 'x'.repeat(1_025), {}])(
     'all methods reject an invalid name, and send no request: %#',

@@ -22,7 +22,6 @@ import { decodeCommitted } from './wire/decode.ts';
 export type Sender = Pick<Hosts, 'current' | 'tryMs' | 'request'>;
 
 const maxUnderWay = 2;
-const maxBytes = 512 * 1024;
 /** The share of `--max-txn-ops` (128 for both levels together) that a nested commit may use. */
 const maxOperations = 60;
 
@@ -33,6 +32,7 @@ export class Batcher {
   #underWay = 0;
   #isScheduled = false;
   #maxCommits = 64;
+  #maxBytes = 512 * 1024;
 
   constructor(hosts: Sender) {
     this.#hosts = hosts;
@@ -62,7 +62,7 @@ export class Batcher {
 
   #flush(): void {
     while (this.#waiting.length > 0 && this.#underWay < maxUnderWay) {
-      const [batch, rest] = takeBatch(this.#waiting, { maxCommits: this.#maxCommits, maxBytes });
+      const [batch, rest] = takeBatch(this.#waiting, { maxCommits: this.#maxCommits, maxBytes: this.#maxBytes });
       this.#waiting = rest;
       this.#underWay += 1;
       void this.#send(batch).finally(() => {
@@ -85,11 +85,16 @@ export class Batcher {
     try {
       await this.#hosts.request((host, tryMs) => batch.send(host, tryMs), batch.options);
     } catch (error) {
-      if (error instanceof EtcdRefusedError && /too many operations/.test(error.message))
-        this.#maxCommits = Math.max(1, this.#maxCommits >> 1);
+      if (error instanceof EtcdRefusedError) this.#makeSmaller(error.message);
       for (const pending of batch.open) if (isFinal(error, pending)) pending.reject(error);
       await this.#sendEach(batch.open);
     }
+  }
+
+  // The limits of the server are lower than its defaults.
+  #makeSmaller(refusal: string): void {
+    if (/too many operations/.test(refusal)) this.#maxCommits = Math.max(1, this.#maxCommits >> 1);
+    if (/request is too large|larger than max/.test(refusal)) this.#maxBytes >>= 1;
   }
 
   async #sendEach(commits: readonly PendingCommit[]): Promise<void> {

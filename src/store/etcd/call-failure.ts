@@ -2,14 +2,16 @@
  * The meaning of a failed call: whether etcd can have applied it, and which error the caller gets.
  *
  * Nothing was applied only if etcd itself worded the refusal, or if the call failed before its first byte. Lack of space is the
- * exception: etcd also reports it for a call that it has applied. Every other outcome is unknown. Errors of etcd3 have no status code, but their message begins with it.
+ * exception: etcd also reports it for a call that it has applied. Every other outcome is unknown. The words are those of etcd's
+ * api/v3rpc/rpctypes/error.go. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
+import { quote } from '../../text.ts';
 import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
 export type FailureKind =
-  /** The call never left this process, or etcd was too busy for it. It may be sent again. */
+  /** The call never left this process, or the member does not serve it, as a learner. Nothing was applied; it may go to the next host. */
   | 'unsent'
   /** One side does not trust the other's certificate. The call never left this process, and a retry fails too. */
   | 'untrusted'
@@ -50,28 +52,51 @@ export const status = {
   outOfRange: 11,
   internal: 13,
   unavailable: 14,
+  dataLoss: 15,
   unauthenticated: 16,
 };
 
 const unsent = [
+  /^the function (auth|credentials) /,
   /^No connection established/,
   /^Name resolution failed/,
   /before call started$/,
   /^Failed to parse DNS address/,
   /waiting for (LB pick|name resolution)/i,
+  // The state of one member. Its status code differs from version to version, so the words decide.
+  /^etcdserver: (too many requests|rpc not supported for learner|not capable|not leader|no leader)$/,
+  // Raft has no leader to propose to, or the leader is about to go.
+  /^raft proposal dropped$/,
 ];
+
+/** Too large for the server, whatever host gets it. A response that is too large for this process is worded without "grpc:". */
+const tooLarge = [/^grpc: received message .*larger than max/, /^Attempted to send message with a size larger than/];
+
+/** With these codes etcd words refusals only. */
+const refusing: ReadonlySet<number> = new Set([
+  status.invalidArgument,
+  status.notFound,
+  status.permissionDenied,
+  status.failedPrecondition,
+  status.outOfRange,
+  status.unauthenticated,
+]);
+
+/** After a corrupt alarm etcd refuses each write before it applies it, until an operator ends the alarm. */
+const isCorrupt = (code: number, details: string): boolean => code === status.dataLoss && details.startsWith('etcdserver:');
+
+const isTooLarge = (details: string): boolean => tooLarge.some((form) => form.test(details));
 
 export const isStaleToken = (details: string): boolean =>
   /invalid auth token|revision of auth store is old|user name is empty/.test(details);
 
 function kindOf(code: number, details: string): FailureKind {
   if (isStaleToken(details)) return 'stale-token';
-  if (/etcdserver: too many requests/.test(details) || unsent.some((form) => form.test(details))) return 'unsent';
-  const { invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated, resourceExhausted } = status;
-  if ([invalidArgument, notFound, permissionDenied, failedPrecondition, outOfRange, unauthenticated].includes(code)) return 'refused';
+  if (unsent.some((form) => form.test(details))) return 'unsent';
+  if (refusing.has(code) || isCorrupt(code, details) || isTooLarge(details)) return 'refused';
   if (/database space exceeded/.test(details)) return 'no-space';
   // Without etcd's own words the response may have been too large for this process.
-  return code === resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
+  return code === status.resourceExhausted && details.startsWith('etcdserver:') ? 'refused' : 'unknown';
 }
 
 export function toFailure(error: unknown): CallFailure {
@@ -92,13 +117,20 @@ export const isUnauthenticated = (failure: CallFailure): boolean => failure.code
 export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;
 
 /** The error if TLS with every host failed for lack of trust. */
-export function toMistrust(hosts: readonly HostFailure[], prefix: string): Error {
+export function toMistrust(hosts: readonly HostFailure[], prefix: string): EtcdAuthError {
   const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
   return new EtcdAuthError(
     prefix,
     `TLS failed with ${list}`,
     'the option credentials and the certificates of the servers must fit together',
   );
+}
+
+/** The error if a failure at one host shows that no retry there can help. */
+export function toFinal(failure: CallFailure, host: string, prefix: string): EtcdAuthError | undefined {
+  if (failure.kind === 'untrusted') return toMistrust([{ host, reason: failure.details }], prefix);
+  const refusal = failure.kind === 'refused' ? toRefusal(failure, prefix) : undefined;
+  return refusal instanceof EtcdAuthError ? refusal : undefined;
 }
 
 /** The error that the layers above the port get for a refusal. */
@@ -109,5 +141,9 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
     code === status.unauthenticated ||
     /authentication (failed|is not enabled)|user name (is empty|not found)/.test(details) ||
     isStaleToken(details);
-  return isAuth ? new EtcdAuthError(prefix, details) : new EtcdRefusedError(details);
+  if (!isAuth) return new EtcdRefusedError(details, { isFinal: isCorrupt(code, details) });
+  const role = `the role needs readwrite permission for the prefix ${quote(prefix)}`;
+  if (/authentication failed/.test(details))
+    return new EtcdAuthError(prefix, details, `the option auth needs the name and the password of a user of etcd; ${role}`);
+  return new EtcdAuthError(prefix, details);
 }

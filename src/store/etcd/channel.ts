@@ -5,15 +5,13 @@
  */
 import type { Client, Metadata } from '@grpc/grpc-js';
 import { CallFailure, noResponse, status, toFailure } from './call-failure.ts';
+import type { Connection } from './connection.ts';
 
 export interface Channel {
   readonly client: Client;
   /** Has the token of the user, if there is one. */
   readonly metadata: Metadata;
-  /** Closes the channel. etcd3 opens another one when the next call needs it. */
-  readonly reset: () => void;
-  /** When the last bytes arrived, by `performance.now()`. */
-  receivedAt: number;
+  readonly connection: Connection;
 }
 
 export type Call = ReturnType<ReturnType<Client['getChannel']>['createCall']>;

@@ -6,6 +6,7 @@
  * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
  * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
  */
+import { ClientLoadError, EtcdUnavailableError } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import {
   type CommitOptions,
@@ -18,7 +19,7 @@ import {
   type WatchRequest,
 } from '../store.ts';
 import { Batcher } from './batcher.ts';
-import { toFailure } from './call-failure.ts';
+import { toFailure, toFinal, toRefusal } from './call-failure.ts';
 import { Hosts } from './hosts.ts';
 import { methods } from './raw-client.ts';
 import { renewAt } from './renewal.ts';
@@ -35,10 +36,12 @@ class EtcdStore implements Store {
   readonly #batcher: Batcher;
   readonly #watches: WatchStream;
   readonly #requestTimeoutMs: number;
+  readonly #prefix: string;
 
   constructor(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>) {
     this.#hosts = new Hosts(options);
     this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#prefix = options.prefix;
     this.#batcher = new Batcher(this.#hosts);
     this.#watches = new WatchStream(this.#hosts, options.logger, options.requestTimeoutMs);
   }
@@ -63,9 +66,13 @@ class EtcdStore implements Store {
       if (!renewal.renewed) this.#hosts.failed(host);
       return renewal;
     } catch (error) {
+      if (error instanceof ClientLoadError) throw error;
       const failure = toFailure(error);
       if (failure.kind !== 'stale-token') this.#hosts.failed(host);
-      throw new Error(`${host.address}: ${failure.details}`, { cause: error });
+      const final = toFinal(failure, host.address, this.#prefix);
+      if (final !== undefined) throw final;
+      if (failure.kind === 'refused') throw toRefusal(failure, this.#prefix);
+      throw new EtcdUnavailableError(Math.round(timeoutMs), [{ host: host.address, reason: failure.details }]);
     }
   }
 

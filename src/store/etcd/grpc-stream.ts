@@ -1,6 +1,7 @@
 /** A bidirectional stream of messages as bytes, on the public call of grpc-js. */
-import type { CallFailure } from './call-failure.ts';
+import { type CallFailure, noResponse } from './call-failure.ts';
 import { type Channel, unlessClosed } from './channel.ts';
+import type { UnderWay } from './connection.ts';
 
 export interface StreamListener {
   message(message: Buffer): void;
@@ -13,20 +14,17 @@ export interface Stream {
   end(): void;
   /** Ends the stream because a response is overdue. */
   timeOut(): void;
+  /** Whether a new stream would use another token or another channel. */
+  isOutdated(): boolean;
 }
 
 /** What the client does with the end of a stream. */
 export interface StreamOwner {
-  readonly onOpened: (call: Cancellable) => void;
-  readonly onClosed: (call: Cancellable) => void;
   /** Returns the failure to report for a status that etcd sent. */
   readonly toFailure: (code: number, details: string, writtenAt: number) => CallFailure;
   /** Checks a channel without a response, and calls `then` afterwards. */
   readonly onTimeOut: (writtenAt: number, then: () => void) => void;
-}
-
-export interface Cancellable {
-  cancel(): void;
+  readonly isOutdated: () => boolean;
 }
 
 const asIs = (message: Buffer): Buffer => message;
@@ -41,20 +39,32 @@ export function openStream(channel: Channel, method: string, listener: StreamLis
   const call = unlessClosed(() => channel.client.makeBidiStreamRequest(method, asIs, asIs, metadata));
   let hasEnded = false;
   let writtenAt = performance.now();
-  owner.onOpened(call);
+  const underWay: UnderWay = {
+    cancel: () => {
+      call.cancel();
+    },
+    giveUp: () => {
+      if (hasEnded) return;
+      hasEnded = true;
+      call.cancel();
+      listener.ended(noResponse(performance.now() - writtenAt));
+    },
+  };
+  channel.connection.started(underWay);
   call.on('data', (message: Buffer) => {
-    channel.receivedAt = performance.now();
+    channel.connection.receivedAt = performance.now();
     if (!hasEnded) listener.message(message);
   });
   // 'status' follows each 'error' and reports the same.
   call.on('error', () => undefined);
   call.on('status', ({ code, details }) => {
-    owner.onClosed(call);
+    channel.connection.ended(underWay);
     if (hasEnded) return;
     hasEnded = true;
     listener.ended(owner.toFailure(code, details, writtenAt));
   });
   return {
+    isOutdated: owner.isOutdated,
     write: (message) => {
       if (hasEnded) return;
       writtenAt = performance.now();

@@ -6,12 +6,15 @@
  */
 import type { ChannelOptions } from '@grpc/grpc-js';
 import type { IOptions } from 'etcd3';
+import { ClientLoadError } from '../../errors.ts';
 import type { EtcdOptions } from '../../options/options.ts';
 import type { Operation, Transaction } from '../store.ts';
 import { CallFailure, isDenied, status, toFailure } from './call-failure.ts';
 import type { Stream, StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
-import { type Method, methods, openClient, type RawClient } from './raw-client.ts';
+import { type Method, methods, openClient, type RawClient, type User } from './raw-client.ts';
+import { askAuth } from './secrets.ts';
+import type { TlsOptions } from './tls-credentials.ts';
 import { encodeBatch, encodeTransaction } from './wire/encode.ts';
 
 type Policy = ReturnType<NonNullable<NonNullable<IOptions['faultHandling']>['host']>>;
@@ -36,6 +39,7 @@ export class Host {
   readonly #url: string;
   readonly #options: EtcdOptions;
   readonly #authTimeoutMs: number;
+  readonly #tryMs: number;
   readonly #open: typeof openClient;
   readonly #opening: Loader<RawClient>;
   /** Kept beside its loader, so that a call on an open client waits for nothing. */
@@ -47,6 +51,7 @@ export class Host {
     this.#url = url;
     this.#options = options;
     this.#authTimeoutMs = authTimeoutMs;
+    this.#tryMs = authTimeoutMs / (options.hosts.length + 1);
     this.#open = open;
     this.#opening = new Loader(() => this.#newClient());
     this.address = url.replace(/^https?:\/\//, '');
@@ -73,7 +78,7 @@ export class Host {
     try {
       return await task(this.#client ?? (await this.#opened()), until);
     } catch (error) {
-      throw toFailure(error);
+      throw error instanceof ClientLoadError ? error : toFailure(error);
     }
   }
 
@@ -82,7 +87,9 @@ export class Host {
    * (CVE-2026-33343). Only root may read a server's version, so one harmless read tests its behaviour.
    */
   checksNestedPermissions(timeoutMs: number): boolean | Promise<boolean> {
-    if (this.#options.auth === undefined && this.#options.credentials?.certChain === undefined) return true;
+    const { auth, credentials } = this.#options;
+    const hasCertificate = typeof credentials === 'function' || credentials?.certChain !== undefined;
+    if (auth === undefined && !hasCertificate) return true;
     return (this.#checksNested ??= this.#probeNested(timeoutMs).catch(() => {
       this.#checksNested = undefined;
       return false;
@@ -121,8 +128,7 @@ export class Host {
   }
 
   #newClient(): Promise<RawClient> {
-    const { auth, credentials, grpcOptions } = this.#options;
-    const { privateKey, certChain } = credentials ?? {};
+    const { grpcOptions } = this.#options;
     const channel: ChannelOptions = {
       // grpc-js adds up to a fifth. With 1 s here a request of 1 s would not reach a host that is back.
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -140,14 +146,36 @@ export class Host {
       interceptor_providers: undefined,
       callInvocationTransformer: undefined,
     };
-    const options: Omit<IOptions, 'auth'> = {
-      hosts: this.#url,
+    const options = {
+      // Without the scheme etcd3 makes no credentials for TLS, which are replaced anyway.
+      hosts: this.address,
       faultHandling: { host: noPolicy, global: noPolicy() },
       grpcOptions: channel,
-      ...(credentials === undefined
-        ? {}
-        : { credentials: { rootCertificate: credentials.rootCertificate, ...(privateKey && certChain ? { privateKey, certChain } : {}) } }),
     };
-    return this.#open(options, auth && { ...auth, timeoutMs: this.#authTimeoutMs });
+    return this.#open(options, this.#tryMs, { user: this.#user(), tls: this.#tls() });
+  }
+
+  #user(): User | undefined {
+    const { auth } = this.#options;
+    if (auth === undefined) return undefined;
+    return {
+      ask: () => askAuth(auth, this.#askMs),
+      timeoutMs: this.#authTimeoutMs,
+      enabled: () => {
+        // Without authentication a member permits everything, so the answer of the probe was wrong.
+        this.#checksNested = undefined;
+      },
+    };
+  }
+
+  #tls(): TlsOptions | undefined {
+    if (!this.#url.startsWith('https:')) return undefined;
+    const hostname = this.address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+    return { hostname, credentials: this.#options.credentials ?? {}, askMs: this.#askMs };
+  }
+
+  /** Less than a try of `Hosts`, so that the reason of a failure is the function and not the host. */
+  get #askMs(): number {
+    return 0.8 * this.#tryMs;
   }
 }

@@ -5,7 +5,7 @@
  * takes at most a share that leaves time for every other host, even if each of them hangs.
  */
 import { backoffMs } from '../../backoff.ts';
-import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
+import { ClientLoadError, EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
@@ -63,6 +63,7 @@ export class Hosts {
    * @throws {EtcdUnavailableError} no host responded in time
    * @throws {EtcdAuthError} at once, if TLS fails with every host for lack of trust
    * @throws {EtcdRefusedError} etcd refused the request; also {EtcdAuthError} and {LeaseNotFoundError}, by the reason
+   * @throws {ClientLoadError} at once, if etcd3 or grpc-js cannot be loaded
    * @throws {OutcomeUnknownError} with `once`: a try was sent and got no response, or etcd ran out of space
    */
   async request<T>(
@@ -81,6 +82,7 @@ export class Hosts {
       try {
         return await attempt(host, Math.min(this.tryMs, left), tries);
       } catch (error) {
+        if (error instanceof ClientLoadError) throw error;
         const failure = toFailure(error);
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);

@@ -4,13 +4,18 @@
  * Hosts, credentials and channels are etcd3's. This class adds calls that take and return bytes, on a channel that etcd3 opened.
  * They create no message objects and pass only the layers of grpc-js that they need (docs/decisions/011).
  */
-import type { Client as GrpcClient, connectivityState, status as GrpcStatus } from '@grpc/grpc-js';
+import type * as Grpc from '@grpc/grpc-js';
 import type { Etcd3, IOptions } from 'etcd3';
+import { ClientLoadError } from '../../errors.ts';
+import type { Auth } from '../../options/options.ts';
 import { Authentication } from './authentication.ts';
-import { CallFailure, isStaleToken, status, toFailure } from './call-failure.ts';
+import { CallFailure, status, toFailure } from './call-failure.ts';
 import { before, type Channel, createCall } from './channel.ts';
-import { type Cancellable, openStream, type Stream, type StreamListener } from './grpc-stream.ts';
+import { channelFactory, type ClosableChannel } from './closable-channel.ts';
+import { Connection, Patience, type UnderWay } from './connection.ts';
+import { openStream, type Stream, type StreamListener } from './grpc-stream.ts';
 import { Loader } from './loader.ts';
+import type { TlsOptions } from './tls-credentials.ts';
 import { decodeToken } from './wire/decode.ts';
 import { encodeAuthenticate } from './wire/encode.ts';
 
@@ -43,47 +48,69 @@ export interface RawClient {
 }
 
 export interface User {
-  readonly username: string;
-  readonly password: string;
+  /** Resolves with the name and the password for a new token. */
+  readonly ask: () => Promise<Auth>;
   /** The limit for the request of a token, in milliseconds. */
   readonly timeoutMs: number;
+  /** Called for the first token after calls without one. */
+  readonly enabled: () => void;
 }
+
+export interface ClientSecrets {
+  readonly user?: User | undefined;
+  /** Undefined for a connection without TLS. */
+  readonly tls?: TlsOptions | undefined;
+}
+
+type ClientOptions = Omit<IOptions, 'auth' | 'credentials'>;
 
 /** Loading etcd3 takes 100 ms, so the import of this package must not do it. */
 const clientClass = new Loader(async () => {
-  const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
-  return rawClientOn(Etcd3, grpc.status, grpc.connectivityState);
+  try {
+    const [{ Etcd3 }, grpc] = await Promise.all([import('etcd3'), import('@grpc/grpc-js')]);
+    return rawClientOn(Etcd3, grpc);
+  } catch (error) {
+    throw new ClientLoadError(error);
+  }
 });
 
-export async function openClient(options: Omit<IOptions, 'auth'>, user?: User): Promise<RawClient> {
+/**
+ * @param tryMs the limit for a connection in the making, in milliseconds
+ * @throws {ClientLoadError} etcd3 or grpc-js cannot be loaded
+ */
+export async function openClient(options: ClientOptions, tryMs: number, secrets: ClientSecrets = {}): Promise<RawClient> {
   const Client = await clientClass.load();
-  return new Client(options, user);
+  return new Client(options, tryMs, secrets);
 }
 
 /** After these a new channel connects at once, and the old one would wait. etcd3 does the same for its own calls. */
 const resetting: readonly number[] = [status.unknown, status.resourceExhausted, status.aborted, status.internal, status.unavailable];
 
-function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, { READY }: typeof connectivityState) {
+function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc) {
+  const { OK, CANCELLED } = grpc.status;
   return class extends Base implements RawClient {
     readonly #authentication: Authentication | undefined;
-    readonly #underWay = new Set<Cancellable>();
-    /** Many calls fail on one channel, but it must be reset only once. */
-    readonly #wasReset = new WeakSet<GrpcClient>();
+    readonly #patience: Patience;
+    /** One for new calls, and retired ones with calls under way. */
+    readonly #connections = new Map<Grpc.Client, Connection>();
     /** Kept until a call fails, so that a call waits for nothing. */
     #channel: Channel | undefined;
+    /** The check of a channel without a response, if one is under way. */
+    #checking: Promise<void> | undefined;
 
-    constructor(options: Omit<IOptions, 'auth'>, user?: User) {
-      super(options);
-      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user));
+    constructor(options: ClientOptions, tryMs: number, { user, tls }: ClientSecrets) {
+      super({ ...options, grpcOptions: { ...options.grpcOptions, channelFactoryOverride: channelFactory(grpc, tls) } });
+      this.#patience = new Patience(tryMs);
+      if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user), user.enabled);
     }
 
     async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
         return await this.#callOn(this.#channel ?? (await this.#connect(until)), method, request, until);
       } catch (error) {
-        if (this.#authentication === undefined || toFailure(error).kind !== 'stale-token') throw error;
+        if (this.#authentication?.isTokenMissing(toFailure(error)) !== true) throw error;
       }
-      // etcd refused the old token before it applied anything, so the request may go again.
+      // etcd refused the old token, or the lack of one, before it applied anything, so the request may go again.
       return this.#callOn(await this.#connect(until), method, request, until);
     }
 
@@ -92,21 +119,22 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
         const call = createCall(channel, method, until);
         const sentAt = performance.now();
         let response: Buffer | undefined;
-        const underWay: Cancellable = {
+        const underWay: UnderWay = {
           cancel: () => {
             call.cancelWithStatus(CANCELLED, 'locker closed');
           },
         };
-        this.#underWay.add(underWay);
+        const { connection } = channel;
+        connection.started(underWay);
         call.start(channel.metadata, {
           onReceiveMetadata: () => {
-            channel.receivedAt = performance.now();
+            connection.receivedAt = performance.now();
           },
           onReceiveMessage: (message: Buffer) => {
             response = message;
           },
           onReceiveStatus: ({ code, details }) => {
-            this.#underWay.delete(underWay);
+            connection.ended(underWay);
             if (code === OK && response !== undefined) resolve(response);
             else reject(this.#failed(channel, code, details, sentAt));
           },
@@ -120,9 +148,8 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
     async stream(method: Method, listener: StreamListener, until: number): Promise<Stream> {
       const channel = this.#channel ?? (await this.#connect(until));
       return openStream(channel, method, listener, {
-        onOpened: (call) => this.#underWay.add(call),
-        onClosed: (call) => this.#underWay.delete(call),
         toFailure: (code, details, writtenAt) => this.#failed(channel, code, details, writtenAt),
+        isOutdated: () => this.#channel !== channel,
         onTimeOut: (writtenAt, then) => {
           this.#checkSilent(channel, writtenAt, then);
         },
@@ -131,13 +158,16 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
 
     override close(): void {
       this.#channel = undefined;
+      for (const connection of [...this.#connections.values()]) connection.close();
       super.close();
-      for (const call of [...this.#underWay]) call.cancel();
     }
 
     async #connect(until: number): Promise<Channel> {
-      this.#channel = await before(until, this.#withToken());
-      return this.#channel;
+      await this.#checking;
+      const channel = await before(until, this.#withToken());
+      // It may have been retired while the token was on its way.
+      if (!channel.connection.isRetired) this.#channel = channel;
+      return channel;
     }
 
     async #withToken(): Promise<Channel> {
@@ -151,47 +181,65 @@ function rawClientOn(Base: typeof Etcd3, { OK, CANCELLED }: typeof GrpcStatus, {
       return this.pool.withConnection('KV', ({ client, metadata, resource }) => ({
         client,
         metadata,
-        reset: () => {
+        connection: this.#connectionOf(client, () => {
           resource.resetAllServices();
-        },
-        receivedAt: 0,
+        }),
       }));
     }
 
-    async #authenticate({ username, password, timeoutMs }: User): Promise<string> {
+    /** @param forget makes etcd3 open another channel when the next call needs it */
+    #connectionOf(client: Grpc.Client, forget: () => void): Connection {
+      const known = this.#connections.get(client);
+      if (known !== undefined) return known;
+      // The factory above creates all channels of this client.
+      const connection = new Connection(client.getChannel() as ClosableChannel, grpc.connectivityState, {
+        patience: this.#patience,
+        onRetired: () => {
+          if (this.#channel?.client === client) this.#channel = undefined;
+          forget();
+        },
+        onClosed: () => this.#connections.delete(client),
+      });
+      this.#connections.set(client, connection);
+      return connection;
+    }
+
+    async #authenticate({ ask, timeoutMs }: User): Promise<string> {
+      const { username, password } = await ask();
       const request = encodeAuthenticate(username, password);
       const channel = await this.#withoutToken();
       return decodeToken(await this.#callOn(channel, methods.authenticate, request, performance.now() + timeoutMs));
     }
 
     #failed(channel: Channel, code: number, details: string, sentAt: number): CallFailure {
-      if (isStaleToken(details) && this.#channel === channel) {
+      const { connection } = channel;
+      const isUnnamed = connection.failure !== undefined && /before call started$/.test(details);
+      const failure = new CallFailure(
+        code,
+        isUnnamed ? connection.failure : details === '' ? `etcd ended the call with status ${String(code)}` : details,
+      );
+      if (this.#channel === channel && this.#authentication?.isTokenMissing(failure) === true) {
         this.#channel = undefined;
-        this.#authentication?.forget();
+        this.#authentication.forget();
       }
-      if (resetting.includes(code)) this.#reset(channel);
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
-      return new CallFailure(code, details === '' ? `etcd ended the call with status ${String(code)}` : details);
+      // A refusal is a response: the connection works.
+      else if (resetting.includes(code) && failure.kind !== 'refused') connection.retire();
+      else connection.receivedAt = performance.now();
+      return failure;
     }
 
-    /**
-     * Resets a channel that is connected but has received nothing since `sentAt`. A firewall may have forgotten the connection, and
-     * TCP would report that a quarter of an hour later. A channel that still connects stays, because other calls wait for it.
-     */
+    /** Checks a channel without a response. Later calls wait for the result, or they would share its fate. */
     #checkSilent(channel: Channel, sentAt: number, then?: () => void): void {
-      // If the process was suspended, timers run before the bytes that arrived meanwhile.
-      setImmediate(() => {
-        const isConnected = channel.client.getChannel().getConnectivityState(false) === READY;
-        if (isConnected && channel.receivedAt < sentAt) this.#reset(channel);
-        then?.();
+      if (this.#channel?.client === channel.client) this.#channel = undefined;
+      this.#checking = new Promise((resolve) => {
+        // If the process was suspended, timers run before the bytes that arrived meanwhile.
+        setImmediate(() => {
+          channel.connection.check(sentAt);
+          then?.();
+          resolve();
+        });
       });
-    }
-
-    #reset({ client, reset }: Channel): void {
-      if (this.#wasReset.has(client)) return;
-      this.#wasReset.add(client);
-      this.#channel = undefined;
-      reset();
     }
   };
 }

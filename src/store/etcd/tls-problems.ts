@@ -16,7 +16,7 @@ const certificates: readonly (readonly [form: RegExp, words: string])[] = [
   [/certificate is not yet valid/, "the server's certificate is not valid yet, by this machine's clock"],
   [
     /unable to (verify the first|get (local )?issuer) certificate|self[- ]signed certificate/,
-    "the server's certificate is not of an authority in credentials.rootCertificate (or, without it, of one that Node knows)",
+    "the server's certificate is not of an authority in credentials.rootCertificate (or, without it, of one that Node trusts)",
   ],
 ];
 
@@ -38,6 +38,10 @@ const alerts: Readonly<Record<string, string>> = {
 export function tlsProblem(details: string): TlsProblem | undefined {
   const [, last] = /^No connection established\. Last error: (.*)/s.exec(details) ?? [];
   if (last === undefined) return undefined;
+  const [, ofFunction] = /(the function credentials .*?)\.?(?: Resolution note|$)/s.exec(last) ?? [];
+  if (ofFunction !== undefined) return { words: ofFunction, isCertain: false };
+  const [, ofOption] = /(the option credentials cannot .*?)\.?(?: Resolution note|$)/s.exec(last) ?? [];
+  if (ofOption !== undefined) return { words: ofOption, isCertain: true };
   const [, alert = ''] = /SSL alert number (\d+)/.exec(last) ?? [];
   const ofServer = certificates.find(([form]) => form.test(last))?.[1] ?? nameProblem(last) ?? otherProblem(last);
   const words = alerts[alert] ?? ofServer;

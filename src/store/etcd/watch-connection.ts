@@ -80,6 +80,11 @@ export class WatchConnection {
     return performance.now() - this.#receivedAt;
   }
 
+  /** Whether a new stream would use another token or another channel. */
+  get isOutdated(): boolean {
+    return this.#stream.isOutdated();
+  }
+
   create(id: number, request: WatchRequest): void {
     this.#pending.push({ id, sentAt: performance.now() });
     this.#stream.write(encodeWatch(request, id));

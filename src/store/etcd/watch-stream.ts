@@ -9,7 +9,7 @@
 import { backoffMs } from '../../backoff.ts';
 import type { Logger } from '../../context.ts';
 import type { WatchListener, WatchRequest } from '../store.ts';
-import { toFailure } from './call-failure.ts';
+import { isStaleToken, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
 import { IdleWatches, type Watch } from './idle-watches.ts';
@@ -182,9 +182,16 @@ export class WatchStream {
     // The refusal concerns this watch only, so the stream stays.
     this.#byId.delete(watch.id);
     this.#logger.warn(`etcd-locker: etcd refused a watch: ${cancelReason}`);
-    void this.#hosts.sleep(refusedAgainMs).then(() => {
-      if (this.#connection === connection && this.#watches.has(watch)) this.#create(connection, watch);
-    });
+    void this.#createAgain(connection, watch);
+  }
+
+  async #createAgain(connection: WatchConnection, watch: Watch): Promise<void> {
+    // etcd before 3.5 does not say that the refusal is for lack of a valid token.
+    await this.#refreshToken(connection.host);
+    if (!connection.isOutdated) await this.#hosts.sleep(refusedAgainMs);
+    if (this.#connection !== connection || !this.#watches.has(watch)) return;
+    if (connection.isOutdated) this.#reconnect(connection, 'another token is needed');
+    else this.#create(connection, watch);
   }
 
   #checkAlive(connection: WatchConnection): void {
@@ -209,13 +216,13 @@ export class WatchStream {
   #failed(host: Host, reason: string): void {
     this.#failures += 1;
     this.#hosts.failed(host);
-    if (/auth|Unauthenticated/i.test(reason)) this.#refreshToken(host);
+    if (/auth|Unauthenticated/i.test(reason) || isStaleToken(reason)) void this.#refreshToken(host);
     this.#logger.debug(`etcd-locker: the watch stream to ${host.address} broke: ${reason}`);
   }
 
   // A stream does not authenticate again. A unary call does, and the next stream of that client uses its token.
-  #refreshToken(host: Host): void {
-    void host.call(this.#hosts.tryMs, methods.range, encodeRange({ key: '\0', keysOnly: true })).catch(() => undefined);
+  async #refreshToken(host: Host): Promise<void> {
+    await host.call(this.#hosts.tryMs, methods.range, encodeRange({ key: '\0', keysOnly: true })).catch(() => undefined);
   }
 
   #disconnect(): void {

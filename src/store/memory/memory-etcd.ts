@@ -198,7 +198,7 @@ export class MemoryEtcd {
       .filter(matches)
       .sort((a, b) => (order === undefined ? compareText(a.key, b.key) : sign * Number(a.createRevision - b.createRevision)))
       .slice(0, limit)
-      .map((kv) => (keysOnly ? { ...kv, value: '' } : kv));
+      .map((kv) => (keysOnly ? { ...kv, value: '', leaseId: '0' } : kv));
   }
 
   #notify(events: readonly WatchEvent[]): void {

@@ -16,7 +16,7 @@ export const openLocker: OpenClient = (hosts, ttlSeconds) => {
         for await (const { held } of states) if (!held) onFree();
       })();
       return async () => {
-        await states.return?.();
+        await states.return();
         await reading;
       };
     },

@@ -334,7 +334,7 @@ export function kindContract(open: OpenFixture): void {
         await see();
         expect(seen.at(-1)).toEqual([['3', 'shared', 2]]);
       });
-      await states.return?.();
+      await states.return();
 
       const one = ['1', 'shared', Infinity];
       const two = ['2', 'shared', Infinity];

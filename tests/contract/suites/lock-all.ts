@@ -134,13 +134,34 @@ export function lockAllContract(open: OpenFixture): void {
       expect(await countOf(fixture, ...names)).toBe(0);
     });
 
+    test('tryLockAll() rejects a value that is too large for one transaction, and lockAll() accepts it', async () => {
+      await using fixture = await open();
+      const names = Array.from({ length: 40 }, (_, index) => `n${String(index)}`);
+      const value = 'x'.repeat(64 * 1024);
+      const locker = fixture.createLocker();
+
+      expect(await errorOf(locker.tryLockAll(names, { value }))).toMatchObject({
+        code: 'INVALID_OPTIONS',
+        issues: [{ path: 'value', message: expect.stringMatching(/at most 38\d{3} bytes for 40 names.* got 65536 bytes/) as string }],
+      });
+      expect(await countOf(fixture, ...names)).toBe(0);
+      const most = await locker.tryLockAll(names, { value: 'x'.repeat(38_000) });
+      expect(most?.locks).toHaveLength(40);
+      await most?.release();
+      const all = await locker.lockAll(names, { value });
+
+      expect(all.locks).toHaveLength(40);
+      await all.release();
+      expect(await countOf(fixture, ...names)).toBe(0);
+    });
+
     test.each(['lockAll', 'tryLockAll'] as const)('%s() rejects any value that is not a list of names', async (method) => {
       await using fixture = await open();
       const locker = fixture.createLocker();
       for (const wrong of [[], [''], ['a', 7], 'ab', undefined, 7, ['a', '\ud800']]) {
         expect(await errorOf(locker[method](wrong as string[]))).toMatchObject({ code: 'INVALID_OPTIONS' });
       }
-      expect(await errorOf(locker[method](['a'], { mode: 'shared', slots: 2 }))).toMatchObject({ code: 'INVALID_OPTIONS' });
+      expect(await errorOf(locker[method](['a'], { mode: 'shared', slots: 2 } as never))).toMatchObject({ code: 'INVALID_OPTIONS' });
     });
 
     test('lockAll() rejects, and releases its locks, when its time is up', async () => {

@@ -1,7 +1,7 @@
 import type { LockState } from 'etcd-locker';
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { follow } from '../../support/fixtures/holding.ts';
+import { errorOf, follow } from '../../support/fixtures/holding.ts';
 import type { OpenFixture } from '../../support/fixtures/lockers.ts';
 
 async function nextState(states: AsyncIterator<LockState>): Promise<LockState> {
@@ -112,7 +112,7 @@ export function watchContract(open: OpenFixture): void {
       const next = follow(slow.next());
       await fixture.pass(20);
       expect(next.isSettled).toBe(false);
-      await slow.return?.();
+      await slow.return();
       expect(await next.promise).toMatchObject({ done: true });
     });
 
@@ -159,6 +159,40 @@ export function watchContract(open: OpenFixture): void {
       expect(await states.next()).toMatchObject({ done: true });
     });
 
+    test('watch() and list() end at the end of an `await using` block, and at throw()', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      await locker.lock('a');
+      for (const create of [() => locker.watch('a'), () => locker.list()]) {
+        const left = create();
+        {
+          await using states = left;
+          expect((await nextState(states)).held).toBe(true);
+        }
+        expect(await left.next()).toMatchObject({ done: true });
+
+        const thrown = create();
+        await nextState(thrown);
+        const error = new Error('mine');
+        expect(await errorOf(thrown.throw(error))).toBe(error);
+        expect(await thrown.next()).toMatchObject({ done: true });
+
+        const unused = create();
+        await unused[Symbol.asyncDispose]();
+        expect(await unused.next()).toMatchObject({ done: true });
+      }
+    });
+
+    test('watch() that begins after the close of its locker ends at once', async () => {
+      await using fixture = await open();
+      const locker = fixture.createLocker();
+      const states = locker.watch('a');
+
+      await locker.close();
+
+      expect(await states.next()).toMatchObject({ done: true });
+    });
+
     test('two watches report the same states, and one of them ends alone', async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
@@ -167,7 +201,7 @@ export function watchContract(open: OpenFixture): void {
 
       const lock = await locker.lock('a');
       const both = await Promise.all([nextState(one), nextState(other)]);
-      await one.return?.();
+      await one.return();
       await lock.release();
 
       expect(both.map(({ holders }) => holders[0]?.fencingToken)).toEqual([lock.fencingToken, lock.fencingToken]);
@@ -186,7 +220,7 @@ export function watchContract(open: OpenFixture): void {
       await fixture.pass(50);
 
       expect(next.isSettled).toBe(false);
-      await states.return?.();
+      await states.return();
     });
   });
 }

@@ -1,10 +1,11 @@
 /** Runs a scenario without close(), and reports when only the locker could keep the process alive. */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from '../../../src/index.ts';
 import { report, settings } from './report.ts';
 
-const { hosts, prefix, ttlMs, name, scenario } = settings;
-const locker = createLocker({ hosts, prefix, ttlMs });
+const { hosts, prefix, ttlMs, requestTimeoutMs, name, scenario } = settings;
+const locker = createLocker({ hosts, prefix, ttlMs, requestTimeoutMs });
 
 const scenarios: Record<string, () => Promise<void>> = {
   async 'never used'() {
@@ -51,6 +52,12 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a lock() in the queue of etcd'() {
     const lock = await locker.lock(name);
     report('holding', { held: lock.held });
+  },
+  async 'closed while it connects'() {
+    const locking = locker.lock(name).catch(() => undefined);
+    await sleep(500);
+    await locker.close();
+    await locking;
   },
 };
 

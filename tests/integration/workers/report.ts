@@ -5,6 +5,7 @@ export interface Settings {
   readonly hosts: string;
   readonly prefix: string;
   readonly ttlMs: number;
+  readonly requestTimeoutMs?: number;
   readonly name: string;
   readonly scenario: string;
   readonly times: number;

@@ -29,6 +29,16 @@ const commonjs = createRequire(import.meta.url)('etcd-locker');
 assert.notEqual(commonjs.LockTimeoutError, LockTimeoutError);
 assert.equal(isLockerError(await createOther().catch((error) => error)), true);
 
+// Both copies return one manager for a locker of either.
+const { webLocks: commonjsWebLocks } = createRequire(import.meta.url)('etcd-locker/web-locks');
+for (const each of [createLocker({ store: memoryStore() }), commonjs.createLocker({ store: memoryStore() })]) {
+  assert.equal(commonjsWebLocks(each), webLocks(each));
+  await each.close();
+}
+
+// JSON has no bigint.
+assert.equal(JSON.parse(JSON.stringify(lock)).fencingToken, String(lock.fencingToken));
+
 async function createOther() {
   return commonjs.createLocker({ nonsense: true });
 }

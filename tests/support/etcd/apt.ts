@@ -6,12 +6,12 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, readlink, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { firstLine, inspectBinary, type EtcdBinary } from './binary.ts';
+import { lockCache } from './cache-lock.ts';
 
 const run = promisify(execFile);
 
@@ -151,41 +151,5 @@ async function command(name: string, args: string[], path: string | undefined, c
     const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
     const reason = /^E: (.*)$/m.exec(stderr)?.[1] ?? firstLine(error);
     throw new Error(`${name} ${args.at(-1) ?? ''}: ${reason}`, { cause: error });
-  }
-}
-
-/**
- * Waits for the lock of the cache, so that two processes do not download at the same time. Without it, the rename is still atomic.
- *
- * The lock is a symbolic link, because its creation also writes the pid. A link of a dead process, or any link after five minutes,
- * is removed.
- */
-async function lockCache(cacheDir: string): Promise<() => Promise<void>> {
-  await mkdir(cacheDir, { recursive: true });
-  const lock = join(cacheDir, '.lock');
-  const deadlineAt = performance.now() + 300_000;
-  for (;;) {
-    try {
-      await symlink(String(process.pid), lock);
-      return () => rm(lock, { force: true });
-    } catch (error) {
-      const pid = Number(await readlink(lock).catch(() => Number.NaN));
-      if (Number.isNaN(pid)) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-      } else if (!isRunning(pid) || performance.now() > deadlineAt) {
-        await rm(lock, { force: true });
-        continue;
-      }
-      await sleep(200);
-    }
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }

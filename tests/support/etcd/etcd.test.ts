@@ -1,12 +1,13 @@
 /** Tests the search for an etcd, and the start and control of servers and clusters. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { ask, isHealthy } from './http.ts';
+import { etcdFromModules } from './modules.ts';
 import { searchEtcd, ways, type SearchEnv, type Ways } from './source.ts';
 import { canControlServers, describeEtcd, findEtcd, hungHost, startCluster, startEtcd, type EtcdCluster } from './etcd.ts';
 import { freePorts } from '../network/ports.ts';
@@ -56,6 +57,30 @@ describe('searchEtcd()', () => {
     const source = await search({ ETCD_ENDPOINTS: endpoints.map((endpoint) => `http://${endpoint}/`).join(' , ') });
 
     expect(source).toEqual({ kind: 'endpoints', endpoints, version: inject('etcdVersion') });
+  });
+});
+
+describe('etcdFromModules()', () => {
+  const cacheDir = mkdtempSync(join(tmpdir(), 'etcd-built-'));
+  afterAll(() => {
+    rmSync(cacheDir, { recursive: true });
+  });
+
+  test('uses a build in the cache without go, and the search for an etcd does not use it', async () => {
+    const etcd = join(cacheDir, '9.8.7', 'etcd');
+    mkdirSync(join(cacheDir, '9.8.7'));
+    writeFileSync(etcd, '#!/bin/sh\necho etcd Version: 9.8.7\n', { mode: 0o755 });
+
+    expect(await etcdFromModules({ cacheDir, path: cacheDir, version: '9.8.7' })).toEqual({ etcd, etcdctl: null, version: '9.8.7' });
+    await expect(searchEtcd({ env: { PATH: cacheDir, ETCD_SOURCE: 'cache' }, cacheDir })).rejects.toThrow(`no etcd in ${cacheDir} runs`);
+  });
+
+  test('rejects without go, and leaves nothing in the cache', async () => {
+    const building = etcdFromModules({ cacheDir, path: cacheDir, version: '3.7.3' });
+
+    await expect(building).rejects.toThrow('Cannot build etcd 3.7.3 from Go modules (3.5 or newer): go is not on PATH');
+    expect(existsSync(join(cacheDir, '3.7.3'))).toBe(false);
+    expect(readdirSync(cacheDir).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 });
 

@@ -11,6 +11,10 @@ export interface TcpProxy extends AsyncDisposable {
   readonly endpoint: string;
   /** The number of clients that are connected now. */
   readonly connections: number;
+  /** The number of clients that have not closed their end. */
+  readonly openClients: number;
+  /** The number of connections so far. */
+  readonly accepted: number;
   /**
    * Withholds all data in both directions. Connections stay open, and new ones are accepted.
    *
@@ -23,6 +27,12 @@ export interface TcpProxy extends AsyncDisposable {
   hangRequests(): void;
   /** Withholds all data of the present connections for good, like a firewall that has lost their state. New connections work. */
   strand(): void;
+  /**
+   * Accepts the next `count` connections, but never passes anything on them: neither data nor an end. resume() makes new ones work.
+   *
+   * @param count Default: all
+   */
+  strandNext(count?: number): void;
   /** Ends hang(), hangResponses() and hangRequests(), and delivers the withheld data. */
   resume(): void;
   /** Resets every connection and refuses new ones. */
@@ -40,14 +50,26 @@ interface Conditions {
   /** Returns whether a connection with this first data is affected. */
   affects: (opening: string) => boolean;
   delayMs: number;
+  /** How many of the next connections pass nothing for good. */
+  strandsNext: number;
 }
 
 const all = (): boolean => true;
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const conditions: Conditions = { requestsPass: true, responsesPass: true, affects: all, delayMs: 0 };
+  const conditions: Conditions = { requestsPass: true, responsesPass: true, affects: all, delayMs: 0, strandsNext: 0 };
   const links = new Set<Link>();
-  const open = (port: number): Promise<Server> => listen(port, (client) => links.add(new Link(client, target, conditions, links)));
+  let accepted = 0;
+  const open = (port: number): Promise<Server> =>
+    listen(port, (client) => {
+      accepted += 1;
+      const link = new Link(client, target, conditions, links);
+      links.add(link);
+      if (conditions.strandsNext > 0) {
+        conditions.strandsNext -= 1;
+        link.isStranded = true;
+      }
+    });
   const [port = 0] = await freePorts(1);
   let server: Server | null = await open(port);
 
@@ -67,6 +89,12 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     get connections() {
       return links.size;
     },
+    get openClients() {
+      return [...links].filter(({ isOpen }) => isOpen).length;
+    },
+    get accepted() {
+      return accepted;
+    },
     hang: (which = all) => {
       set({ requestsPass: false, responsesPass: false, affects: which });
     },
@@ -79,8 +107,11 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     strand: () => {
       for (const link of links) link.isStranded = true;
     },
+    strandNext: (count = Infinity) => {
+      set({ strandsNext: count });
+    },
     resume: () => {
-      set({ requestsPass: true, responsesPass: true, affects: all });
+      set({ requestsPass: true, responsesPass: true, affects: all, strandsNext: 0 });
     },
     delay: (ms) => {
       set({ delayMs: ms });
@@ -97,6 +128,8 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
 /** One connection of a client, and the connection to the server for it. */
 class Link {
   isStranded = false;
+  /** Whether the client has not closed its end. */
+  isOpen = true;
   readonly #links: Set<Link>;
   readonly #sockets: readonly Socket[];
   readonly #directions: readonly Direction[];
@@ -108,6 +141,7 @@ class Link {
     for (const socket of [client, server]) socket.setNoDelay(true); // the proxy must add no delay of its own
     let opening = '';
     client.once('data', (chunk) => (opening = chunk.toString('latin1'))); // before the listener of the direction
+    for (const event of ['end', 'close']) client.once(event, () => (this.isOpen = false));
     this.#links = links;
     this.#sockets = [client, server];
     this.#directions = [

@@ -1,0 +1,83 @@
+/**
+ * The audit of a session: whether etcd has all of its entries, and no other key of its lease.
+ *
+ * The list of a lease's keys may come from a member that lags behind. It raises a suspicion; a linearizable read decides. After a restore
+ * from a snapshot, a released entry may be back: a stray, which would be renewed with the session for as long as that lives.
+ */
+import type { Context } from '../context.ts';
+import type { Member } from './member.ts';
+
+/** The part of a session that its audit uses. */
+interface AuditedSession {
+  readonly leaseId: string;
+  readonly gate: { readonly key: string };
+  readonly members: ReadonlySet<Member>;
+  readonly marginMs: number;
+  checkOpen(): boolean;
+  noteToken(token: bigint): void;
+  pause(delayMs: number): Promise<void>;
+}
+
+export class Audit {
+  readonly #context: Context;
+  readonly #session: AuditedSession;
+  /** The keys of all entries that the session has had since the list was asked for. */
+  #knownKeys = new Set<string>();
+  /** Whether the session has had an entry since the last audit. */
+  #wasUsed = false;
+  #isRunning = false;
+  #requests = 0;
+
+  constructor(context: Context, session: AuditedSession) {
+    this.#context = context;
+    this.#session = session;
+  }
+
+  /** Takes in a new entry of the session. */
+  onEntry(key: string): void {
+    this.#wasUsed = true;
+    if (this.#isRunning) this.#knownKeys.add(key);
+  }
+
+  /** Audits the session, unless it had no entry since the last audit. If an audit is under way, another one follows it. */
+  async run(): Promise<void> {
+    this.#requests += 1;
+    if (this.#isRunning || !this.#wasUsed) return;
+    this.#isRunning = true;
+    for (let done = 0; done !== this.#requests && this.#session.checkOpen();) {
+      // Another program may write to the gate all the time, and each write calls for an audit.
+      if (done > 0) await this.#session.pause(this.#session.marginMs / 2);
+      done = this.#requests;
+      await this.#check().catch((error: unknown) => {
+        this.#context.logger.debug(`etcd-locker: cannot check the keys of lease ${this.#session.leaseId}: ${String(error)}`);
+      });
+    }
+    this.#isRunning = false;
+  }
+
+  async #check(): Promise<void> {
+    const { leaseId, gate, members } = this.#session;
+    const settled = [...members].filter((member) => member.isSettled);
+    this.#wasUsed = members.size > 0;
+    const known = (this.#knownKeys = new Set([...members].map(({ key }) => key)));
+    const keys = await this.#context.store.leaseKeys(leaseId);
+    const missing = settled.filter((member) => !keys.has(member.key) && member.isSettled);
+    await Promise.all(missing.map((member) => member.verify()));
+    for (const key of keys) if (key !== gate.key && !known.has(key)) await this.#deleteStray(key);
+  }
+
+  async #deleteStray(key: string): Promise<void> {
+    const { store, outageLog } = this.#context;
+    const { leaseId } = this.#session;
+    const { ranges } = await store.commit({ compare: [], then: [{ range: { key } }], otherwise: [] });
+    const found = ranges[0]?.[0];
+    // An entry that has come meanwhile may have this key: its creation is under way, or was.
+    const isInUse = [...this.#session.members].some((member) => member.key === key);
+    if (found?.leaseId !== leaseId || isInUse || !this.#session.checkOpen()) return;
+    // No creation that is sent from now on takes the stray for its own entry.
+    this.#session.noteToken(found.createRevision);
+    const isStray = { key, target: 'create', op: '=', revision: found.createRevision } as const;
+    await store.commit({ compare: [isStray], then: [{ delete: { key } }], otherwise: [] });
+    outageLog.warn(`deleted ${key}, which nobody uses: etcd may have been restored from a snapshot`);
+  }
+}
