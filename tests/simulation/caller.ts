@@ -88,6 +88,7 @@ export class Caller {
     const call = judge.begin(this.#process, this.#id, 'withLock', name, options, signal);
     const callbackError = this.#prng.chance(0.2) ? new CallbackError() : undefined;
     let held: HeldLock | undefined;
+    let failure: Error | undefined;
     try {
       const answer = await this.#process.locker.withLock(name, options, async (lock) => {
         held = judge.acquired(call, lock);
@@ -100,10 +101,9 @@ export class Caller {
       if (held?.loss !== undefined) judge.violated('error', `${call.id}: withLock resolved, but its lock was lost`);
     } catch (error) {
       if (held === undefined) judge.failed(error, call);
-      else if (error !== (callbackError ?? held.lock.signal.reason))
-        judge.violated('error', `${call.id}: withLock rejected with ${String(error)}`);
+      else if (error !== (callbackError ?? held.lock.signal.reason)) failure = error as Error;
     }
-    if (held !== undefined) judge.released(held);
+    if (held !== undefined) judge.released(held, failure);
   }
 
   async #lockAll(kind: 'lockAll' | 'tryLockAll'): Promise<void> {

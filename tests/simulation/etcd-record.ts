@@ -57,6 +57,8 @@ export class EtcdRecord {
   /** The values that an entry has had, since its creation or by a later write. */
   readonly #values = new Set<string>();
   #created: { readonly name: string; readonly entry: KeyValue }[] = [];
+  /** The entries that were deleted since `takeAbandoned`, although their leases live and no outsider did it. */
+  #abandoned: { readonly name: string; readonly entry: KeyValue }[] = [];
   #isOutsider = false;
 
   constructor(etcd: MemoryEtcd, names: readonly string[], now: () => number) {
@@ -69,13 +71,24 @@ export class EtcdRecord {
       headSinceMs: 0,
       busyAtMs: -1,
     }));
-    etcd.watch({ key: ' ', rangeEnd: '~' }, (events) => {
+    const onEvents = (events: readonly WatchEvent[]): void => {
       this.#record(events);
-    });
+    };
+    const onRestore = (): void => {
+      this.#beginAnew();
+    };
+    etcd.watch({ key: ' ', rangeEnd: '~' }, onEvents, onRestore);
   }
 
   get revision(): bigint {
     return this.#etcd.revision;
+  }
+
+  /** Returns the entries that their processes have deleted since the last call. */
+  takeAbandoned(): readonly { readonly name: string; readonly entry: KeyValue }[] {
+    const abandoned = this.#abandoned;
+    if (abandoned.length > 0) this.#abandoned = [];
+    return abandoned;
   }
 
   /** Runs `act`. Entries that it deletes count as ended by an outsider. */
@@ -198,6 +211,21 @@ export class EtcdRecord {
     for (const listener of [...this.#listeners]) listener(change);
   }
 
+  /** Begins a new history after a restore: revisions and tokens of the old one may come again. */
+  #beginAnew(): void {
+    this.#changes.length = 0;
+    this.#endedByOutsider.clear();
+    this.#deletedGates.clear();
+    for (const queue of this.#queues) {
+      const { ranges } = this.#etcd.commit({ compare: [], then: [{ range: { ...queue.range, order: 'oldest' } }], otherwise: [] });
+      const entries = ranges[0] ?? [];
+      queue.states.length = 0;
+      queue.states.push(emptyQueue, { revision: this.#etcd.revision, entries, holders: this.#holdersOf(entries), atMs: this.#now() });
+      queue.headSinceMs = this.#now();
+      if (entries.length > 0) queue.busyAtMs = this.#now();
+    }
+  }
+
   #updateQueue(queue: Queue, { revision, events }: Change): void {
     const ofQueue = events.filter(({ kv }) => kv.key.startsWith(queue.range.key));
     if (ofQueue.length === 0) return;
@@ -208,6 +236,7 @@ export class EtcdRecord {
       const old = entries[at];
       if (type === 'delete') {
         if (this.#isOutsider && old !== undefined) this.#endedByOutsider.set(idOf(old), revision);
+        else if (old !== undefined && this.#etcd.leaseIds.includes(old.leaseId)) this.#abandoned.push({ name: queue.name, entry: old });
         entries = entries.filter(({ key }) => key !== kv.key);
       } else if (old === undefined) {
         entries.push(kv);

@@ -1,4 +1,8 @@
-/** Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, outages, new leaders, crashes. */
+/**
+ * Schedules the faults of machines, of their network and of the whole cluster: freezes, clock jumps, cuts, dead connections, wrong
+ * passwords, outages, a full disk, new leaders, crashes.
+ */
+import type { MemorySnapshot } from '../../src/store/memory/memory-etcd.ts';
 import type { FaultKind } from './faults.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
@@ -15,7 +19,13 @@ export class FaultSchedule {
   readonly #prng: Prng;
   readonly #cuts = new Map<Machine, Cut>();
   readonly #processes = new Map<Machine, LockerProcess>();
+  readonly #refused = new Set<Machine>();
+  /** When a password of the machine was wrong for the last time. */
+  readonly #refusedUntilMs = new Map<Machine, number>();
   #outage: Cut | undefined;
+  #isFull = false;
+  #fullUntilMs = -1;
+  #restoredAtMs: number | undefined;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
@@ -24,6 +34,31 @@ export class FaultSchedule {
 
   cutOf(machine: Machine): Cut | undefined {
     return this.#outage ?? this.#cuts.get(machine);
+  }
+
+  /** When etcd was last restored from a snapshot. */
+  get restoredAtMs(): number | undefined {
+    return this.#restoredAtMs;
+  }
+
+  /** Whether etcd refuses all writes, because its disk is full. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** Whether the disk was full at some time since `sinceMs`. */
+  wasFullSince(sinceMs: number): boolean {
+    return this.#isFull || this.#fullUntilMs >= sinceMs;
+  }
+
+  /** Whether etcd refuses the password of the machine now. */
+  hasWrongPassword(machine: Machine): boolean {
+    return this.#refused.has(machine);
+  }
+
+  /** Whether etcd refused the password of the machine at some time since `sinceMs`. */
+  hadWrongPasswordSince(machine: Machine, sinceMs: number): boolean {
+    return this.#refused.has(machine) || (this.#refusedUntilMs.get(machine) ?? -1) >= sinceMs;
   }
 
   start(): void {
@@ -37,11 +72,40 @@ export class FaultSchedule {
         this.#outage = undefined;
       });
     });
+    this.#repeat('noSpace', 3_000, prng, () => {
+      this.#world.history.add('cluster', () => 'its disk is full');
+      this.#isFull = true;
+      this.#endAfter(this.#duration(prng), () => {
+        this.#world.history.add('cluster', () => 'its disk has space again');
+        this.#isFull = false;
+        this.#fullUntilMs = this.#world.scheduler.nowMs;
+      });
+    });
+    this.#scheduleRestores(prng.fork('restore'));
     this.#repeat('leaderChange', 4_000, prng, () => {
       this.#world.history.add('cluster', () => 'new leader');
       this.term += 1;
       // A new leader renews every lease for its whole TTL.
       for (const id of this.#world.etcd.leaseIds) this.#world.etcd.renew(id);
+    });
+  }
+
+  /** Restores etcd from snapshots that were taken up to some seconds before. Restores follow each other by seconds at least. */
+  #scheduleRestores(prng: Prng): void {
+    const { etcd, history, scheduler } = this.#world;
+    let snapshot: MemorySnapshot | undefined;
+    this.#repeat('restore', 5_000, prng, () => {
+      snapshot ??= etcd.snapshot();
+      history.add('cluster', () => 'takes a snapshot');
+      this.#endAfter(prng.between(50, prng.pick([1_000, 5_000, 10_000])), () => {
+        if (snapshot === undefined) return;
+        const bumpRevision = prng.pick([0n, 0n, 1_000_000n]);
+        history.add('cluster', () => `is restored to r${String(snapshot?.revision)}, ${String(bumpRevision)} higher`);
+        etcd.restore(snapshot, { bumpRevision });
+        snapshot = undefined;
+        this.#restoredAtMs = scheduler.nowMs;
+        for (const process of this.#world.processes) process.store.watchStream.break('etcd is restored');
+      });
     });
   }
 
@@ -80,6 +144,21 @@ export class FaultSchedule {
     });
     repeat('cut', 5_000, () => {
       this.#cut(process, prng);
+    });
+    repeat('deadConnection', 5_000, () => {
+      process.store.loseConnection(prng.pick(['deaf', 'mute']));
+    });
+    repeat('neverConnected', 5_000, () => {
+      process.store.loseConnection('never made');
+    });
+    repeat('wrongPassword', 8_000, () => {
+      this.#world.history.add(process.id, () => 'its password is wrong');
+      this.#refused.add(machine);
+      this.#endAfter(this.#duration(prng), () => {
+        this.#world.history.add(process.id, () => 'its password is right again');
+        this.#refused.delete(machine);
+        this.#refusedUntilMs.set(machine, this.#world.scheduler.nowMs);
+      });
     });
     repeat('crash', 12_000, () => {
       this.#world.crash(process);

@@ -9,12 +9,17 @@ export const faultKinds = [
   'late',
   'repeated',
   'unsent',
+  'deadConnection',
+  'neverConnected',
   // etcd
   'formerLeader',
   'unknownLease',
   'leaderChange',
   'staleKeys',
   'outage',
+  'noSpace',
+  'wrongPassword',
+  'restore',
   // watches
   'watchBreak',
   'watchLag',

@@ -6,17 +6,33 @@ import type { World } from './world.ts';
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
 const promptMs = 150;
 
+/** The time within which a session ends after a refusal that no retry helps. */
+const sessionEndMs = 20_000;
+
 export function checkStep(world: World, acquired: readonly Call[]): void {
   // First, because it also looks at what is known without a read of a handle.
   for (const multiCall of world.judge.multiCalls) multiCall.check();
   for (const held of world.judge.live) checkHeld(world, held);
   for (const call of acquired) checkOrder(world, call);
   for (const { name, entry } of world.record.takeCreated()) checkCreation(world, name, entry);
+  for (const { name, entry } of world.record.takeAbandoned()) checkPlace(world, name, entry);
   if (world.isSettled) checkPromptness(world);
 }
 
+/** A process does not withdraw the entry of a caller that still waits, whatever else etcd refuses it. */
+function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, { key, value }: KeyValue): void {
+  for (const call of judge.pending) {
+    const isOwner = call.options.value === value && call.name === name && call.usesLocalQueue;
+    if (!isOwner || !call.process.isOpen || hasTimedOut(call) || call.signal?.signal.aborted === true) continue;
+    // Only the end of a session frees an entry that etcd refuses to delete, so a wrong password ends sessions.
+    if (faultSchedule.hadWrongPasswordSince(call.process.machine, scheduler.nowMs - sessionEndMs)) continue;
+    judge.violated('place', `${key} of ${call.id} is withdrawn, but the call still waits`);
+  }
+}
+
 /** A process that reads `held` as true is admitted in etcd at that moment, so two never hold. */
-function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: HeldLock): void {
+function checkHeld(world: World, held: HeldLock): void {
+  const { judge, record, scheduler, scenario, prng } = world;
   const { lock, call, key, token } = held;
   const { machine } = call.process;
   if (!machine.isAwake) return;
@@ -27,6 +43,9 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
   }
   // A process that does not read `held` learns of a loss by a timer, and timers run late on a machine that has just woken.
   if (!reads && scheduler.nowMs <= machine.timersLateUntilMs) return;
+  // A holder learns by a beat that its entry is not in the restored etcd. An older value may be back.
+  const isOld = world.wasBlurredAt(held.acquiredMs);
+  if (isOld && !world.isSettled) return;
   if (!record.isAdmitted(call.name, key, token)) {
     if (record.outsiderEndedAt(key, token) !== undefined) return;
     const { entries } = record.stateAt(call.name, record.revision);
@@ -38,7 +57,7 @@ function checkHeld({ judge, record, scheduler, scenario, prng }: World, held: He
     return;
   }
   const value = record.find(call.name, key, token)?.value ?? '';
-  if (!held.values.includes(value, held.confirmedIndex))
+  if (!isOld && !held.values.includes(value, held.confirmedIndex))
     judge.violated(
       'value',
       `${String(held)} has the value '${value}' in etcd, but '${held.values[held.confirmedIndex] ?? ''}' was confirmed`,

@@ -16,7 +16,7 @@ import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
 import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
-import { callProblem, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
+import { callProblem, isExplained, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';
 
 export interface Violation {
@@ -26,6 +26,22 @@ export interface Violation {
 
 /** Ten times the steps of the longest of many thousand runs. */
 const maxSteps = 400_000;
+
+/** The rules that compare what a process knows with etcd's history. A restore changes the history. */
+const historyRules: ReadonlySet<string> = new Set([
+  'exclusion',
+  'gone',
+  'token',
+  'kind',
+  'value',
+  'null',
+  'signal',
+  'state',
+  'list',
+  'place',
+  'release',
+  'order',
+]);
 
 export class Judge {
   readonly figures = new Figures();
@@ -41,6 +57,8 @@ export class Judge {
   readonly #lastTokens = new Map<string, Map<number, bigint>>();
   /** The values of the entries whose creation was confirmed to the sender. */
   readonly #enqueued = new Set<string>();
+  /** When a watcher saw a state. */
+  readonly #seenAtMs = new WeakMap<LockState, number>();
   #acquired: Call[] = [];
   #violation: Violation | undefined;
   #calls = 0;
@@ -54,7 +72,7 @@ export class Judge {
   }
 
   violated(rule: string, message: string): void {
-    if (this.#violation !== undefined) return;
+    if (this.#violation !== undefined || (historyRules.has(rule) && this.#world.isBlurred && !this.#world.isSettled)) return;
     this.#violation = { rule, message };
     this.#world.history.add('JUDGE', () => `${rule}: ${message}`);
   }
@@ -89,6 +107,7 @@ export class Judge {
         [...this.live].some((held) => isOurs(held.call)),
     };
     this.pending.add(call);
+    process.store.wire.noteProgress();
     this.#world.history.add(process.id, () => `${call.id} ${kind}(${name}) ${JSON.stringify({ ...options, signal: signal && 'given' })}`);
     return call;
   }
@@ -123,10 +142,11 @@ export class Judge {
     }
     this.live.add(held);
     const tamperedAt = record.outsiderEndedAt(held.key, held.token);
-    const last = this.#tokenBefore(call);
+    const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
-    this.#noteToken(call, held.token);
+    if (this.#world.isBlurred) this.#lastTokens.clear();
+    else this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
     if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
@@ -201,6 +221,7 @@ export class Judge {
 
   settled(call: Call): void {
     this.pending.delete(call);
+    call.process.store.wire.noteProgress();
     // The call releases now the names that it already had.
     if (isPartOfMultiCall(call)) this.freedAtMs.set(call.name, this.#world.scheduler.nowMs);
     if ((call.signal?.listeners ?? 0) > 0) this.violated('listeners', `${call.id} left a listener on its signal`);
@@ -210,6 +231,7 @@ export class Judge {
   releasing(held: HeldLock): void {
     const { lock, call } = held;
     this.#world.history.add(call.process.id, () => `${String(held)} is released`);
+    call.process.store.wire.noteProgress();
     held.deadlineMs = call.process.machine.now().monotonicMs + lock.remainingMs;
     held.isReleased = held.loss === undefined;
     this.#end(held);
@@ -217,8 +239,12 @@ export class Judge {
 
   released(held: HeldLock, error?: Error): void {
     this.figures.released();
-    if (error !== undefined) this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
-    const problem = releaseProblem(this.#world, held);
+    const { process } = held.call;
+    if (error !== undefined && !isExplained(this.#world, process, error, held.acquiredMs))
+      this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
+    // etcd may have refused the delete. withLock does not report that if its callback has thrown.
+    const isRefused = this.#world.faultSchedule.hadWrongPasswordSince(process.machine, held.acquiredMs);
+    const problem = isRefused ? undefined : releaseProblem(this.#world, held);
     if (problem !== undefined) this.violated('release', `${String(held)}: ${problem}`);
   }
 
@@ -230,6 +256,7 @@ export class Judge {
 
   settingValue(held: HeldLock, value: string): number {
     this.#world.history.add(held.call.process.id, () => `${String(held)} sets '${value}'`);
+    held.call.process.store.wire.noteProgress();
     return held.values.push(value) - 1;
   }
 
@@ -267,7 +294,9 @@ export class Judge {
     this.figures.stateSeen();
     const problem = stateProblem(this.#world.record, name, state);
     if (problem !== undefined) this.violated('state', `${watcher} watches ${name}: ${problem}`);
-    if (last !== undefined && state.revision < last.revision)
+    const isOrdered = !this.#world.wasBlurredAt(this.#seenAtMs.get(last ?? state) ?? 0);
+    this.#seenAtMs.set(state, this.#world.scheduler.nowMs);
+    if (last !== undefined && isOrdered && state.revision < last.revision)
       this.violated('state', `${watcher} watches ${name}: its revision went back from r${String(last.revision)}`);
     if (last !== undefined && !isDifferent(last, state)) this.violated('state', `${watcher} watches ${name}: it got the same state twice`);
   }

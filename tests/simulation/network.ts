@@ -3,7 +3,7 @@
  *
  * It follows the rules of the real adapter: which requests are repeated, which are sent once, and which error ends a request.
  */
-import { EtcdUnavailableError } from '../../src/errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
 import {
   type CommitOptions,
   type Committed,
@@ -30,6 +30,7 @@ interface RequestOptions {
 /** The number of members over which requests rotate. It decides how long one try may take. */
 const hostCount = 3;
 const shortestTryMs = 10;
+const noSpace = 'etcdserver: mvcc: database space exceeded';
 const failures = [{ host: '10.0.0.1:2379', reason: 'no response' }];
 
 export class SimulatedStore implements Store {
@@ -51,8 +52,22 @@ export class SimulatedStore implements Store {
     this.clock = clock;
     this.#prng = prng;
     this.#requestTimeoutMs = world.scenario.requestTimeoutMs;
-    this.wire = new Wire(world, machine, prng.fork('wire'), source);
     this.watchStream = new WatchStream(world, machine, prng.fork('watches'), source);
+    this.wire = new Wire(world, machine, prng.fork('wire'), source, () => {
+      this.watchStream.break('its connection was given up');
+    });
+  }
+
+  /** Makes the connection dead for requests and watches. The pings of the watches find out if no request does. */
+  loseConnection(connection: 'deaf' | 'mute' | 'never made'): void {
+    if (this.wire.isDead) return;
+    this.wire.break(connection);
+    if (connection === 'never made') this.watchStream.break('its connection is gone');
+    this.watchStream.mute();
+    // A quiet watch stream pings etcd, and gives the connection up if the ping gets no response.
+    this.#machine.after(Math.max(1_000, this.#requestTimeoutMs), () => {
+      this.wire.giveUp();
+    });
   }
 
   grant(leaseId: string, ttlSeconds: number): Promise<number> {
@@ -61,6 +76,7 @@ export class SimulatedStore implements Store {
       () => `grant ${leaseId}`,
       () => {
         this.#world.faultSchedule.injectWhileAnswering(this.#machine, this.#prng, this.#world.scenario.leaseFaultProbability);
+        if (this.#world.faultSchedule.isFull) throw new EtcdRefusedError(noSpace);
         this.#world.etcd.grant(leaseId, ttlSeconds);
         return ttlSeconds;
       },
@@ -135,6 +151,7 @@ export class SimulatedStore implements Store {
     const answer = await this.#request(
       () => describe(transaction),
       () => {
+        if (this.#world.faultSchedule.isFull && writes(transaction)) throw new EtcdRefusedError(noSpace);
         const committed = etcd.commit(transaction);
         history.add('etcd', () => `${describeAnswer(committed)}: ${describe(transaction)}`);
         return committed;
@@ -165,7 +182,11 @@ export class SimulatedStore implements Store {
       if (leftMs <= (tries > 0 ? shortestTryMs : 0)) throw new EtcdUnavailableError(timeoutMs, failures);
       const outcome = await this.wire.send(description, apply, Math.min(leftMs, this.#requestTimeoutMs / (hostCount + 1)), once);
       if (outcome.kind === 'answer') return outcome.value;
-      if (outcome.kind === 'refused') throw outcome.error;
+      if (outcome.kind === 'refused') {
+        // etcd may run out of space while it applies a write, so this refusal proves nothing.
+        const isUnknown = once && outcome.error instanceof EtcdRefusedError && outcome.error.message.includes(noSpace);
+        throw isUnknown ? new OutcomeUnknownError(failures, { cause: outcome.error }) : outcome.error;
+      }
       if (outcome.kind === 'unanswered' && once) throw new OutcomeUnknownError(failures);
       const rounds = Math.floor((tries + 1) / hostCount);
       const pauseMs = Math.min(25 * 2 ** rounds, 500, untilMs - this.#machine.now().monotonicMs);
@@ -179,6 +200,9 @@ export class SimulatedStore implements Store {
   }
 }
 
+/** etcd refuses a transaction if either branch has a put. */
+const writes = ({ then, otherwise }: Transaction): boolean => [...then, ...otherwise].some((operation) => 'put' in operation);
+
 /** The rule of the real adapter: the keepalive and the read after it must be answered in the same term. */
 function isRenewed(renewal: { readonly ttl: number; readonly term: number }, read: { readonly term: number }): boolean {
   return renewal.ttl > 0 && renewal.term === read.term;
@@ -186,5 +210,6 @@ function isRenewed(renewal: { readonly ttl: number; readonly term: number }, rea
 
 function answerOf<T>(outcome: Outcome<T>): T {
   if (outcome.kind === 'answer') return outcome.value;
+  if (outcome.kind === 'refused') throw outcome.error;
   throw new Error(`10.0.0.1:2379: ${outcome.kind}`);
 }

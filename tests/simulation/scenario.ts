@@ -44,10 +44,12 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
   const prng = new Prng(seed).fork('scenario');
   // Many kinds at once hide some bugs, so most runs have only a few kinds.
   const share = prng.pick([0.15, 0.3, 0.3, 0.5, 0.7, 1]);
-  const kinds = faultKinds.filter(() => prng.chance(share));
+  // A restore makes most rules pause, so most runs have none.
+  const hasRestores = new Prng(seed).fork('restores').chance(0.4);
+  const kinds = faultKinds.filter((kind) => prng.chance(share) && (kind !== 'restore' || hasRestores));
   const lockers = prng.pick([1, 2, 2, 3, 3, 4]);
-  const callers = prng.pick([1, 1, 2, 2, 3]);
-  const names = prng.pick([1, 1, 1, 2, 3]);
+  const callers = prng.pick([1, 2, 2, 3, 4]);
+  const names = prng.pick([1, 1, 2, 2, 3]);
   const ttlsMs = prng.pick<readonly [number, ...number[]]>([[2_000], [3_000], [4_000, 2_000], [6_000], [8_000], [10_000, 3_000]]);
   const chaosMs = prng.pick([5_000, 10_000, 10_000, 20_000]);
   // A separate stream, so that this draw does not shift the others.

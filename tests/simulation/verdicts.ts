@@ -1,5 +1,13 @@
 /** Checks the error or result of a call. Each function returns what is wrong with it, or undefined. */
-import { EtcdUnavailableError, LockerClosedError, LockLostError, LockReleasedError, LockTimeoutError } from '../../src/errors.ts';
+import {
+  EtcdAuthError,
+  EtcdRefusedError,
+  EtcdUnavailableError,
+  LockerClosedError,
+  LockLostError,
+  LockReleasedError,
+  LockTimeoutError,
+} from '../../src/errors.ts';
 import type { LockState } from '../../src/states/state.ts';
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
@@ -12,6 +20,9 @@ const graceMs = 50;
 const holderReadMs = 100;
 /** The time of the round trips to a lease, its gate and an entry, without a fault. */
 const fewRoundTripsMs = 60;
+
+/** A call may share a response that was made so long before it: the response was slow, or the machine was frozen. */
+const underWayMs = 20_000;
 
 export function callProblem(world: World, call: Call, error: unknown): string | undefined {
   const { process, options, kind } = call;
@@ -46,8 +57,18 @@ export function callProblem(world: World, call: Call, error: unknown): string | 
       return `it rejected as unavailable only after ${awakeMs.toFixed(1)} ms`;
     return unavailableProblem(world, process, waitedMs, call.clockJumps, call.startedMs, limitMs);
   }
+  if (isExplained(world, process, error, call.startedMs)) {
+    const isEnqueued = error instanceof EtcdRefusedError && call.usesLocalQueue && world.judge.wasEnqueued(call);
+    return isEnqueued ? 'it rejected as refused, but its entry was in the queue' : undefined;
+  }
   if (error instanceof LockLostError && isPartOfMultiCall(call)) return lossProblem(world, call, error);
   return `it rejected with ${String(error)}`;
+}
+
+/** Whether etcd refused a request of the process for lack of space or for a wrong password since `sinceMs`, or a little before. */
+export function isExplained({ faultSchedule }: World, { machine }: LockerProcess, error: unknown, sinceMs: number): boolean {
+  if (error instanceof EtcdAuthError) return faultSchedule.hadWrongPasswordSince(machine, sinceMs - underWayMs);
+  return error instanceof EtcdRefusedError && faultSchedule.wasFullSince(sinceMs - underWayMs);
 }
 
 /** lockAll lost one of its locks while it waited for the next. */
@@ -77,6 +98,7 @@ function unavailableProblem(
 export function valueProblem(world: World, held: HeldLock, error: unknown, startedMonotonicMs: number): string | undefined {
   if (error instanceof LockLostError) return held.loss === undefined ? 'it rejected as lost, but the lock is held' : undefined;
   if (error instanceof LockReleasedError) return held.isReleased ? undefined : 'it rejected as released, but the lock is not released';
+  if (isExplained(world, held.call.process, error, held.acquiredMs)) return undefined;
   if (!(error instanceof EtcdUnavailableError)) return `it rejected with ${String(error)}`;
   const { process } = held.call;
   const waitedMs = process.machine.now().monotonicMs - startedMonotonicMs;
@@ -92,13 +114,10 @@ export function releaseProblem({ record }: World, { call, key, token, lock, dead
   return isOver || record.isGateDeleted(lock.leaseId) ? undefined : 'its release resolved, but its entry exists';
 }
 
-export function watchProblem(
-  { settledMs, scheduler }: World,
-  process: LockerProcess,
-  error: unknown,
-  last: LockState | undefined,
-): string | undefined {
+export function watchProblem(world: World, process: LockerProcess, error: unknown, last: LockState | undefined): string | undefined {
+  const { settledMs, scheduler } = world;
   if (error instanceof LockerClosedError && !process.isOpen) return undefined;
+  if (isExplained(world, process, error, scheduler.nowMs)) return undefined;
   if (!(error instanceof EtcdUnavailableError)) return `it failed with ${String(error)}`;
   if (last !== undefined) return 'it failed after its first state';
   return scheduler.nowMs >= settledMs + 3_000 ? 'it rejected as unavailable without a fault' : undefined;

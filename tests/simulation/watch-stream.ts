@@ -16,6 +16,8 @@ interface Watch {
 }
 
 interface Connection {
+  /** Whether it loses all messages, without a word. */
+  isDead: boolean;
   lagMs: number;
   /** The time of the last delivery. Later messages arrive no earlier. */
   deliveredMs: number;
@@ -61,6 +63,11 @@ export class WatchStream {
     this.#connect(this.#prng.skewed(5, this.#world.faults.isOver ? 20 : 1_500));
   }
 
+  /** Loses all messages from now on, without a break that the process could notice. */
+  mute(): void {
+    if (this.#connection !== undefined) this.#connection.isDead = true;
+  }
+
   #connect(delayMs: number): void {
     if (this.#isConnecting) return;
     this.#isConnecting = true;
@@ -75,7 +82,7 @@ export class WatchStream {
         }
         const { faults } = this.#world;
         const lagMs = this.#prng.skewed(5, 1_000);
-        this.#connection = { lagMs: faults.occurs('watchLag', this.#prng, 0.3) ? lagMs : 0, deliveredMs: 0 };
+        this.#connection = { isDead: false, lagMs: faults.occurs('watchLag', this.#prng, 0.3) ? lagMs : 0, deliveredMs: 0 };
         for (const watch of this.#watches) this.#create(this.#connection, watch);
       },
       this.#machine,
@@ -122,7 +129,7 @@ export class WatchStream {
     scheduler.at(
       atMs,
       () => {
-        if (this.#connection === connection && this.#watches.has(watch)) notify();
+        if (this.#connection === connection && !connection.isDead && this.#watches.has(watch)) notify();
       },
       this.#machine,
     );

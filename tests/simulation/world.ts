@@ -73,6 +73,19 @@ export class World {
     return this.scheduler.nowMs >= this.lastEffectMs;
   }
 
+  /** Whether the past of a restored etcd may still contradict its present: in requests, in responses, in states of processes. */
+  get isBlurred(): boolean {
+    return this.wasBlurredAt(this.scheduler.nowMs);
+  }
+
+  /** Whether what a process learned at that time may come from before a restore. */
+  wasBlurredAt(atMs: number): boolean {
+    const { restoredAtMs } = this.faultSchedule;
+    if (restoredAtMs === undefined) return false;
+    const { ttlsMs, requestTimeoutMs } = this.scenario;
+    return atMs < restoredAtMs + 1.5 * Math.max(...ttlsMs) + 2 * requestTimeoutMs + 1_000;
+  }
+
   /** Whether the stricter rules apply, because nothing goes wrong any longer. */
   get isSettled(): boolean {
     return this.scheduler.nowMs >= this.settledMs;
