@@ -24,8 +24,10 @@ export function isBusyFor(holders: readonly Entry[], acquisitions: Iterable<Acqu
   if (isHeldBefore(holders, slots)) return true;
   let ofKind = holders.filter(isHeldNow).length;
   for (const one of acquisitions) {
+    // An entry without a caller is about to be deleted, and what it was behind may be gone.
+    if (one.caller === undefined) continue;
     if (one.isObstructed) return true;
-    if (one.caller?.wasEnqueued !== true) continue;
+    if (!one.caller.wasEnqueued) continue;
     ofKind += 1;
     if (one.slots !== slots || ofKind >= slots) return true;
   }

@@ -66,6 +66,8 @@ class Try {
       } finally {
         for (const entry of entries) if (!entry.isHeld) entry.abandon();
       }
+      // An entry of the ended session would make the name busy for this very call.
+      if (!session.checkOpen()) await waitAtMost(this.#context.clock, this.#timeLeftMs(), session.whenEntriesGone());
     }
     return false;
   }

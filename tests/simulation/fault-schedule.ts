@@ -104,6 +104,7 @@ export class FaultSchedule {
         etcd.restore(snapshot, { bumpRevision });
         snapshot = undefined;
         this.#restoredAtMs = scheduler.nowMs;
+        this.#world.judge.forgetTokens();
         for (const process of this.#world.processes) process.store.watchStream.break('etcd is restored');
       });
     });

@@ -145,8 +145,7 @@ export class Judge {
     const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
     if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
-    if (this.#world.isBlurred) this.#lastTokens.clear();
-    else this.#noteToken(call, held.token);
+    if (!this.#world.isBlurred) this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
     if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
@@ -166,6 +165,11 @@ export class Judge {
   #tokenBefore({ name, slots }: Call): bigint {
     const tokens = [...(this.#lastTokens.get(name) ?? [])].filter(([kind]) => kind !== slots || slots === 1).map(([, token]) => token);
     return tokens.reduce((a, b) => (a > b ? a : b), 0n);
+  }
+
+  /** etcd went back in time: tokens may come again. */
+  forgetTokens(): void {
+    this.#lastTokens.clear();
   }
 
   #noteToken({ name, slots }: Call, token: bigint): void {

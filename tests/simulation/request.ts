@@ -85,7 +85,6 @@ export class Wire {
 
   /** Makes one try. Its sender waits `tryMs` for a response. A request that is sent `once` is applied at most once. */
   send<T>(describe: () => string, apply: () => T, tryMs: number, once = false): Promise<Outcome<T>> {
-    this.#countRequest();
     return new Promise((resolve) => {
       const connection = this.#connection;
       const cancel = this.#machine.after(tryMs, () => {
@@ -122,6 +121,7 @@ export class Wire {
       );
       return;
     }
+    this.#countRequest();
     const isSwallowed = this.#connection === 'deaf';
     this.#log(() => `${describe()}${isLost || isSwallowed || cut !== undefined ? ', lost' : ''}`);
     if (isLate || (isRepeated && !once))
