@@ -8,7 +8,6 @@
  *
  * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller of the
  * local queue may inherit the entry. No failed step ends the loop: the local queue decides which callers reject.
- *
  * Creations and looks go through the local queue, which sends them in the order of the callers and several in one request.
  */
 import { backoffMs } from '../backoff.ts';
@@ -86,7 +85,9 @@ export class Acquisition {
   /** Whether later callers must wait with their creations until this entry is created. */
   get delaysLater(): boolean {
     if (this.#caller === undefined || this.#isHeld) return false;
-    const isInQueue = this.#entry?.kind === 'queued' || this.#entry?.kind === 'held';
+    const session = this.queuedEntry?.session;
+    // An inherited entry whose session does not suit the caller is about to be deleted, and the caller gets another one.
+    const isInQueue = session?.isSealed === false && session.suits(this.#caller.options);
     // A caller that lost its entry tries again for as long as it takes. Nobody waits for that after a failure.
     return !isInQueue && (this.isUnqueued || this.#failures === 0);
   }
@@ -136,7 +137,12 @@ export class Acquisition {
   }
 
   async run(): Promise<void> {
-    for (let caller = this.#currentCaller(); caller !== undefined; caller = this.#currentCaller()) {
+    for (;;) {
+      // An entry must not be abandoned while its creation is under way. The request of another acquisition may have taken it along.
+      if (this.creation.request !== undefined) await this.creation.request;
+      if (this.#isHeld) return;
+      const caller = this.#currentCaller();
+      if (caller === undefined) break;
       const startedAt = this.#context.clock.now();
       try {
         await this.#step(caller);
@@ -144,9 +150,6 @@ export class Acquisition {
       } catch (error) {
         if (!this.#isHeld) await this.#onFailure(caller, error, startedAt);
       }
-      // An entry must not be abandoned while its creation is under way.
-      if (this.creation.request !== undefined) await this.creation.request;
-      if (this.#isHeld) return;
     }
     this.#abandonEntry();
     this.creation.notifyEnqueued();

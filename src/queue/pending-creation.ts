@@ -78,9 +78,10 @@ export class PendingCreation {
     return (this.#enqueued ??= deferred()).promise;
   }
 
-  /** etcd has the entry, or the acquisition has ended. */
+  /** etcd has the entry, or the acquisition has ended. A caller that inherits the acquisition may need another entry. */
   notifyEnqueued(): void {
     this.#enqueued?.resolve();
+    this.#enqueued = undefined;
   }
 
   confirmOldReleased(): void {

@@ -12,7 +12,7 @@ import {
   openFaultyMemory,
   refused,
 } from '../support/fixtures/faults.ts';
-import { type Followed, follow } from '../support/fixtures/holding.ts';
+import { errorOf, type Followed, follow } from '../support/fixtures/holding.ts';
 
 const shared: LockOptions = { mode: 'shared' };
 
@@ -132,6 +132,70 @@ describe('creations of one name', () => {
     expect(valuesOf(memory)).toEqual(['holder', ...inOrder(5)]);
     await holder.release();
     await releaseInOrder(waiting);
+  });
+
+  test('a caller that inherits an entry of another TTL is created before later callers', async () => {
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a', { value: 'holder' });
+    const locker = memory.createLocker();
+    const controller = new AbortController();
+    const first = follow(locker.lock('a', { ttlMs: 10_000, signal: controller.signal }));
+    await memory.clock.advance(100);
+    const second = follow(locker.lock('a', { ttlMs: 20_000, value: '0' }));
+    const third = follow(locker.lock('a', { ...shared, ttlMs: 10_000, value: '1' }));
+    await memory.clock.advance(100);
+
+    controller.abort();
+    await memory.clock.advance(1_000);
+
+    expect(valuesOf(memory)).toEqual(['holder', '0', '1']);
+    expect(first.isSettled).toBe(true);
+    await holder.release();
+    await releaseInOrder([second, third]);
+  });
+
+  test('tryLock() waits for a caller that inherits an entry of another TTL', async () => {
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a', { value: 'holder' });
+    const locker = memory.createLocker();
+    const controller = new AbortController();
+    memory.store.next(calls.creation, after(memory.clock, 100));
+    void errorOf(locker.lock('a', { ttlMs: 10_000, signal: controller.signal }));
+    const early = follow(locker.tryLock('a', { ttlMs: 10_000 }));
+    await memory.clock.advance(200);
+    const waiting = follow(locker.lock('a', { ttlMs: 20_000 }));
+    memory.store.next(calls.grant, after(memory.clock, 1_000));
+
+    controller.abort();
+    await memory.clock.advance(10);
+    await holder.release();
+    const tried = follow(locker.tryLock('a', { ttlMs: 10_000 }));
+    await memory.clock.advance(2_000);
+
+    expect(early.value).toBeNull();
+    expect(waiting.value?.held).toBe(true);
+    expect(tried.value).toBeNull();
+  });
+
+  test('a hand-over that another one took along leaves no entry when its caller gives up meanwhile', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const kind = { slots: 2 };
+    const [one, two] = [await locker.lock('a', kind), await locker.lock('a', kind)];
+    const controller = new AbortController();
+    const third = follow(locker.lock('a', kind));
+    const fourth = follow(locker.lock('a', { ...kind, signal: controller.signal }));
+    await memory.clock.advance(10);
+
+    const first = follow(one.release());
+    queueMicrotask(() => {
+      controller.abort();
+    });
+    const second = follow(two.release());
+    await memory.clock.advance(10);
+
+    expect([first.isSettled, second.isSettled, fourth.isSettled]).toEqual([true, true, true]);
+    expect(memory.entries('a').map(({ key }) => key)).toEqual([third.value?.key]);
   });
 
   test('a release does not wait for a creation that is under way', async () => {
