@@ -76,8 +76,7 @@ export class Acquisition {
 
   /** The entry, if it can be created now. */
   get creatable(): EntryToCreate | undefined {
-    const entry = this.#entry;
-    const { request, old, maxOperations } = this.creation;
+    const [entry, { request, old, maxOperations }] = [this.#entry, this.creation];
     const isReady = this.#caller !== undefined && request === undefined && entry?.kind === 'new' && !entry.session.isSealed;
     return isReady ? { entry, old, maxOperations } : undefined;
   }
@@ -148,7 +147,7 @@ export class Acquisition {
         await this.#step(caller);
         this.#failures = 0;
       } catch (error) {
-        if (!this.#isHeld) await this.#onFailure(caller, error, startedAt);
+        await this.#onFailure(caller, error, startedAt);
       }
     }
     this.#abandonEntry();
@@ -157,6 +156,7 @@ export class Acquisition {
   }
 
   async #onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): Promise<void> {
+    if (this.#isHeld) return;
     this.#queue.onFailure(caller, error, startedAt);
     // The entry is unsettled now. Settling it is the next step, without a pause.
     if (error instanceof OutcomeUnknownError && this.#queue.timeLeftMs(caller) > 1) return;
