@@ -92,6 +92,14 @@ const ourForm = /^[0-9a-f]+-\d+(-shared|-of-([1-9]\d{0,15}))?$/;
 /** Reports whether this library wrote the entry. `etcdctl lock`, Go and others write keys of another form. */
 export const isOurs = (queue: QueueRange, key: string): boolean => ourForm.test(key.slice(queue.key.length));
 
+/** Reports whether the key has the form of an entry that a session with this lease creates. */
+export function isEntryOf(prefix: string, leaseId: string, key: string): boolean {
+  const name = nameOf(prefix, key);
+  if (name === undefined) return false;
+  const queue = queueRange(prefix, name);
+  return isOurs(queue, key) && key.startsWith(`${queue.key}${leaseHex(leaseId)}-`);
+}
+
 /** Returns the kind of an entry. A foreign entry counts as exclusive. */
 export function slotsOf(queue: QueueRange, key: string): number {
   const [, suffix, count] = ourForm.exec(key.slice(queue.key.length)) ?? [];

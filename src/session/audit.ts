@@ -1,16 +1,16 @@
 /**
- * The audit of a session: whether etcd has all of its entries, and no other key of its lease.
+ * The audit of a session: whether etcd has all of its entries, and no other entry of its lease.
  *
  * The list of a lease's keys may come from a member that lags behind. It raises a suspicion; a linearizable read decides. After a restore
  * from a snapshot, a released entry may be back: a stray, which would be renewed with the session for as long as that lives.
  */
 import type { Context } from '../context.ts';
+import { isEntryOf } from '../keys.ts';
 import type { Member } from './member.ts';
 
 /** The part of a session that its audit uses. */
 interface AuditedSession {
   readonly leaseId: string;
-  readonly gate: { readonly key: string };
   readonly members: ReadonlySet<Member>;
   readonly marginMs: number;
   checkOpen(): boolean;
@@ -57,14 +57,16 @@ export class Audit {
   }
 
   async #check(): Promise<void> {
-    const { leaseId, gate, members } = this.#session;
+    const { leaseId, members } = this.#session;
     const settled = [...members].filter((member) => member.isSettled);
     this.#wasUsed = members.size > 0;
     const known = (this.#knownKeys = new Set([...members].map(({ key }) => key)));
     const keys = await this.#context.store.leaseKeys(leaseId);
     const missing = settled.filter((member) => !keys.has(member.key) && member.isSettled);
     await Promise.all(missing.map((member) => member.verify()));
-    for (const key of keys) if (key !== gate.key && !known.has(key)) await this.#deleteStray(key);
+    // `Lock.leaseId` is public, so a user may have put other keys with the lease. Those stay.
+    const isStray = (key: string): boolean => !known.has(key) && isEntryOf(this.#context.prefix, leaseId, key);
+    for (const key of [...keys].filter(isStray)) await this.#deleteStray(key);
   }
 
   async #deleteStray(key: string): Promise<void> {

@@ -129,6 +129,18 @@ describe('an entry that a restore has brought back', () => {
     if (waiting !== undefined) expect(waiting.value?.held).toBe(true);
   });
 
+  test('is no key of another form that a user puts with the lease', async () => {
+    await using memory = await openFaultyMemory();
+    const { key, leaseId } = await memory.createLocker().lock('a');
+    const keys = ['services/mine', 'locks/a/mine', `${key}/mine`, key.replace('/a/', '/a/b/')];
+    for (const one of keys) memory.etcd.commit({ compare: [], then: [{ put: { key: one, value: '', leaseId } }], otherwise: [] });
+
+    await memory.clock.advance(3 * aBeat);
+
+    const all = memory.etcd.commit({ compare: [], then: [{ range: { key: ' ', rangeEnd: '~' } }], otherwise: [] }).ranges[0] ?? [];
+    expect(all.map((kv) => kv.key)).toEqual(expect.arrayContaining(keys));
+  });
+
   test('does not become the entry of the next lock() on its name', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
