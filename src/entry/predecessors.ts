@@ -28,6 +28,8 @@ export class Predecessors {
   #changedAtBeforeLook = 0n;
   #isLooking = false;
   #isLookDue = false;
+  /** Whether the look that is under way counts no more. */
+  #isLookForgotten = false;
   /** Whether the watch was confirmed, since the last look was sent, at a revision that proves nothing. */
   #isWatchUnproven = false;
   #slowLookAt: Instant | undefined;
@@ -56,6 +58,7 @@ export class Predecessors {
   startLook(): void {
     this.#changedAtBeforeLook = this.#changedAt;
     this.#isLooking = true;
+    this.#isLookForgotten = false;
     this.#isWatchUnproven = false;
     // The next slow look does not depend on the fate of this one.
     this.#scheduleSlowLook();
@@ -65,7 +68,7 @@ export class Predecessors {
   onLook(revision: bigint, ahead: readonly KeyValue[]): void {
     this.#lookedAt = revision;
     this.#isLooking = false;
-    this.#isLookDue = false;
+    this.#isLookDue = this.#isLookForgotten;
     // Revisions alone do not decide: they go back when etcd is restored from a snapshot.
     if (this.#changedAt === this.#changedAtBeforeLook) this.#changedAt = 0n;
     this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);
@@ -84,10 +87,11 @@ export class Predecessors {
     return true;
   }
 
-  /** Makes the last look count no more. */
+  /** Makes the last look count no more, nor one that is under way. */
   forgetLook(): void {
     this.#isAdmitted = false;
     this.#isLookDue = true;
+    this.#isLookForgotten = this.#isLooking;
   }
 
   /** Takes in a change at `revision`. Only a look that saw this revision counts from now on. */

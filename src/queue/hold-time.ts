@@ -24,8 +24,11 @@ export class HoldTime {
    * deadline would come too near during each look, and renewals and looks would alternate for ever.
    */
   async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>): Promise<void> {
-    if (this.#renewedFor !== entry) entry.forgetLook();
+    const isFirst = this.#renewedFor !== entry;
+    if (isFirst) entry.forgetLook();
     await heartbeat.beat(entry.session);
+    // Meanwhile the look of another acquisition may have taken this entry along.
+    if (isFirst) entry.forgetLook();
     this.#renewedFor = entry;
   }
 

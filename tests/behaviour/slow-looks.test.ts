@@ -1,6 +1,6 @@
 /** Tests of a short TTL with slow looks: renewals and looks do not alternate for ever. */
 import { describe, expect, test } from 'vitest';
-import { after, respondsAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, calls, lostResponse, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 // The deadline is 1 500 ms after the sending of a beat, and a new lock needs 667 ms of it.
@@ -62,6 +62,33 @@ describe('a TTL of 2 s and looks that take longer than the deadline leaves', () 
 
     expect(memory.entries('a')).toMatchObject([{ createRevision: tried.value?.fencingToken }]);
   });
+});
+
+test.each([
+  ['in the renewal', 200],
+  ['at its end', 900],
+])('lock() does not give out an entry that was deleted before the renewal, after the look of another caller %s', async (_, lookAtMs) => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
+  await locker.lock('open');
+  const kind = { mode: 'shared' } as const;
+  memory.store.next(calls.creation, (send) => send(), lostResponse);
+  // With so late a grant the entry needs a renewal.
+  memory.store.next(calls.grant, respondsAfter(memory.clock, 3_000));
+  memory.store.next(calls.renew, respondsAfter(memory.clock, 1_000));
+  memory.store.every(calls.leaseKeys, after(memory.clock, 100_000));
+  const locking = follow(locker.lock('a', { ...kind, ttlMs: 5_000 }));
+  await memory.clock.advance(3_000 + lookAtMs);
+  const [entry] = memory.entries('a');
+  memory.store.next(calls.read, (send) => send(), respondsAfter(memory.clock, 200));
+  const other = follow(locker.lock('a', kind));
+  await memory.clock.advance(50);
+  memory.etcd.commit({ compare: [], then: [{ delete: { key: entry?.key ?? '' } }], otherwise: [] });
+  await memory.clock.advance(1_500);
+
+  expect(other.value?.held).toBe(true);
+  expect(locking.value?.held).toBe(true);
+  expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
 });
 
 test('lock() with renew: false gets its lock when renewals take more than a tenth of the TTL', async () => {
