@@ -8,7 +8,7 @@ import { backoffMs } from '../backoff.ts';
 import { type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
-import { buildClearing, buildCreationOfAll, buildQueuesRead, type Creation } from '../entry/transactions.ts';
+import { buildClearing, buildCreationOfAll, buildDeletion, buildQueuesRead, type Creation } from '../entry/transactions.ts';
 import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
@@ -66,10 +66,19 @@ class Try {
       } finally {
         for (const entry of entries) if (!entry.isHeld) entry.abandon();
       }
-      // An entry of the ended session would make the name busy for this very call.
-      if (!session.checkOpen()) await waitAtMost(this.#context.clock, this.#timeLeftMs(), session.whenEntriesGone());
+      if (!session.checkOpen()) await this.#whenGone(session, entries);
     }
     return false;
+  }
+
+  /** An entry of an ended session would make the name busy for this very call. */
+  async #whenGone(session: Session, entries: readonly Entry[]): Promise<void> {
+    const { clock, store } = this.#context;
+    await waitAtMost(clock, this.#timeLeftMs(), session.whenEntriesGone());
+    // A renewal without a response may have prolonged the lease.
+    const created = entries.filter(({ token }) => token > 0n);
+    const timeoutMs = this.#timeLeftMs();
+    await Promise.all(created.map((entry) => store.commit(buildDeletion(entry, entry.token), { timeoutMs })));
   }
 
   /** Takes step after step. 'gone' asks for a new session. */

@@ -69,6 +69,23 @@ describe('tryLock()', () => {
     expect(second?.fencingToken).toBeGreaterThan(first.fencingToken);
   });
 
+  test('tryLock() does not take its own entry of a lost lease for that of somebody else', async () => {
+    await using memory = await openFaultyMemory();
+    // With so late a grant the entry needs a renewal. etcd prolongs the lease, and its responses are lost.
+    memory.store.next(calls.grant, respondsAfter(memory.clock, 900));
+    const renewals = memory.store.every(calls.renew, respondsAfter(memory.clock, 400, false));
+    memory.store.every(calls.revoke, lostRequest);
+    const tried = follow(memory.createLocker().tryLock('a', { ttlMs: 2_000 }));
+    await memory.clock.advance(1_900);
+    expect(tried.isSettled).toBe(false);
+    renewals();
+
+    await memory.clock.advance(1_000);
+
+    expect(tried.value?.held).toBe(true);
+    expect(memory.entries('a').map(({ key }) => key)).toEqual([tried.value?.key]);
+  });
+
   test('tryLock() and lock() of one locker at once get the lock one after the other', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();

@@ -167,11 +167,11 @@ export class EtcdRecord {
   }
 
   /** Whether the queue has had an entry that `matches`, at any moment from `sinceMs` on. */
-  hasEntriesSince(name: string, sinceMs: number, matches: (entry: KeyValue) => boolean): boolean {
+  hasEntriesSince(name: string, sinceMs: number, matches: (entry: KeyValue, queue: readonly KeyValue[]) => boolean): boolean {
     const { states } = this.#queue(name);
     for (let at = states.length - 1; at >= 0; at -= 1) {
       const { entries = [], atMs = 0 } = states[at] ?? {};
-      if (entries.some(matches)) return true;
+      if (entries.some((entry) => matches(entry, entries))) return true;
       if (atMs < sinceMs) return false;
     }
     return false;

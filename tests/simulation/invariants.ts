@@ -77,7 +77,7 @@ function checkOrder({ judge, settledMs }: World, call: Call): void {
 }
 
 /** No entry of a caller is created while an earlier caller of the same process has had none for the name. */
-function checkCreation({ judge, record }: World, name: string, { value }: KeyValue): void {
+function checkCreation({ judge, record, etcd }: World, name: string, { value }: KeyValue): void {
   const isNew = !record.hadValue(value);
   record.noteValue(value);
   const isOurs = (call: Call): boolean => call.name === name && call.usesLocalQueue && call.options.value !== undefined;
@@ -88,12 +88,12 @@ function checkCreation({ judge, record }: World, name: string, { value }: KeyVal
   for (const other of waiting.slice(0, waiting.indexOf(call))) {
     if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
       continue;
-    // It may have the entry of a caller that gave up, and write its own value later.
-    const mayInherit = record
-      .entries(name)
-      .some(
-        (entry) => entry.value.startsWith(call.process.id) && !owners.has(entry.value) && record.kindOf(entry.key).slots === other.slots,
-      );
+    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease ended.
+    const isOfUse = (entry: KeyValue): boolean =>
+      entry.value.startsWith(call.process.id) && !owners.has(entry.value) && record.kindOf(entry.key).slots === other.slots;
+    const mayInherit =
+      record.entries(name).some(isOfUse) ||
+      record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && !etcd.leaseIds.includes(entry.leaseId));
     if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
   }
 }
