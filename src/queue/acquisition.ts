@@ -253,8 +253,7 @@ export class Acquisition {
     if (this.creation.pauseMs > 0) await this.#sleeper.sleep(this.creation.pauseMs);
     if (this.#caller === undefined || entry.kind !== 'new' || entry.session.isSealed) return;
     this.#queue.create(this);
-    const { request } = this.creation;
-    await (request ?? this.creation.waitForTurn(this.#sleeper));
+    await (this.creation.request ?? this.creation.waitForTurn(this.#sleeper));
     this.creation.throwError();
   }
 
@@ -292,6 +291,7 @@ export class Acquisition {
     this.creation.releaseOld();
     this.#entry?.abandon();
     this.#entry = undefined;
+    this.#sleeper.forget();
   }
 
   #newEntry(session: Session, { options }: Caller<LockHandle>): Entry {

@@ -122,10 +122,14 @@ export class LocalQueues {
     const { clock, outageLog, prefix, requestTimeoutMs } = this.#context;
     const queues = names.map((name) => queueRange(prefix, name));
     const until = addMs(clock.now(), requestTimeoutMs);
+    const endTry = (): void => {
+      for (const name of names) this.#queues.get(name)?.endTry(caller);
+    };
     this.#tries.add(caller);
     try {
       // A thief waits for nobody, and nobody for a thief. Without an await if possible: the first caller is the first in etcd.
       if (!steals) for (const name of names) this.#queueOf(name).beginTry(caller);
+      caller.onEndWithoutLock(endTry);
       const turn = steals ? undefined : this.#whenTurn(names, options.slots);
       const resolveIfBusy = (isBusy: boolean): void => {
         if (isBusy) caller.resolve(null);
@@ -148,7 +152,7 @@ export class LocalQueues {
       }
     } finally {
       this.#tries.delete(caller);
-      for (const name of names) this.#queues.get(name)?.endTry(caller);
+      endTry();
     }
   }
 

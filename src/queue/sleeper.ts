@@ -20,6 +20,11 @@ export class Sleeper {
     this.#endSleep();
   };
 
+  /** Forgets the news of an entry that is abandoned. They must not cut the pause before the next one short. */
+  forget(): void {
+    this.#isWoken = false;
+  }
+
   /** Ends the present sleep only. */
   interrupt(): void {
     this.#endSleep();

@@ -23,7 +23,7 @@ const maxConflicts = 3;
 export interface TryRequest {
   readonly context: LockerContext;
   readonly queues: readonly QueueRange[];
-  readonly caller: Pick<Caller<never>, 'options' | 'isWaiting'>;
+  readonly caller: Pick<Caller<unknown>, 'options' | 'isWaiting' | 'promise'>;
   /** When the try has to end. */
   readonly until: Instant;
   /** Called with an admitted entry for each queue, in the tick in which that is known. */
@@ -56,7 +56,9 @@ class Try {
   async run(): Promise<boolean> {
     const { caller, queues } = this.#request;
     const { options } = caller;
-    while (caller.isWaiting) {
+    for (let rounds = 0; caller.isWaiting; rounds += 1) {
+      // Another program may end each of the leases.
+      if (rounds > 1) await this.#pause(backoffMs(rounds - 2, { firstMs: 25 }));
       const session = await this.#context.sessions.enter(options, this.#timeLeftMs(), queues.length);
       this.#wasRenewed = false;
       const entries = queues.map((queue) => new Entry(this.#context, queue, session, options, () => undefined));
@@ -73,12 +75,20 @@ class Try {
 
   /** An entry of an ended session would make the name busy for this very call. */
   async #whenGone(session: Session, entries: readonly Entry[]): Promise<void> {
-    const { clock, store } = this.#context;
-    await waitAtMost(clock, this.#timeLeftMs(), session.whenEntriesGone());
+    const { store } = this.#context;
+    await this.#pause(Infinity, session.whenEntriesGone());
+    if (!this.#request.caller.isWaiting) return;
     // A renewal without a response may have prolonged the lease.
     const created = entries.filter(({ token }) => token > 0n);
     const timeoutMs = this.#timeLeftMs();
     await Promise.all(created.map((entry) => store.commit(buildDeletion(entry, entry.token), { timeoutMs })));
+  }
+
+  /** Waits for `delayMs`, until `event`, until the time is up, or until the caller gives up. */
+  async #pause(delayMs: number, event = new Promise<void>(() => undefined)): Promise<void> {
+    const { caller } = this.#request;
+    const ended = caller.promise.catch(() => undefined);
+    await waitAtMost(this.#context.clock, Math.min(delayMs, this.#timeLeftMs()), Promise.race([event, ended]));
   }
 
   /** Takes step after step. 'gone' asks for a new session. */

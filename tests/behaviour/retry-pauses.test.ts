@@ -37,6 +37,25 @@ test.each(['lock', 'tryLock'] as const)(
   },
 );
 
+test.each(['lock', 'tryLock'] as const)('%s() pauses between its leases when another program revokes each of them', async (method) => {
+  await using memory = await openFaultyMemory();
+  let creations = 0;
+  const stopFault = memory.store.every(calls.creation, (send) => {
+    if (++creations > 200) return new Promise(() => undefined);
+    for (const leaseId of memory.etcd.leaseIds) memory.etcd.revoke(leaseId);
+    return send();
+  });
+  const locking = follow(memory.createLocker()[method]('a'));
+
+  await memory.clock.advance(3_000);
+  expect(creations).toBeGreaterThan(3);
+  expect(creations).toBeLessThan(20);
+  stopFault();
+  await memory.clock.advance(1_000);
+
+  expect(locking.value?.held).toBe(true);
+});
+
 test('lock() pauses between its leases when etcd loses each of them before the gate is created', async () => {
   await using memory = await openFaultyMemory();
   let grants = 0;

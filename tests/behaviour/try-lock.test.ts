@@ -1,7 +1,7 @@
 /** Tests of tryLock() under faults. */
 import { describe, expect, test } from 'vitest';
 import { internalsOf } from '../../src/locker/internals.ts';
-import { respondsAfter, calls, gatesOf, lostRequest, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { calls, gatesOf, hangs, lostRequest, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 describe('tryLock()', () => {
@@ -84,6 +84,24 @@ describe('tryLock()', () => {
 
     expect(tried.value?.held).toBe(true);
     expect(memory.entries('a').map(({ key }) => key)).toEqual([tried.value?.key]);
+  });
+
+  test('tryLock() that is aborted while its creation gets no response delays no later caller', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await locker.lock('open');
+    memory.store.next(calls.creation, hangs);
+    const controller = new AbortController();
+    const tried = follow(locker.tryLock('a', { signal: controller.signal }));
+    const waiting = follow(locker.lock('a'));
+    await memory.clock.advance(100);
+    expect(waiting.isSettled).toBe(false);
+
+    controller.abort();
+    await memory.clock.advance(1);
+
+    expect(tried.isSettled).toBe(true);
+    expect(waiting.value?.held).toBe(true);
   });
 
   test('tryLock() and lock() of one locker at once get the lock one after the other', async () => {
