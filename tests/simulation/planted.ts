@@ -37,8 +37,8 @@ export const planted: readonly Planted[] = [
       },
       {
         file: 'src/session/heartbeat.ts',
-        from: 'return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));',
-        to: 'const renewal = await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6); void sentAt; return session.onRenewal(clock.now(), knownGate, renewal);',
+        from: 'if (!session.onRenewal(sentAt, knownGate, renewal)) return false;',
+        to: 'if (!session.onRenewal(clock.now(), knownGate, renewal)) return false;',
       },
     ],
   },
@@ -63,8 +63,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/entry.ts',
-        from: 'if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);',
-        to: 'if (own !== null) this.#predecessors?.onLook(revision, ahead);',
+        from: 'if (!this.#checkOwn(own, this.slots === exclusive) || own === undefined) return;\n    const ahead = found.filter((kv) => byCreateRevision(kv, own) < 0);',
+        to: 'const ahead = found.filter((kv) => own === undefined ? kv.key !== this.key : byCreateRevision(kv, own) < 0);',
       },
     ],
   },
@@ -135,8 +135,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/queue/local-queue.ts',
-        from: 'if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.at(-1) !== acquisition) return;',
-        to: 'if (next === undefined || this.#acquisitions.at(-1) !== acquisition) return;',
+        from: 'if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.last !== acquisition) return;',
+        to: 'if (next === undefined || this.#acquisitions.last !== acquisition) return;',
       },
     ],
   },
@@ -174,8 +174,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/queue/shared-requests.ts',
-        from: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)',
-        to: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater && at < 0)',
+        from: 'if (acquisition.delaysLater) return undefined;',
+        to: '',
       },
     ],
   },
@@ -222,6 +222,69 @@ export const planted: readonly Planted[] = [
         file: 'src/entry/release.ts',
         from: 'void session.whenEntriesGone().then(this.#done.resolve);',
         to: 'void session; this.#done.resolve();',
+      },
+    ],
+  },
+  {
+    name: 'sealed-by-full-disk',
+    what: 'a write that etcd refuses for lack of space seals its session',
+    foundWithin: 3000,
+    rules: ['place'],
+    edits: [
+      {
+        file: 'src/session/session.ts',
+        from: 'error instanceof EtcdUnavailableError || (error instanceof EtcdRefusedError && !error.isFinal);',
+        to: 'error instanceof EtcdUnavailableError && !(error instanceof EtcdRefusedError);',
+      },
+      {
+        file: 'src/entry/entry.ts',
+        from: 'if (refusal === undefined) await this.session.gate.settle(gate, timeoutMs);',
+        to: 'await this.session.gate.settle(gate, timeoutMs);',
+      },
+    ],
+  },
+  {
+    name: 'strays-kept',
+    what: 'the audit deletes no entry that a restore has brought back',
+    foundWithin: 300,
+    rules: ['prompt', 'ghost', 'unserved'],
+    edits: [
+      {
+        file: 'src/session/audit.ts',
+        from: 'for (const key of keys) if (key !== gate.key && !known.has(key)) await this.#deleteStray(key);',
+        to: 'void gate; void known;',
+      },
+    ],
+  },
+  {
+    name: 'stray-in-use',
+    what: 'the audit deletes each key that it does not know, without a look at new entries and without a comparison',
+    foundWithin: 300,
+    rules: ['exclusion', 'gone', 'place', 'prompt'],
+    edits: [
+      { file: 'src/session/audit.ts', from: 'if (this.#isRunning) this.#knownKeys.add(key);', to: 'void key;' },
+      {
+        file: 'src/session/audit.ts',
+        from: 'if (found?.leaseId !== leaseId || isInUse || !this.#session.checkOpen()) return;',
+        to: 'if (found === undefined) return; void leaseId; void isInUse;',
+      },
+      {
+        file: 'src/session/audit.ts',
+        from: 'await store.commit({ compare: [isStray],',
+        to: 'void isStray; await store.commit({ compare: [],',
+      },
+    ],
+  },
+  {
+    name: 'restore-unnoticed',
+    what: 'a gate that went back in time does not end the session',
+    foundWithin: 3000,
+    rules: ['spin', 'prompt', 'unserved'],
+    edits: [
+      {
+        file: 'src/session/gate.ts',
+        from: 'else if (found.modRevision < known) this.#endSession(restoredText);',
+        to: 'else if (found.modRevision < 0n) this.#endSession(restoredText);',
       },
     ],
   },
