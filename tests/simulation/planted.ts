@@ -22,7 +22,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
     what: 'the deadline counts from the response, not from the sending',
-    foundWithin: 680,
+    foundWithin: 500,
     rules: ['exclusion'],
     edits: [
       {
@@ -45,7 +45,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'unguarded-release',
     what: 'the release deletes the key without a comparison of its create revision',
-    foundWithin: 140,
+    foundWithin: 150,
     rules: ['exclusion', 'token'],
     edits: [
       {
@@ -58,7 +58,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-own-entry-check',
     what: 'a waiter does not check that its own entry exists when it wakes',
-    foundWithin: 25,
+    foundWithin: 50,
     rules: ['gone'],
     edits: [
       {
@@ -71,7 +71,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'wrong-predecessor',
     what: 'a waiter keeps its first predecessor after that entry is deleted, although other entries are before it',
-    foundWithin: 30,
+    foundWithin: 20,
     rules: ['prompt'],
     edits: [
       {
@@ -84,14 +84,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
-    foundWithin: 70,
+    foundWithin: 210,
     rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
     what: 'a renewal counts without the check that the present leader answered it (in the model of the adapter)',
-    foundWithin: 115,
+    foundWithin: 120,
     rules: ['exclusion'],
     edits: [
       {
@@ -104,7 +104,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'value-without-revision',
     what: 'setValue compares the create revision of the entry, but not the mod revision that it read',
-    foundWithin: 250,
+    foundWithin: 430,
     rules: ['value'],
     edits: [
       {
@@ -130,7 +130,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'place-of-another-kind',
     what: 'an abandoned entry is passed to the next caller of any kind',
-    foundWithin: 810,
+    foundWithin: 260,
     rules: ['kind'],
     edits: [
       {
@@ -143,7 +143,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'writer-overtaken',
     what: 'a reader considers the holders alone, and overtakes a writer that waits',
-    foundWithin: 12,
+    foundWithin: 10,
     rules: ['exclusion'],
     edits: [
       {
@@ -156,7 +156,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'one-too-many',
     what: 'a semaphore admits one holder more than it has slots',
-    foundWithin: 12,
+    foundWithin: 10,
     rules: ['exclusion'],
     edits: [
       {
@@ -169,7 +169,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'creations-side-by-side',
     what: 'a creation does not wait for the entries of earlier callers of its process',
-    foundWithin: 17,
+    foundWithin: 10,
     rules: ['order'],
     edits: [
       {
@@ -182,7 +182,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'one-revision-uncounted',
     what: 'a look of a semaphore leaves out the entries before it that have its own create revision',
-    foundWithin: 250,
+    foundWithin: 170,
     rules: ['exclusion'],
     edits: [
       {
@@ -195,14 +195,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'names-in-no-order',
     what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
-    foundWithin: 190,
+    foundWithin: 60,
     rules: ['unserved'],
     edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
     what: 'the loss of one lock of lockAll does not end the others',
-    foundWithin: 55,
+    foundWithin: 30,
     rules: ['all'],
     edits: [
       {
@@ -215,7 +215,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'release-too-early',
     what: 'a release resolves when its session ends, although the lease and its entry may still exist',
-    foundWithin: 42,
+    foundWithin: 40,
     rules: ['release'],
     edits: [
       {
@@ -228,8 +228,8 @@ export const planted: readonly Planted[] = [
   {
     name: 'sealed-by-full-disk',
     what: 'a write that etcd refuses for lack of space seals its session',
-    foundWithin: 3000,
-    rules: ['place'],
+    foundWithin: 2000,
+    rules: ['place', 'error'],
     edits: [
       {
         file: 'src/session/session.ts',
@@ -246,7 +246,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'strays-kept',
     what: 'the audit deletes no entry that a restore has brought back',
-    foundWithin: 300,
+    foundWithin: 500,
     rules: ['prompt', 'ghost', 'unserved'],
     edits: [
       {
@@ -259,7 +259,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'stray-in-use',
     what: 'the audit deletes each key that it does not know, without a look at new entries and without a comparison',
-    foundWithin: 300,
+    foundWithin: 90,
     rules: ['exclusion', 'gone', 'place', 'prompt'],
     edits: [
       { file: 'src/session/audit.ts', from: 'if (this.#isRunning) this.#knownKeys.add(key);', to: 'void key;' },
