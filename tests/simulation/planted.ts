@@ -278,7 +278,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'restore-unnoticed',
     what: 'a gate that went back in time does not end the session',
-    foundWithin: 3000,
+    foundWithin: 670,
     rules: ['spin', 'prompt', 'unserved'],
     edits: [
       {
