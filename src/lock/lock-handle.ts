@@ -126,12 +126,15 @@ export class LockHandle implements Lock {
   }
 
   toJSON(): Record<string, unknown> {
-    const { name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs } = this;
+    // First of all, because it fails for any other object.
+    const held = this.checkHeld();
+    const { name, mode, slots, key, value, fencingToken, leaseId, remainingMs } = this;
     return toJsonMembers({ name, mode, slots, key, value, fencingToken, leaseId, held, remainingMs });
   }
 
   [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
-    const { name, key, fencingToken, held } = this;
+    const held = this.checkHeld();
+    const { name, key, fencingToken } = this;
     return `Lock ${inspect({ name, key, fencingToken, held }, options)}`;
   }
 

@@ -102,12 +102,15 @@ export class MultiLockHandle implements MultiLock {
   }
 
   toJSON(): Record<string, unknown> {
-    const { locks, held, remainingMs } = this;
+    // First of all, because it fails for any other object.
+    const held = this.#checkHeld();
+    const { locks, remainingMs } = this;
     return toJsonMembers({ locks, held, remainingMs });
   }
 
   [inspectMethod](_depth: number, options: unknown, inspect: Inspect): string {
-    const { locks, held } = this;
+    const held = this.#checkHeld();
+    const { locks } = this;
     return `MultiLock ${inspect({ locks, held }, options)}`;
   }
 }

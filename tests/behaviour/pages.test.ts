@@ -60,7 +60,7 @@ describe('a queue of several pages', () => {
       const states = locker.watch('a');
       // The change in between is an event after the reading, so it is applied to the first state.
       expect((await states.next()).value).toMatchObject({ waiting: count - 2, holders: [{ key: keyOf(2) }] });
-      await states.return?.();
+      await states.return();
     });
   });
 

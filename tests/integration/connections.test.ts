@@ -263,7 +263,7 @@ describe('close()', () => {
     await locker.close();
     await sleep(100);
 
-    expect(call.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect(call.error).toMatchObject({ code: 'LOCKER_CLOSED' });
     expect(connecting()).toBe(before);
   });
 

@@ -32,7 +32,7 @@ describe('a queue of 72 MB', () => {
     const inspected = await timed(locker.inspect('large'));
     const states = locker.watch('large');
     const first = await timed(states.next());
-    await states.return?.();
+    await states.return();
     const names: [string, number][] = [];
     for await (const { name, waiting } of locker.list()) names.push([name, waiting]);
 

@@ -22,7 +22,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
     what: 'the deadline counts from the response, not from the sending',
-    foundWithin: 680,
+    foundWithin: 500,
     rules: ['exclusion'],
     edits: [
       {
@@ -37,15 +37,15 @@ export const planted: readonly Planted[] = [
       },
       {
         file: 'src/session/heartbeat.ts',
-        from: 'return session.onRenewal(sentAt, knownGate, await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6));',
-        to: 'const renewal = await store.renew(session.leaseId, session.gate.key, session.ttlMs / 6); void sentAt; return session.onRenewal(clock.now(), knownGate, renewal);',
+        from: 'if (!session.onRenewal(sentAt, knownGate, renewal)) return false;',
+        to: 'if (!session.onRenewal(clock.now(), knownGate, renewal)) return false;',
       },
     ],
   },
   {
     name: 'unguarded-release',
     what: 'the release deletes the key without a comparison of its create revision',
-    foundWithin: 140,
+    foundWithin: 150,
     rules: ['exclusion', 'token'],
     edits: [
       {
@@ -58,20 +58,20 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-own-entry-check',
     what: 'a waiter does not check that its own entry exists when it wakes',
-    foundWithin: 25,
+    foundWithin: 50,
     rules: ['gone'],
     edits: [
       {
         file: 'src/entry/entry.ts',
-        from: 'if (this.#checkOwn(own)) this.#predecessors?.onLook(revision, ahead);',
-        to: 'if (own !== null) this.#predecessors?.onLook(revision, ahead);',
+        from: 'if (!this.#checkOwn(own, this.slots === exclusive) || own === undefined) return;\n    const ahead = found.filter((kv) => byCreateRevision(kv, own) < 0);',
+        to: 'const ahead = found.filter((kv) => own === undefined ? kv.key !== this.key : byCreateRevision(kv, own) < 0);',
       },
     ],
   },
   {
     name: 'wrong-predecessor',
     what: 'a waiter keeps its first predecessor after that entry is deleted, although other entries are before it',
-    foundWithin: 30,
+    foundWithin: 20,
     rules: ['prompt'],
     edits: [
       {
@@ -84,14 +84,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
-    foundWithin: 70,
+    foundWithin: 210,
     rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
     what: 'a renewal counts without the check that the present leader answered it (in the model of the adapter)',
-    foundWithin: 115,
+    foundWithin: 120,
     rules: ['exclusion'],
     edits: [
       {
@@ -104,7 +104,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'value-without-revision',
     what: 'setValue compares the create revision of the entry, but not the mod revision that it read',
-    foundWithin: 250,
+    foundWithin: 430,
     rules: ['value'],
     edits: [
       {
@@ -130,20 +130,20 @@ export const planted: readonly Planted[] = [
   {
     name: 'place-of-another-kind',
     what: 'an abandoned entry is passed to the next caller of any kind',
-    foundWithin: 810,
+    foundWithin: 260,
     rules: ['kind'],
     edits: [
       {
         file: 'src/queue/local-queue.ts',
-        from: 'if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.at(-1) !== acquisition) return;',
-        to: 'if (next === undefined || this.#acquisitions.at(-1) !== acquisition) return;',
+        from: 'if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.last !== acquisition) return;',
+        to: 'if (next === undefined || this.#acquisitions.last !== acquisition) return;',
       },
     ],
   },
   {
     name: 'writer-overtaken',
     what: 'a reader considers the holders alone, and overtakes a writer that waits',
-    foundWithin: 12,
+    foundWithin: 10,
     rules: ['exclusion'],
     edits: [
       {
@@ -156,7 +156,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'one-too-many',
     what: 'a semaphore admits one holder more than it has slots',
-    foundWithin: 12,
+    foundWithin: 10,
     rules: ['exclusion'],
     edits: [
       {
@@ -169,20 +169,20 @@ export const planted: readonly Planted[] = [
   {
     name: 'creations-side-by-side',
     what: 'a creation does not wait for the entries of earlier callers of its process',
-    foundWithin: 17,
+    foundWithin: 10,
     rules: ['order'],
     edits: [
       {
         file: 'src/queue/shared-requests.ts',
-        from: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater)',
-        to: 'acquisitions.slice(0, at).some(({ delaysLater }) => delaysLater && at < 0)',
+        from: 'if (acquisition.delaysLater) return undefined;',
+        to: '',
       },
     ],
   },
   {
     name: 'one-revision-uncounted',
     what: 'a look of a semaphore leaves out the entries before it that have its own create revision',
-    foundWithin: 250,
+    foundWithin: 170,
     rules: ['exclusion'],
     edits: [
       {
@@ -195,14 +195,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'names-in-no-order',
     what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
-    foundWithin: 190,
+    foundWithin: 60,
     rules: ['unserved'],
     edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
     what: 'the loss of one lock of lockAll does not end the others',
-    foundWithin: 55,
+    foundWithin: 30,
     rules: ['all'],
     edits: [
       {
@@ -215,13 +215,76 @@ export const planted: readonly Planted[] = [
   {
     name: 'release-too-early',
     what: 'a release resolves when its session ends, although the lease and its entry may still exist',
-    foundWithin: 42,
+    foundWithin: 40,
     rules: ['release'],
     edits: [
       {
         file: 'src/entry/release.ts',
         from: 'void session.whenEntriesGone().then(this.#done.resolve);',
         to: 'void session; this.#done.resolve();',
+      },
+    ],
+  },
+  {
+    name: 'sealed-by-full-disk',
+    what: 'a write that etcd refuses for lack of space seals its session',
+    foundWithin: 2000,
+    rules: ['place', 'error'],
+    edits: [
+      {
+        file: 'src/session/session.ts',
+        from: 'error instanceof EtcdUnavailableError || (error instanceof EtcdRefusedError && !error.isFinal);',
+        to: 'error instanceof EtcdUnavailableError && !(error instanceof EtcdRefusedError);',
+      },
+      {
+        file: 'src/entry/entry.ts',
+        from: 'if (refusal === undefined) await this.session.gate.settle(gate, timeoutMs);',
+        to: 'await this.session.gate.settle(gate, timeoutMs);',
+      },
+    ],
+  },
+  {
+    name: 'strays-kept',
+    what: 'the audit deletes no entry that a restore has brought back',
+    foundWithin: 500,
+    rules: ['prompt', 'ghost', 'unserved'],
+    edits: [
+      {
+        file: 'src/session/audit.ts',
+        from: 'for (const key of keys) if (key !== gate.key && !known.has(key)) await this.#deleteStray(key);',
+        to: 'void gate; void known;',
+      },
+    ],
+  },
+  {
+    name: 'stray-in-use',
+    what: 'the audit deletes each key that it does not know, without a look at new entries and without a comparison',
+    foundWithin: 90,
+    rules: ['exclusion', 'gone', 'place', 'prompt'],
+    edits: [
+      { file: 'src/session/audit.ts', from: 'if (this.#isRunning) this.#knownKeys.add(key);', to: 'void key;' },
+      {
+        file: 'src/session/audit.ts',
+        from: 'if (found?.leaseId !== leaseId || isInUse || !this.#session.checkOpen()) return;',
+        to: 'if (found === undefined) return; void leaseId; void isInUse;',
+      },
+      {
+        file: 'src/session/audit.ts',
+        from: 'await store.commit({ compare: [isStray],',
+        to: 'void isStray; await store.commit({ compare: [],',
+      },
+    ],
+  },
+  {
+    name: 'restore-unnoticed',
+    what: 'a gate that went back in time does not end the session',
+    foundWithin: 670,
+    rules: ['spin', 'prompt', 'unserved'],
+    edits: [
+      {
+        file: 'src/session/gate.ts',
+        from: 'else if (found.modRevision < known) this.#endSession(restoredText);',
+        to: 'else if (found.modRevision < 0n) this.#endSession(restoredText);',
       },
     ],
   },

@@ -117,6 +117,8 @@ export function toFailure(error: unknown): CallFailure {
 export const noResponse = (timeoutMs: number): CallFailure =>
   new CallFailure(status.deadlineExceeded, `no response within ${String(Math.round(timeoutMs))} ms`);
 
+export const isWrongPassword = ({ details }: CallFailure): boolean => /authentication failed/.test(details);
+
 export const isUnauthenticated = (failure: CallFailure): boolean => failure.code === status.unauthenticated;
 
 export const isDenied = (failure: CallFailure): boolean => failure.code === status.permissionDenied;

@@ -8,7 +8,7 @@
  * the longest TTL that was granted. All sessions are over by then, because none of them was renewed since.
  */
 import type { Logger } from '../../context.ts';
-import { CallFailure, status, toFailure } from './call-failure.ts';
+import { CallFailure, isWrongPassword, status, toFailure } from './call-failure.ts';
 import { methods, type RawClient } from './raw-client.ts';
 import { encodeRange } from './wire/encode.ts';
 
@@ -51,7 +51,9 @@ export class Cluster {
           return check(await client.call(method, request, until));
         } catch (error) {
           // A refusal has no header. A host that was not checked yet may refuse because it knows neither the lease nor the user.
-          if (!isKnown && toFailure(error).kind === 'refused') {
+          const failure = toFailure(error);
+          // A read with a wrong password would be refused as well.
+          if (!isKnown && failure.kind === 'refused' && !isWrongPassword(failure)) {
             const read = encodeRange({ key: this.#key, keysOnly: true });
             const response = await client.call(methods.range, read, until).catch(() => undefined);
             if (response !== undefined) check(response);
