@@ -41,6 +41,7 @@ const historyRules: ReadonlySet<string> = new Set([
   'place',
   'release',
   'order',
+  'all',
 ]);
 
 export class Judge {
