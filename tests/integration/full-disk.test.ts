@@ -1,6 +1,6 @@
 /** Tests of an etcd whose storage is full: its alarm refuses puts and grants until somebody frees space and disarms it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { canControlServers, type EtcdServer } from '../support/etcd/etcd.ts';
+import { canControlServers, type EtcdServer, startTcpProxy } from '../support/etcd/etcd.ts';
 import { ask } from '../support/etcd/http.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
@@ -45,6 +45,23 @@ describe.skipIf(!(await canControlServers()))('while the storage of etcd is full
     });
     await post('kv/deleterange', { key: toBase64('fill') });
   };
+
+  test('refused calls cost no connections', async () => {
+    await using proxy = await startTcpProxy(stage.server.endpoint);
+    const locker = stage.createLockerAt([proxy.endpoint]);
+    const lock = await locker.lock('x');
+    await fill();
+    const before = proxy.accepted;
+
+    for (let calls = 0; calls < 5; calls += 1) {
+      expect(await errorOf(lock.setValue(`new ${String(calls)}`))).toMatchObject({ code: 'ETCD_REFUSED' });
+      expect(await errorOf(locker.lock('other'))).toMatchObject({ code: 'ETCD_REFUSED' });
+    }
+
+    expect(proxy.accepted).toBe(before);
+    // Before the proxy.
+    await locker.close();
+  });
 
   test('a refused lock() costs its process no place, and the order is the same after the alarm', async () => {
     const [a, b, c] = [stage.createLocker(), stage.createLocker(), stage.createLocker()];

@@ -251,8 +251,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/session/audit.ts',
-        from: 'for (const key of keys) if (key !== gate.key && !known.has(key)) await this.#deleteStray(key);',
-        to: 'void gate; void known;',
+        from: 'for (const key of [...keys].filter(isStray)) await this.#deleteStray(key);',
+        to: 'void isStray;',
       },
     ],
   },

@@ -228,7 +228,7 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc, channelFactory: type
       }
       if (code === status.deadlineExceeded) this.#checkSilent(channel, sentAt);
       // A refusal is a response: the connection works.
-      else if (resetting.includes(code) && failure.kind !== 'refused') connection.retire();
+      else if (resetting.includes(code) && failure.kind !== 'refused' && failure.kind !== 'no-space') connection.retire();
       else connection.receivedAt = performance.now();
       return failure;
     }
