@@ -1,5 +1,6 @@
 /** Tests of requests to several hosts: when the next host is tried. */
 import { describe, expect, test, vi } from 'vitest';
+import { ClientLoadError } from '../../src/errors.ts';
 import { resolveLockerOptions } from '../../src/options/options.ts';
 import { CallFailure, status } from '../../src/store/etcd/call-failure.ts';
 import { Host } from '../../src/store/etcd/host.ts';
@@ -29,6 +30,18 @@ describe('Hosts', () => {
     await expect(hosts.request(timesOut, { timeoutMs: 60, once: true })).rejects.toMatchObject({ name: 'OutcomeUnknownError' });
 
     expect(hosts.current).toBe(current);
+  });
+
+  test('request() leaves nothing that looks like an outage when the client could not be loaded at first', async () => {
+    const hosts = twoHosts();
+    await expect(hosts.request(() => Promise.reject(new ClientLoadError(new Error('no file'))))).rejects.toMatchObject({
+      code: 'CLIENT_LOAD',
+    });
+    expect(hosts.silence.current(hosts.tryMs)?.hosts).toMatchObject([{ reason: expect.stringContaining('no file') as string }]);
+
+    await hosts.request(succeeds);
+
+    expect(hosts.silence.current(hosts.tryMs)).toBeUndefined();
   });
 
   test('request() goes to the next host after a whole try without a response', async () => {

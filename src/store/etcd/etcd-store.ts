@@ -74,9 +74,9 @@ class EtcdStore implements Store {
       if (!renewal.renewed) this.#hosts.failed(host);
       return renewal;
     } catch (error) {
-      if (error instanceof ClientLoadError) throw error;
       const failure = toFailure(error);
       this.#hosts.silence.onFailure(sent, failure);
+      if (error instanceof ClientLoadError) throw error;
       if (failure.kind !== 'stale-token') this.#hosts.failed(host);
       const final = toFinal(failure, host.address, this.#prefix);
       if (final !== undefined) throw final;

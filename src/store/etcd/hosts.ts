@@ -118,9 +118,9 @@ export class Hosts {
         this.silence.onResponse(sent);
         return response;
       } catch (error) {
-        if (error instanceof ClientLoadError) throw error;
         const failure = toFailure(error);
         this.silence.onFailure(sent, failure);
+        if (error instanceof ClientLoadError) throw error;
         if (!hasNoReason(failure) || !reasons.has(host.address)) reasons.set(host.address, failure.details);
         if (failure.kind === 'untrusted' && untrusted.add(host).size === this.#hosts.length) throw toMistrust(failures(), this.#prefix);
         if (failure.kind === 'stale-token' && (!this.#hasAuth || ++staleTokens > maxStaleTokens)) throw toRefusal(failure, this.#prefix);
