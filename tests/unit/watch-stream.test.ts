@@ -67,8 +67,8 @@ describe('WatchStream', () => {
   });
 
   test('add() confirms a watch at revision 0 if the response has none, and a resumed one at no earlier revision than is known', async () => {
-    // `created`, of watch 1, without a header.
-    const created = Buffer.from([0x10, 1, 0x18, 1]);
+    // `created`, of watch 0, without a header.
+    const created = Buffer.from([0x18, 1]);
     const revisions: bigint[] = [];
     const stream = (_timeoutMs: number, _method: string, listener: StreamListener) => {
       const write = (): void => {
@@ -87,6 +87,30 @@ describe('WatchStream', () => {
     const stop = watches.add({ key: 'a', deletesOnly: true }, listener);
     stop();
     expect(revisions).toEqual([0n]);
+    watches.close();
+  });
+
+  test('add() opens another stream when a watch gets the event of another key', async () => {
+    const created = Buffer.from([0x18, 1]);
+    // An event of watch 0 for the deletion of the key "b" at revision 5.
+    const event = Buffer.from([0x5a, 9, 0x08, 1, 0x12, 5, 0x0a, 1, 0x62, 0x18, 5]);
+    let streams = 0;
+    const events: unknown[] = [];
+    const stream = (_timeoutMs: number, _method: string, listener: StreamListener) => {
+      streams += 1;
+      const write = (): void => {
+        const messages = streams === 1 ? [created, event] : [created];
+        setImmediate(() => { for (const message of messages) listener.message(message); }); // prettier-ignore
+      };
+      return Promise.resolve({ write, end: nothing, timeOut: nothing, isOutdated: () => false, unref: () => true });
+    };
+    const hosts = { current: { address: 'a:1', stream }, tryMs: 60_000, failed: nothing, sleep: () => Promise.resolve() };
+    const watches = new WatchStream(hosts as unknown as Hosts, silentLogger, 60_000);
+
+    watches.add({ key: 'a' }, { created: nothing, events: (received) => events.push(received) });
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+
+    expect({ streams, events }).toEqual({ streams: 2, events: [] });
     watches.close();
   });
 });

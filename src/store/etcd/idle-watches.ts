@@ -10,11 +10,14 @@ export interface Watch {
   readonly request: WatchRequest;
   /** Undefined while the watch is idle. */
   listener: WatchListener | undefined;
-  /** The id on the current stream. No id is used twice. */
+  /** The id on the current stream, or `noId`. */
   id: number;
   /** The revision of the newest event, or of the creation. Undefined until etcd has created the watch. */
   seenAt: bigint | undefined;
 }
+
+/** The id of a watch that is on no stream. */
+export const noId = -1;
 
 const maxIdle = 32;
 

@@ -1,6 +1,9 @@
 /**
  * One watch stream to one host.
  *
+ * `etcd grpc-proxy` ignores the ids of creates. It gives out its own: the number of creates before, without the refused ones. So ids
+ * count from 0 on each stream, which is the same. The proxy may confirm creates in another order than they were sent.
+ *
  * etcd responds to the creates of a stream in their order. A failed create has no id in its response, so the order tells which
  * create failed. A create is also the ping of the stream: etcd always responds to it. etcd does not respond to a progress request
  * on a stream without a watch in sync.
@@ -27,6 +30,7 @@ export class WatchConnection {
   readonly host: Host;
   readonly #stream: Stream;
   readonly #pending: PendingCreate[] = [];
+  #nextId = 0;
   #receivedAt = performance.now();
   #failure: Error | undefined;
   #isUnreferenced = false;
@@ -96,14 +100,26 @@ export class WatchConnection {
     return this.#stream.isOutdated();
   }
 
-  create(id: number, request: WatchRequest): void {
+  /** Creates a watch, and returns its id. */
+  create(request: WatchRequest): number {
+    const id = this.#nextId++;
     this.#pending.push({ id, sentAt: performance.now() });
     this.#stream.write(encodeWatch(request, id));
+    return id;
   }
 
-  /** Counts the oldest create as done, and returns its id. */
-  finishCreate(): number | undefined {
-    return this.#pending.shift()?.id;
+  /** Counts the create of this id as done, and returns the id. */
+  finishCreate(id: number): number {
+    const index = this.#pending.findIndex((create) => create.id === id);
+    if (index !== -1) this.#pending.splice(index, 1);
+    return id;
+  }
+
+  /** Counts the oldest create as refused, and returns its id. A proxy refuses without a revision, and uses the id again. */
+  refuseCreate(revision: bigint): number | undefined {
+    const id = this.#pending.shift()?.id;
+    if (revision === 0n && this.#pending.length === 0 && id === this.#nextId - 1) this.#nextId = id;
+    return id;
   }
 
   cancel(id: number): void {

@@ -12,7 +12,7 @@ import type { WatchListener, WatchRequest } from '../store.ts';
 import { isStaleToken, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
-import { IdleWatches, type Watch } from './idle-watches.ts';
+import { IdleWatches, noId, type Watch } from './idle-watches.ts';
 import { methods } from './raw-client.ts';
 import { type ConnectionListener, WatchConnection } from './watch-connection.ts';
 import type { WatchResponse } from './wire/decode.ts';
@@ -43,7 +43,6 @@ export class WatchStream {
   #failures = 0;
   /** The watches that are not in the background. */
   #foreground = 0;
-  #lastId = 0;
   #timer: NodeJS.Timeout | undefined;
   #lingering: NodeJS.Timeout | undefined;
 
@@ -69,7 +68,7 @@ export class WatchStream {
   }
 
   #start(request: WatchRequest, listener: WatchListener): Watch {
-    const watch: Watch = { request, listener, id: 0, seenAt: undefined };
+    const watch: Watch = { request, listener, id: noId, seenAt: undefined };
     this.#watches.add(watch);
     if (this.#connection === undefined) void this.#connect();
     else this.#create(this.#connection, watch);
@@ -146,29 +145,33 @@ export class WatchStream {
 
   #create(connection: WatchConnection, watch: Watch): void {
     watch.seenAt = undefined;
-    watch.id = ++this.#lastId;
+    watch.id = connection.create(watch.request);
     this.#byId.set(watch.id, watch);
-    connection.create(watch.id, watch.request);
   }
 
   #receive(connection: WatchConnection, response: WatchResponse): void {
     // `canceled` comes first: the response to a failed create has both flags.
     if (response.canceled) this.#cancelled(connection, response);
     else if (response.created) this.#created(connection, response);
-    else this.#changed(response);
+    else this.#changed(connection, response);
   }
 
-  #changed({ watchId, events }: WatchResponse): void {
+  #changed(connection: WatchConnection, { watchId, events }: WatchResponse): void {
     const watch = this.#byId.get(watchId);
     const newest = events.at(-1);
     if (watch === undefined || newest === undefined) return;
+    // A host that numbers watches in its own way: a listener must not take the events of another key for its own.
+    if (watch.request.rangeEnd === undefined && newest.kv.key !== watch.request.key) {
+      this.#reconnect(connection, 'an event belongs to another watch');
+      return;
+    }
     // Before the listener is called, because it may end the watch at once, which keeps it idle.
     watch.seenAt = newest.kv.modRevision;
     watch.listener?.events(events);
   }
 
   #created(connection: WatchConnection, { header, watchId }: WatchResponse): void {
-    connection.finishCreate();
+    connection.finishCreate(watchId);
     this.#failures = 0;
     const watch = this.#byId.get(watchId);
     if (watch === undefined) {
@@ -180,8 +183,8 @@ export class WatchStream {
     this.#lingerUnlessNeeded();
   }
 
-  #cancelled(connection: WatchConnection, { created, watchId, cancelReason }: WatchResponse): void {
-    const id = created ? connection.finishCreate() : watchId;
+  #cancelled(connection: WatchConnection, { header, created, watchId, cancelReason }: WatchResponse): void {
+    const id = created ? connection.refuseCreate(header.revision) : connection.finishCreate(watchId);
     const watch = id === undefined ? undefined : this.#byId.get(id);
     // A ping, or a watch that this stream has cancelled itself.
     if (watch === undefined) return;
@@ -196,6 +199,7 @@ export class WatchStream {
     }
     // The refusal concerns this watch only, so the stream stays.
     this.#byId.delete(watch.id);
+    watch.id = noId;
     this.#logger.warn(`etcd-locker: etcd refused a watch: ${cancelReason}`);
     void this.#createAgain(connection, watch);
   }
@@ -218,8 +222,7 @@ export class WatchStream {
     const [watch] = this.#watches;
     const isQuiet = !connection.isWaiting && connection.quietMs > this.#pingAfterMs;
     // No watch has the id of this ping, so its response cancels it.
-    if (watch !== undefined && isQuiet && this.#foreground > 0)
-      connection.create(++this.#lastId, { key: watch.request.key, deletesOnly: true });
+    if (watch !== undefined && isQuiet && this.#foreground > 0) connection.create({ key: watch.request.key, deletesOnly: true });
   }
 
   #reconnect(connection: WatchConnection, reason: string): void {
