@@ -218,8 +218,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   create(acquisition: Acquisition): void {
     const group = takeGroup(this.#acquisitions, acquisition, this.#tries);
     if (group === undefined) return;
-    const [{ acquisition: first }] = group;
-    const timeLeftMs = first.caller === undefined ? 1 : this.timeLeftMs(first.caller);
+    const timeLeftMs = ({ caller }: Acquisition): number => (caller === undefined ? 1 : this.timeLeftMs(caller));
     const creation = createGroup(this.#context, this.range, this.#acquisitions, group, timeLeftMs).then(() => {
       this.grant();
       this.onTurnOver();

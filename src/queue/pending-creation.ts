@@ -48,6 +48,12 @@ export class PendingCreation {
     this.end(isRepeated || error instanceof LeaseNotFoundError ? undefined : error);
   }
 
+  /** Ends a request that never left this process. */
+  endUnsent(): void {
+    this.releaseOld();
+    this.end();
+  }
+
   /**
    * The pause before the next creation. Each refusal calls for another creation at once, so a gate or an entry that never stays would
    * make an endless loop.

@@ -13,7 +13,7 @@ import { splitQueue } from '../entry/admission.ts';
 import { createEntries, type EntryToCreate } from '../entry/creation.ts';
 import type { Entry } from '../entry/entry.ts';
 import { buildLook } from '../entry/transactions.ts';
-import { EtcdRefusedError } from '../errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
 import { byCreateRevision, type QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import type { KeyValue } from '../store/store.ts';
@@ -21,6 +21,8 @@ import type { Acquisition } from './acquisition.ts';
 
 /** The most bytes of values in one transaction. etcd takes 1.5 MiB, unless `--max-request-bytes` says otherwise. */
 const maxBytes = 512 * 1024;
+/** With less time than this left no request could succeed. */
+const shortestMs = 10;
 
 interface Member {
   readonly acquisition: Acquisition;
@@ -83,13 +85,13 @@ export async function createGroup(
   range: QueueRange,
   acquisitions: Iterable<Acquisition>,
   group: Group,
-  timeoutMs: number,
+  timeLeftMs: (acquisition: Acquisition) => number,
 ): Promise<void> {
   const [head, ...others] = group;
   const isAlone = others.length === 0;
   try {
     const toCreate = [head.toCreate, ...others.map((one) => one.toCreate)] as const;
-    const { outcome, revision, found } = await createEntries(context, toCreate, timeoutMs);
+    const { outcome, revision, found } = await createEntries(context, toCreate, timeLeftMs(head.acquisition));
     const isSplit = outcome === 'not-created' && !isAlone;
     if (isSplit) split(group);
     for (const { acquisition } of group) acquisition.onCreation(isSplit ? 'gate-moved' : outcome);
@@ -98,7 +100,10 @@ export async function createGroup(
     const isSplit = error instanceof EtcdRefusedError && !error.isFinal && !isAlone;
     if (isSplit) split(group);
     for (const { acquisition } of group) {
+      // The request had the time of its first caller. A later one may have more.
+      const hasTime = error instanceof EtcdUnavailableError && acquisition !== head.acquisition && timeLeftMs(acquisition) > shortestMs;
       if (isSplit) acquisition.onCreation('gate-moved');
+      else if (hasTime) acquisition.creation.endUnsent();
       else acquisition.onCreationFailure(error);
     }
   }

@@ -55,6 +55,8 @@ export class QueueCopy {
         const isFirst = !this.#isWatched;
         this.#isWatched = true;
         this.#watchedSince = revision;
+        // The watch reports them again if they are later. Those from before a restore never happened.
+        this.#earlyEvents = [];
         // A later creation follows a break. Changes may have been missed, and a restored etcd may even be at an earlier revision.
         // A first creation below the revision that was read proves nothing, as one at 0, which proxies send.
         if (!isFirst || revision === 0n || revision !== this.#revision) void this.#read();

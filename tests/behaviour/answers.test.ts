@@ -410,3 +410,19 @@ describe('Web Locks', () => {
     expect(querying.error).toMatchObject({ name: 'AbortError', cause: { code: 'LOCKER_CLOSED' } });
   });
 });
+
+test('callers that share a request in an outage reject each at its own time', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker({ requestTimeoutMs: 1_000 });
+  await locker.withLock('other', () => undefined);
+  memory.store.every(calls.any, unreachable(memory.clock));
+
+  const first = follow(locker.lock('a', { mode: 'shared' }));
+  await memory.clock.advance(600);
+  const second = follow(locker.lock('a', { mode: 'shared' }));
+  await memory.clock.advance(450);
+  expect([first.isSettled, second.isSettled]).toEqual([true, false]);
+  await memory.clock.advance(600);
+
+  expect(second.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+});

@@ -240,3 +240,32 @@ describe('locks that a restore has taken back', () => {
     expect(waiting.value?.held).toBe(true);
   });
 });
+
+test('watch() shows no change from before a restore that came while it read the queue', async () => {
+  await using memory = await openFaultyMemory();
+  const [locker, watcher] = [memory.createLocker(), memory.createLocker()];
+  await locker.withLock('a', () => undefined);
+  const states: boolean[] = [];
+  void (async () => {
+    for await (const { held } of watcher.watch('a')) states.push(held);
+  })().catch(() => undefined);
+  await memory.clock.settle();
+  const snapshot = memory.etcd.snapshot();
+  memory.store.next(calls.read, after(memory.clock, 1_000));
+  memory.etcd.restore(snapshot);
+  await memory.clock.settle();
+
+  // The watch reports these during the read, and the second restore takes them back.
+  const lost = follow(locker.lock('a'));
+  await memory.clock.settle();
+  memory.etcd.restore(snapshot);
+  await memory.clock.advance(30_000);
+  await lost.value?.release();
+  await memory.clock.advance(1_000);
+
+  expect(states.at(-1)).toBe(false);
+  const next = follow(locker.lock('a'));
+  await memory.clock.settle();
+  expect(next.value?.held).toBe(true);
+  expect(states.at(-1)).toBe(true);
+});

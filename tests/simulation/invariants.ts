@@ -90,7 +90,9 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
       continue;
     // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease ended.
     const isOfUse = (entry: KeyValue): boolean =>
-      entry.value.startsWith(call.process.id) && !owners.has(entry.value) && record.kindOf(entry.key).slots === other.slots;
+      entry.value.startsWith(call.process.id) &&
+      (entry.value === call.process.id || !owners.has(entry.value)) &&
+      record.kindOf(entry.key).slots === other.slots;
     const mayInherit =
       record.entries(name).some(isOfUse) ||
       record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && !etcd.leaseIds.includes(entry.leaseId));
