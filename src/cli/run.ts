@@ -1,5 +1,6 @@
 /** Implements `etcd-locker NAME -- COMMAND`: waits for the lock, runs the command, and stops it when the lock is lost. */
-import { createLocker, type Lock, type Locker } from 'etcd-locker';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLocker, isLockerError, type Lock, type Locker } from 'etcd-locker';
 import { quote } from '../text.ts';
 import type { RunCommand } from './arguments.ts';
 import { Child, type Inheritance } from './child.ts';
@@ -7,10 +8,14 @@ import { printError, type Ending, exitStatus, reportError } from './failures.ts'
 import { onUncaughtError } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
 
+/** How long an etcd that has not responded has for the end of the lease. */
+const closeMs = 300;
+
 /** @throws {LockerError} the lock could not be acquired */
 export async function run(command: RunCommand, inheritance: Inheritance): Promise<Ending> {
   const locker = createLocker(command.locker);
   const interruption = new Interruption();
+  let isEtcdSilent = false;
   try {
     const lock = await acquire(locker, command, interruption.signal);
     if (interruption.ending !== undefined) return interruption.ending;
@@ -20,12 +25,15 @@ export async function run(command: RunCommand, inheritance: Inheritance): Promis
     }
     return await runCommand(lock, command, interruption.inbox, inheritance);
   } catch (error) {
+    isEtcdSilent = isLockerError(error) && error.code === 'ETCD_UNAVAILABLE';
     if (interruption.ending !== undefined) return interruption.ending;
     throw error;
   } finally {
     // The command has ended, so the next signal ends this process at once.
     interruption.inbox.close();
-    await locker.close();
+    const closed = locker.close();
+    // Nothing is held then, and close() would wait for etcd longer than --timeout.
+    await (isEtcdSilent ? Promise.race([closed, sleep(closeMs)]) : closed);
   }
 }
 

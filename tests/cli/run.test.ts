@@ -106,6 +106,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
     ['refuses connections', () => '127.0.0.1:1'],
     ['does not respond', () => hung.endpoint],
   ])('exits with 69 and not with 75, also with --timeout and --try, if etcd %s', async (_, hosts) => {
+    const startedAt = performance.now();
     const [timed, tried, both] = await Promise.all(
       [
         ['--timeout', '2s'],
@@ -119,6 +120,8 @@ describe('etcd-locker NAME -- COMMAND', () => {
       stderr: expect.stringContaining(`Cannot reach etcd within ${String(ms)} ms: ${hosts()} (`) as string,
     });
     expect([timed, tried, both]).toMatchObject([reported(2_000), reported(1_000), reported(300)]);
+    // It does not wait for etcd until the default --request-timeout of 5 s is over.
+    expect(performance.now() - startedAt).toBeLessThan(4_800);
   });
 
   test('exits with 69 if etcd is unreachable', async () => {
