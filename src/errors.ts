@@ -38,7 +38,7 @@ export abstract class LockerError extends Error {
   }
 }
 
-/** All error classes. The `code` tells them apart. */
+/** All error classes. The `code` distinguishes them. */
 export type AnyLockerError =
   | InvalidOptionsError
   | LockTimeoutError

@@ -4,7 +4,7 @@
  * JSON has no bigint, and a number is not exact above 2^53. So each bigint becomes a decimal string.
  */
 
-/** A method with this name tells `util.inspect` and `console.log` what to show. */
+/** A method with this name decides what `util.inspect` and `console.log` show. */
 export const inspectMethod = Symbol.for('nodejs.util.inspect.custom');
 
 export type Inspect = (value: unknown, options: unknown) => string;

@@ -1,4 +1,4 @@
-/** What an acquisition asks of its local queue, and tells it. */
+/** The part of the local queue that an acquisition uses. */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { QueueRange } from '../keys.ts';

@@ -70,7 +70,7 @@ const unsent = [
   /^raft proposal dropped$/,
 ];
 
-/** Too large for the server, whatever host gets it. A response that is too large for this process is worded without "grpc:". */
+/** Too large for each host. A response that is too large for this process is worded without "grpc:". */
 const tooLarge = [/^grpc: received message .*larger than max/, /^Attempted to send message with a size larger than/];
 
 /** With these codes etcd words refusals only. */
@@ -86,7 +86,7 @@ const refusing: ReadonlySet<number> = new Set([
 /** After a corrupt alarm etcd refuses each write before it applies it, until an operator ends the alarm. */
 const isCorrupt = (code: number, details: string): boolean => code === status.dataLoss && details.startsWith('etcdserver:');
 
-/** The response is too large for this process, whatever host sends it. A write has been applied then. */
+/** The response is too large for this process, from each host. A write has been applied then. */
 export const isResponseTooLarge = ({ details }: CallFailure): boolean => /^Received message .*larger than max/.test(details);
 
 const isTooLarge = (details: string): boolean => tooLarge.some((form) => form.test(details));
