@@ -29,7 +29,8 @@ export function stateProblem(record: EtcdRecord, name: string, state: LockState)
 
 export const isDifferent = (a: LockState, b: LockState): boolean =>
   a.holders.length !== b.holders.length ||
-  a.holders.some(({ fencingToken, value }, index) => {
+  // Entries of one transaction have one token.
+  a.holders.some(({ key, fencingToken, value }, index) => {
     const other = b.holders[index];
-    return fencingToken !== other?.fencingToken || value !== other.value;
+    return key !== other?.key || fencingToken !== other.fencingToken || value !== other.value;
   });
