@@ -19,7 +19,7 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
   if (world.isSettled) checkPromptness(world);
 }
 
-/** A process does not withdraw the entry of a caller that still waits, whatever else etcd refuses it. */
+/** A process does not withdraw the entry of a caller that still waits, even if etcd refuses it other requests. */
 function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, { key, value }: KeyValue): void {
   for (const call of judge.pending) {
     const isOwner = call.options.value === value && call.name === name && call.usesLocalQueue;
