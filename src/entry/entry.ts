@@ -13,7 +13,7 @@
  * until the gate has moved. Then etcd has the key, or never will. If etcd ran out of space, it has the key already, or never will. Every delete and every value compares the revision that it means, so
  * that it never touches the entry of another process.
  *
- * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
+ * `lose()` changes the state at once. The holder's `onEntryLost` follows in a microtask of its own, or when a handle is read.
  *
  * Read in this folder: entry.ts, creation.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
  * loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
@@ -28,7 +28,7 @@ import type { Member } from '../session/member.ts';
 import type { Session } from '../session/session.ts';
 import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
-import { detached, type OnLost, scheduleLoss } from './loss-notice.ts';
+import { detached, type Holder, scheduleLoss } from './loss-notice.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildLook, readEntry } from './transactions.ts';
@@ -38,7 +38,7 @@ type State =
   | { readonly kind: 'new' }
   | { readonly kind: 'unsettled'; readonly gate: bigint; readonly refusal: EtcdRefusedError | undefined }
   | { readonly kind: 'queued' }
-  | { readonly kind: 'held'; readonly onLost: OnLost }
+  | { readonly kind: 'held'; readonly holder: Holder }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
 
@@ -199,18 +199,19 @@ export class Entry implements Member {
 
   tick(now: Instant): void {
     if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
+    else if (this.#state.kind === 'held') this.#state.holder.onTick();
   }
 
   onSessionSealed(): void {
     this.#onChange();
   }
 
-  /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
-  hold(onLost: OnLost): void {
+  /** Turns an admitted entry into a held one. */
+  hold(holder: Holder): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
-    this.#state = { kind: 'held', onLost };
+    this.#state = { kind: 'held', holder };
   }
 
   setValue(value: string): Promise<void> {
@@ -237,7 +238,7 @@ export class Entry implements Member {
   #loseDetached(): void {
     const state = this.#state;
     this.release();
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, 'deleted', detached());
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, 'deleted', detached());
     this.#onChange();
   }
 
@@ -278,7 +279,7 @@ export class Entry implements Member {
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, reason, cause);
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
     this.#onChange();
   }
 
