@@ -38,6 +38,7 @@ import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { traced } from './trace.ts';
 import { StateWatch } from '../states/state-watch.ts';
+import { isAcquireTraced } from '../telemetry/channels.ts';
 import type { AcquireOperation } from '../telemetry/messages.ts';
 import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
 
@@ -74,13 +75,13 @@ export class LockService implements Locker {
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
     const resolved = this.#check(options);
-    return this.#traced('lock', [name], resolved, () => this.#wait(name, resolved));
+    return this.#traced('lock', name, resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    return this.#traced('tryLock', [name], resolved, async () => {
+    return this.#traced('tryLock', name, resolved, async () => {
       if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
       const locks = await this.#tryLock([name], resolved);
       return locks?.[0] ?? null;
@@ -167,11 +168,11 @@ export class LockService implements Locker {
 
   #traced<T extends Lock | MultiLock | null>(
     operation: AcquireOperation,
-    names: readonly string[],
+    names: string | readonly string[],
     options: ResolvedLockOptions,
     call: () => Promise<T>,
   ): Promise<T> {
-    return traced({ clock: this.#context.clock, operation, names, options }, call);
+    return isAcquireTraced() ? traced({ clock: this.#context.clock, operation, names, options }, call) : call();
   }
 
   async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
