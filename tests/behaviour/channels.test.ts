@@ -127,19 +127,26 @@ describe('a held lock', () => {
   test('is published with its wait, and its release with the time of its hold', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    const first = await memory.createLocker().lock('a');
+    const before = await memory.createLocker().lock('before');
     const [held, released] = [record('etcd-locker:held'), record('etcd-locker:released')];
+    const first = await memory.createLocker().lock('a');
     const locking = locker.lock('a');
     await memory.clock.advance(3_000);
     await first.release();
     const lock = await locking;
     await memory.clock.advance(2_000);
     await lock.release();
+    await before.release();
 
-    expect(held).toEqual([{ ...describeLock(lock), waitMs: 3_000 }]);
+    expect(held).toEqual([
+      { ...describeLock(first), waitMs: 0 },
+      { ...describeLock(lock), waitMs: 3_000 },
+    ]);
     expect(released).toEqual([
       { ...describeLock(first), heldMs: 3_000, cause: 'release' },
       { ...describeLock(lock), heldMs: 2_000, cause: 'release' },
+      // Nobody listened when it was acquired.
+      { ...describeLock(before), heldMs: undefined, cause: 'release' },
     ]);
   });
 
