@@ -25,7 +25,6 @@ export const unrevised: readonly string[] = [
   'docs/security.md',
   'docs/simulation.md',
   'docs/testing.md',
-  'docs/ttl.md',
   'docs/web-locks.md',
 ];
 
