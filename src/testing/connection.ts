@@ -73,21 +73,15 @@ export class Connection {
         });
         this.#pass(0, () => {
           if (isOver) return;
-          const response = send().then(
-            (value) => () => {
-              resolve(value);
-            },
-            (error: unknown) => () => {
-              reject(error);
-            },
-          );
-          void response.then((settle) => {
+          const response = send();
+          const respond = (): void => {
             this.#pass(this.delayMs, () => {
               if (isOver) return;
               this.#onResponse();
-              settle();
+              resolve(response);
             });
-          });
+          };
+          response.then(respond, respond);
         });
       });
     } finally {

@@ -5,3 +5,5 @@
  */
 export { memoryStore, type MemoryStore, type MemoryStoreOptions } from './memory-store.ts';
 export { ManualClock } from './manual-clock.ts';
+export { storeContract, type StoreContractOptions } from './store-contract.ts';
+export type { StoreFixture } from './contract/store-test.ts';
