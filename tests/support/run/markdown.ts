@@ -25,7 +25,6 @@ export const unrevised: readonly string[] = [
   'docs/protocol.md',
   'docs/simulation.md',
   'docs/testing.md',
-  'docs/web-locks.md',
 ];
 
 export const readPage = (path: string): string => readFileSync(join(root, path), 'utf8');
