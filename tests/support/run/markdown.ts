@@ -24,7 +24,6 @@ export const unrevised: readonly string[] = [
   'docs/guarantees.md',
   'docs/protocol.md',
   'docs/simulation.md',
-  'docs/testing.md',
 ];
 
 export const readPage = (path: string): string => readFileSync(join(root, path), 'utf8');
