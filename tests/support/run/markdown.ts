@@ -23,7 +23,6 @@ export const unrevised: readonly string[] = [
   'docs/cli.md',
   'docs/guarantees.md',
   'docs/protocol.md',
-  'docs/simulation.md',
 ];
 
 export const readPage = (path: string): string => readFileSync(join(root, path), 'utf8');
