@@ -130,7 +130,14 @@ test('transfer.ts fails if a later holder has written to an account', async () =
 
 describe('cache.ts', () => {
   test('loads once for all processes that miss at the same time', async () => {
-    const lines = await runAll('cache.ts', 4, { CACHE: join(folder, 'rates') });
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    const lock = await locker.lock('cache/rates');
+    const ended = runAll('cache.ts', 4, { CACHE: join(folder, 'rates') });
+    await eventually(async () => {
+      expect(await locker.inspect('cache/rates')).toMatchObject({ waiting: 4 });
+    });
+    await lock.release(); // all of them read now, before one of them loads
+    const lines = await ended;
 
     expect(lines.flat().filter((line) => line === 'loads the rates')).toHaveLength(1);
     expect(new Set(lines.map((one) => one.at(-1)))).toHaveLength(1);
