@@ -51,6 +51,11 @@ export class MemoryStore implements Store {
     return this.#etcd.leaseKeys(leaseId);
   }
 
+  async leaseRemainingMs(leaseId: string): Promise<number | null> {
+    await Promise.resolve();
+    return this.#etcd.leaseRemainingMs(leaseId);
+  }
+
   async revoke(leaseId: string): Promise<void> {
     await Promise.resolve();
     this.#etcd.revoke(leaseId);

@@ -28,14 +28,14 @@ export function storeCommitContract(open: OpenFixture): void {
       expect(second).toEqual({ succeeded: false, revision: expect.any(BigInt) as bigint, ranges: [[], [kv]] });
     });
 
-    test('commit() compares create and mod revisions with = and <', async () => {
+    test('commit() compares create and mod revisions with =, < and >', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
       await using lease = await grantLease(fixture);
       const key = `${prefix}1`;
       const { revision: create } = await write(store, put(key, '1', lease.leaseId));
       const { revision: mod } = await write(store, put(key, '2', lease.leaseId));
-      const holds = async (target: 'create' | 'mod', op: '=' | '<', revision: bigint) =>
+      const holds = async (target: 'create' | 'mod', op: '=' | '<' | '>', revision: bigint) =>
         (await store.commit({ compare: [{ key, target, op, revision }], then: [], otherwise: [] })).succeeded;
 
       expect(mod).toBeGreaterThan(create);
@@ -43,6 +43,42 @@ export function storeCommitContract(open: OpenFixture): void {
       expect([await holds('mod', '=', mod), await holds('mod', '=', create)]).toEqual([true, false]);
       expect([await holds('create', '<', create), await holds('create', '<', create + 1n)]).toEqual([false, true]);
       expect([await holds('mod', '<', mod), await holds('mod', '<', mod + 1n)]).toEqual([false, true]);
+      expect([await holds('mod', '>', mod), await holds('mod', '>', mod - 1n)]).toEqual([false, true]);
+      expect([await holds('create', '>', create), await holds('create', '>', 0n)]).toEqual([false, true]);
+      await write(store, remove(key));
+      expect(await holds('create', '>', 0n)).toBe(false);
+    });
+
+    test('commit() touches a key: its value and lease stay, and a watch reports a put', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const [key, other] = [`${prefix}1`, `${prefix}2`];
+      const { revision: create } = await write(store, put(key, 'v', lease.leaseId), put(other, '', lease.leaseId));
+      const watch = await recordWatch(fixture, { key });
+
+      const { revision } = await write(store, remove(other), { touch: { key } });
+
+      const kv = { key, value: 'v', createRevision: create, modRevision: revision, leaseId: lease.leaseId };
+      expect(await read(store, { key })).toEqual([kv]);
+      expect(await store.leaseKeys(lease.leaseId)).toEqual(new Set([key]));
+      await fixture.until(() => {
+        expect(watch.batches).toEqual([[{ type: 'put', kv }]]);
+      });
+      watch.stop();
+    });
+
+    test('commit() applies nothing if it touches a key that is missing', async () => {
+      await using fixture = await open();
+      const { store, prefix } = fixture;
+      await using lease = await grantLease(fixture);
+      const key = `${prefix}1`;
+      await write(store, put(key, '', lease.leaseId));
+
+      const error = await errorOf(write(store, remove(key), { touch: { key: `${prefix}2` } }));
+
+      expect(error).toBeInstanceOf(EtcdRefusedError);
+      expect(await read(store, { key })).toHaveLength(1);
     });
 
     test('commit() treats a compare over a range as true if it is true for each key, or if there is none', async () => {

@@ -36,6 +36,21 @@ export function storeLeaseContract(open: OpenFixture): void {
       expect(await store.leaseKeys('1')).toEqual(new Set());
     });
 
+    test('leaseRemainingMs() returns whole seconds, and null if the lease is gone', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const { leaseId } = await grantLease(fixture, 30);
+
+      await fixture.pass(1_100);
+      const leftMs = (await store.leaseRemainingMs?.(leaseId)) ?? 0;
+
+      expect(leftMs % 1_000).toBe(0);
+      expect(leftMs).toBeGreaterThan(10_000);
+      expect(leftMs).toBeLessThan(30_000);
+      await store.revoke(leaseId);
+      expect(await store.leaseRemainingMs?.(leaseId)).toBeNull();
+    });
+
     test('renew() resolves with renewed and the current gate', async () => {
       await using fixture = await open();
       const { store, prefix } = fixture;
