@@ -1,5 +1,5 @@
 /** Tests of `breakLock()` with lost responses, refusals and holders that change meanwhile, and of the times of leases. */
-import { EtcdAuthError, EtcdUnavailableError, type Store } from 'etcd-locker';
+import { EtcdAuthError, EtcdUnavailableError, type Lock, type Store } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import {
@@ -53,6 +53,24 @@ describe('breakLock()', () => {
     expect(await operator.breakLock('a')).toEqual([]);
 
     expect(next.value?.held).toBe(true);
+  });
+
+  test('spares a later holder that uses the key of the chosen one', async () => {
+    await using memory = await openFaultyMemory();
+    const [locker, operator] = [memory.createLocker(), memory.createLocker()];
+    const lock = await locker.lock('a');
+    const later: Lock[] = [];
+    memory.store.next(calls.removal, async (send) => {
+      await lock.release();
+      later.push(await locker.lock('a'));
+      return send();
+    });
+
+    expect(await operator.breakLock('a')).toEqual([]);
+    await memory.clock.settle();
+
+    expect(later).toMatchObject([{ key: lock.key, held: true }]);
+    expect(memory.entries('a')).toMatchObject([{ key: lock.key, createRevision: later[0]?.fencingToken }]);
   });
 
   test.each([
