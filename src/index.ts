@@ -9,6 +9,7 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   Credentials,
   ListOptions,

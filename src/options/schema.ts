@@ -47,6 +47,7 @@ function buildSchemas() {
     locker: buildLockerSchema(fields),
     lock: buildLockSchema(fields),
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
+    breaking: z.strictObject({ fencingToken: z.optional(z.bigint(expected('a bigint'))) }, expected('an object of options')),
     watch: z.strictObject({ signal: z.optional(signal) }, expected('an object of options')),
     name,
     names: z.array(name, expected('an iterable of names')).check(z.minLength(1, { error: 'expected at least one name' })),

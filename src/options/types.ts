@@ -122,6 +122,12 @@ export interface ListOptions {
   readonly startsWith?: string | undefined;
 }
 
+/** The options of `breakLock`. */
+export interface BreakOptions {
+  /** Removes only the holder with this fencing token. Default: all holders. */
+  readonly fencingToken?: bigint | undefined;
+}
+
 /** The options of `watch`. */
 export interface WatchOptions {
   /** Ends the iteration without an error. */

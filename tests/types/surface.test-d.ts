@@ -197,8 +197,12 @@ describe('the public types', () => {
       readonly value: string;
       readonly fencingToken: bigint;
       readonly leaseId: string;
+      readonly leaseRemainingMs: number | null;
       readonly foreign: boolean;
     }>();
+    expectTypeOf<LockDetails['localWaiting']>().toBeNumber();
+    expectTypeOf<Locker['breakLock']>().toBeCallableWith('a', { fencingToken: 7n });
+    expectTypeOf<Locker['breakLock']>().returns.resolves.toEqualTypeOf<Contender[]>();
   });
 
   test('errors have their own codes', () => {
