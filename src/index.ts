@@ -14,6 +14,7 @@ export type {
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
   WatchOptions,
