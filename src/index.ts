@@ -15,6 +15,7 @@ export type {
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
   WatchOptions,

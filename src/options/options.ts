@@ -41,6 +41,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     timeoutMs: options.timeoutMs,
     signal: options.signal,
     maxHoldMs: options.maxHoldMs === Infinity ? undefined : options.maxHoldMs,
+    minHoldMs: options.minHoldMs === 0 ? undefined : options.minHoldMs,
     lease: options.renew === false ? {} : undefined,
   };
 }

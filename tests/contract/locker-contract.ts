@@ -14,6 +14,7 @@ import { orderContract } from './suites/order.ts';
 import { tryLockContract } from './suites/try-lock.ts';
 import { kindContract } from './suites/kinds.ts';
 import { limitContract } from './suites/limits.ts';
+import { minimumHoldContract } from './suites/minimum-hold.ts';
 import { listContract } from './suites/list.ts';
 import { lockAllContract } from './suites/lock-all.ts';
 import { tryKindContract } from './suites/try-kinds.ts';
@@ -37,6 +38,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     lockAllContract(open);
     listContract(open);
     limitContract(open);
+    minimumHoldContract(open);
     kindContract(open);
   });
 }
