@@ -22,6 +22,21 @@ export type {
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
+export type {
+  AcquireMessage,
+  AcquireOperation,
+  AcquireResult,
+  ChannelMessages,
+  ChannelName,
+  HeldMessage,
+  HostChangedMessage,
+  LockMessage,
+  LostMessage,
+  ReleasedMessage,
+  RenewalFailedMessage,
+  RenewalMessage,
+  RenewalRecoveredMessage,
+} from './telemetry/messages.ts';
 export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,

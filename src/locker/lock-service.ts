@@ -40,8 +40,10 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
+import { traced } from './trace.ts';
 import { StateWatch } from '../states/state-watch.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
+import type { AcquireOperation } from '../telemetry/messages.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
@@ -75,25 +77,33 @@ export class LockService implements Locker {
 
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
-    return this.#wait(name, this.#check(options));
+    const resolved = this.#check(options);
+    return this.#traced('lock', [name], resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
-    const locks = await this.#tryLock([name], resolved);
-    return locks?.[0] ?? null;
+    return this.#traced('tryLock', [name], resolved, async () => {
+      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
+      const locks = await this.#tryLock([name], resolved);
+      return locks?.[0] ?? null;
+    });
   };
 
   readonly lockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock> => {
     const distinct = checkNames(names, 'lock all');
-    return lockAll(this.#context, this.#queues, distinct, this.#check(options), false);
+    const resolved = this.#check(options);
+    return this.#traced('lockAll', distinct, resolved, () => lockAll(this.#context, this.#queues, distinct, resolved, false));
   };
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const resolved = this.#check(options);
+    return this.#traced('tryLockAll', distinct, resolved, () => this.#tryLockAll(distinct, resolved));
+  };
+
+  async #tryLockAll(distinct: readonly string[], resolved: ResolvedLockOptions): Promise<MultiLock | null> {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
@@ -105,7 +115,7 @@ export class LockService implements Locker {
       });
     });
     return locks === null ? null : new MultiLockHandle(locks);
-  };
+  }
 
   readonly withLock = async <T>(
     name: string,
@@ -163,6 +173,15 @@ export class LockService implements Locker {
       untilClosed: (task) => this.#untilClosed(task),
       resolve: (options) => ({ ...this.#check(undefined), ...options }),
     };
+  }
+
+  #traced<T extends Lock | MultiLock | null>(
+    operation: AcquireOperation,
+    names: readonly string[],
+    options: ResolvedLockOptions,
+    call: () => Promise<T>,
+  ): Promise<T> {
+    return traced({ clock: this.#context.clock, operation, names, options }, call);
   }
 
   async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {

@@ -5,7 +5,7 @@
  * and host-url.ts (rules for certificates and hosts).
  */
 import { hostname } from 'node:os';
-import type { Logger } from '../context.ts';
+import { type Logger, silentLogger } from '../context.ts';
 import { InvalidOptionsError } from '../errors.ts';
 import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
@@ -93,9 +93,6 @@ const copyOf = <T extends object | undefined>(given: T): T => (typeof given === 
 
 /** etcd counts the time to live of a lease in whole seconds. */
 const toTtlSeconds = (ttlMs: number): number => Math.ceil(ttlMs / 1000);
-
-const ignore = (): void => undefined;
-const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** Keeps each line on one line, and ignores errors of the logger: they must not interrupt the code that logs. */
 function guardLogger(logger: Logger): Logger {

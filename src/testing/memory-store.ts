@@ -126,10 +126,7 @@ class ControlledStore implements MemoryStore {
     // A touched gate calls for an audit, so the holder notices at once.
     this.#etcd.commit({
       compare: [],
-      then: [
-        ...holders.map(({ key }) => ({ delete: { key } })),
-        ...standing.map(({ key }) => ({ touch: { key } })),
-      ],
+      then: [...holders.map(({ key }) => ({ delete: { key } })), ...standing.map(({ key }) => ({ touch: { key } }))],
       otherwise: [],
     });
   }
