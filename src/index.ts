@@ -18,6 +18,7 @@ export type {
   MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
+  WatchAllOptions,
   WatchOptions,
 } from './options/types.ts';
 export type { Logger } from './context.ts';
