@@ -22,10 +22,6 @@ export const unrevised: readonly string[] = [
   'docs/cli.md',
   'docs/guarantees.md',
   'docs/protocol.md',
-  'docs/security.md',
-  'docs/simulation.md',
-  'docs/testing.md',
-  'docs/web-locks.md',
 ];
 
 export const readPage = (path: string): string => readFileSync(join(root, path), 'utf8');
