@@ -3,7 +3,7 @@
  *
  * A floor may import the floors below it, and its own folder.
  */
-const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'json', 'kind', 'outage-log', 'pauses', 'text'].map(
+const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'json', 'kind', 'microtask', 'outage-log', 'pauses', 'text'].map(
   (name) => `^src/${name}\\.ts$`,
 );
 

@@ -1,5 +1,6 @@
 /** The second phase of a loss: it notifies the holder in a microtask, or earlier if the user reads the handle. */
 import type { LossReason } from '../errors.ts';
+import { runInMicrotask } from '../microtask.ts';
 
 /** `cause` is why the lock was lost, as far as that is known. */
 export type OnLost = (reason: LossReason, cause?: Error) => void;
@@ -12,7 +13,7 @@ export function scheduleLoss(onLost: OnLost, reason: LossReason, cause?: Error):
     isPending = false;
     onLost(reason, cause);
   };
-  queueMicrotask(notify);
+  runInMicrotask(notify);
   return notify;
 }
 

@@ -10,6 +10,7 @@ import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
 import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
+import { runInMicrotask } from '../microtask.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
 import type { Lock } from './lock.ts';
@@ -177,7 +178,7 @@ export class LockHandle implements Lock {
     this.#maxHold?.cancel();
     this.#lost = new LockLostError(this.name, this.fencingToken, reason, cause === undefined ? undefined : { cause });
     this.#onLost(this.#lost);
-    queueMicrotask(() => {
+    runInMicrotask(() => {
       this.#notify();
     });
   }

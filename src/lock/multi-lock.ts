@@ -1,6 +1,7 @@
 /** Several locks that are held together. */
 import type { LockLostError } from '../errors.ts';
 import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
+import { runInMicrotask } from '../microtask.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
@@ -56,7 +57,7 @@ export class MultiLockHandle implements MultiLock {
     if (this.#lost !== undefined) return;
     this.#lost = error;
     for (const lock of this.#locks) lock.lose(error.reason, error.cause as Error | undefined);
-    queueMicrotask(() => {
+    runInMicrotask(() => {
       this.#notify();
     });
   }

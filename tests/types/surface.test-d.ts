@@ -25,7 +25,7 @@ import {
   type InvalidOptionsError,
   type Store,
 } from 'etcd-locker';
-import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { ManualClock, type MemoryStore, memoryStore } from 'etcd-locker/testing';
 import { type HeldLock, type LockManager, type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import { Etcd3 } from 'etcd3';
 import { describe, expectTypeOf, test } from 'vitest';
@@ -40,7 +40,8 @@ describe('the public types', () => {
     expectTypeOf<LockerOptions['hosts']>().toEqualTypeOf<string | readonly string[] | undefined>();
     expectTypeOf<LockerOptions['ttlMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockerOptions['store']>().toEqualTypeOf<Store | undefined>();
-    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<Store>();
+    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<MemoryStore>();
+    expectTypeOf<MemoryStore>().toExtend<Store>();
   });
 
   test('unknown options and wrong types do not compile', () => {
