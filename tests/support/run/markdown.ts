@@ -18,7 +18,6 @@ export const pages: readonly string[] = [
  */
 export const unrevised: readonly string[] = [
   'docs/architecture.md',
-  'docs/benchmarks.md',
   'docs/cli.md',
   'docs/guarantees.md',
   'docs/protocol.md',
