@@ -9,11 +9,13 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   Credentials,
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
   WatchOptions,

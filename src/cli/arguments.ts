@@ -1,6 +1,6 @@
 /** Parses the command line. A UsageError names the option or argument that is wrong and the expected value. */
 import { parseArgs } from 'node:util';
-import type { LockerOptions, LockOptions } from 'etcd-locker';
+import type { LockerOptions, LockOptions, MinimumHoldOptions, ModeOptions, SlotsOptions } from 'etcd-locker';
 import { type CommandKind, groupsOf, isOptionName, type OptionName, optionNames, optionTable } from './option-table.ts';
 import { buildLockerOptions } from './connection.ts';
 import { Values } from './values.ts';
@@ -81,6 +81,8 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
   values.rejectChangedVariables(); // COMMAND gets them all
   values.rejectBoth('try', 'timeout');
   values.rejectBoth('shared', 'slots');
+  values.rejectBoth('min-hold', 'shared');
+  values.rejectBoth('min-hold', 'slots');
   const ttlMs = values.duration('ttl');
   return {
     kind: 'run',
@@ -91,12 +93,17 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
     lock: {
       ttlMs,
       timeoutMs: values.duration('timeout'),
-      ...(values.has('shared') ? { mode: 'shared' } : { slots: values.count('slots') }),
+      ...kindOf(values),
       value: values.text('value'),
     },
     isTry: values.has('try'),
     graceMs: values.duration('grace') ?? defaultGraceMs(ttlMs),
   };
+}
+
+function kindOf(values: Values): ModeOptions | SlotsOptions | MinimumHoldOptions {
+  if (values.has('shared')) return { mode: 'shared' };
+  return values.has('slots') ? { slots: values.count('slots') } : { minHoldMs: values.duration('min-hold') };
 }
 
 /**

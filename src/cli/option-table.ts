@@ -26,6 +26,13 @@ const rows = {
     placeholder: 'N',
     description: 'allow at most N holders at once; all callers must pass the same N',
   },
+  'min-hold': {
+    group: 'Lock',
+    placeholder: 'DURATION',
+    description:
+      'leave the lock taken until this time after it was acquired, even if COMMAND and etcd-locker end before; rounded up to ' +
+      'seconds (default 0)',
+  },
   ttl: {
     group: 'Lock',
     placeholder: 'DURATION',

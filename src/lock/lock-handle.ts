@@ -6,6 +6,7 @@
  */
 import { addMs, type Clock, type Instant, keepAlive, msUntil } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
+import { MinimumHold } from '../entry/minimum-hold.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
 import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
@@ -146,6 +147,11 @@ export class LockHandle implements Lock {
       this.lose('max-hold');
     });
     this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel };
+  }
+
+  /** From now on, a release within `minHoldMs` leaves the name taken until then. */
+  requireHold(minHoldMs: number): void {
+    this.#entry.minimumHold = new MinimumHold(this.#clock, minHoldMs);
   }
 
   /** Notices a deletion by others as it happens, not with the next beat. Returns the function that ends the watch. */

@@ -7,11 +7,13 @@ import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
+import { inspect } from '../states/inspect.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
@@ -20,12 +22,14 @@ import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
+  type BreakOptions,
   checkName,
   checkNames,
   type ListOptions,
   type LockOptions,
   type ResolvedLockOptions,
   type ResolvedOptions,
+  resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
   resolveWatchOptions,
@@ -37,7 +41,7 @@ import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { StateWatch } from '../states/state-watch.ts';
-import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
@@ -116,7 +120,7 @@ export class LockService implements Locker {
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
-    return this.#untilClosed(() => inspectName(this.#context, name));
+    return this.#untilClosed(() => inspect(this.#context, name, () => this.#queues.waitersOf(name)));
   };
 
   readonly list = (options?: ListOptions): LockStateIterator => {
@@ -134,6 +138,12 @@ export class LockService implements Locker {
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
     });
+  };
+
+  readonly breakLock = async (name: string, options?: BreakOptions): Promise<Contender[]> => {
+    checkName(name);
+    const { fencingToken } = resolveBreakOptions(options);
+    return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
   readonly close = (): Promise<void> => {

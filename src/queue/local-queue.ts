@@ -114,7 +114,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   /** Turns an admitted entry into a held lock. */
-  hold(entry: Entry, { maxHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs'>): LockHandle {
+  hold(entry: Entry, { maxHoldMs, minHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs' | 'minHoldMs'>): LockHandle {
     this.#holders = [...this.#holders, entry];
     this.#sightings += 1;
     const release = (): Promise<void> => this.#release(entry);
@@ -124,6 +124,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     };
     const lock = new LockHandle(this.#context.clock, this.name, entry, release, onLost);
     if (maxHoldMs !== undefined) lock.limitHold(maxHoldMs);
+    if (minHoldMs !== undefined) lock.requireHold(minHoldMs);
     return lock;
   }
 
@@ -191,7 +192,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
     this.#removeHolder(entry);
-    const next = this.#callers.first;
+    const next = entry.minimumHold?.isPending === true ? undefined : this.#callers.first;
     const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && this.#mayFollow(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);

@@ -29,6 +29,14 @@ test('parseCommand() passes all words after -- to the command unchanged', () => 
   });
 });
 
+test.each([
+  ['--min-hold 1m30s', { minHoldMs: 90_000 }],
+  ['--shared', { mode: 'shared' }],
+  ['--slots 3', { slots: 3 }],
+])('parseCommand() passes %s to the lock', (options, expected) => {
+  expect(parse(`${options} a -- b`)).toMatchObject({ lock: expected });
+});
+
 test('parseCommand() takes inspect before -- as the name of a lock', () => {
   expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
   expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
@@ -64,6 +72,9 @@ test.each([
   ['--slots 1.5 a -- b', '--slots: expected a whole number'],
   ['--try --timeout 1s a -- b', '--try: cannot be used with --timeout'],
   ['--shared --slots 2 a -- b', '--shared: cannot be used with --slots'],
+  ['--min-hold 30s --shared a -- b', '--min-hold: cannot be used with --shared'],
+  ['--min-hold 30s --slots 2 a -- b', '--min-hold: cannot be used with --slots'],
+  ['--min-hold 30 a -- b', '--min-hold: expected a duration such as 30s'],
   ['--ttl 5s list', '--ttl: cannot be used with `list`'],
   ['--json a -- b', '--json: cannot be used with `NAME -- COMMAND`'],
   ['--cert x a -- b', '--key: expected a file'],
