@@ -86,7 +86,8 @@ The workloads:
 - **release → state seen elsewhere**: one process locks, holds for ${holdMs} ms and releases.
   Measured until \`watch()\` (etcd3: its watcher) in another process reports the name as free.
 - **many waiters**: clients in two or four processes, each with its own session. A client enqueues
-  again after its hold. Before the first hold all clients wait for three seconds, in which calls and
+  again after its hold. The delay is the time from a release to the next holder: median, 99th
+  percentile, longest. Before the first hold all clients wait for three seconds, in which calls and
   messages on streams are counted. ${queueRounds} rounds.
 - **locks held at once**: acquired 128 at a time. The memory is the difference between two garbage
   collections, before and after.

@@ -108,7 +108,7 @@ function queueTables({ queues }: Results): Table[] {
   }));
   return [
     {
-      title: 'Many waiters: turns/s; release → next holds in ms (median, p99, longest); calls + messages',
+      title: 'Many waiters on one name: turns per second, delay in ms, calls + stream messages in 3 s',
       headings: ['waiters', ...measured.flatMap((rival) => [rivalTitles[rival], 'delay', 'calls'])],
       rows: queues.map(({ waiters }, row) => [
         number(waiters),
