@@ -11,7 +11,7 @@ import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
 import { maxNameBytes, parse } from './schema.ts';
-import type { ResolvedLockOptions, ResolvedOptions, WatchOptions } from './types.ts';
+import type { ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
 
@@ -54,6 +54,11 @@ export function resolveListOptions(input: unknown): { readonly startsWith: strin
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveWatchOptions(input: unknown): WatchOptions {
   return input === undefined ? {} : parse('watch', ({ watch }) => watch, input);
+}
+
+/** @throws {InvalidOptionsError} an option is invalid */
+export function resolveWatchAllOptions(input: unknown): WatchAllOptions {
+  return input === undefined ? {} : parse('watch', ({ watchAll }) => watchAll, input);
 }
 
 /** @throws {InvalidOptionsError} the name is not a well-formed string of 1 to 1024 bytes */

@@ -9,7 +9,15 @@ export function inspectContract(open: OpenFixture): void {
 
       const state = await fixture.createLocker().inspect('a');
 
-      expect(state).toEqual({ name: 'a', held: false, holders: [], waiting: 0, waiters: [], revision: expect.any(BigInt) as bigint });
+      expect(state).toEqual({
+        name: 'a',
+        held: false,
+        holders: [],
+        waiting: 0,
+        waiters: [],
+        revision: expect.any(BigInt) as bigint,
+        current: true,
+      });
       expect(await fixture.gates()).toEqual([]);
     });
 
