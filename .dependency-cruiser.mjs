@@ -3,9 +3,20 @@
  *
  * A floor may import the floors below it, and its own folder.
  */
-const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'json', 'kind', 'outage-log', 'pauses', 'text'].map(
-  (name) => `^src/${name}\\.ts$`,
-);
+const small = [
+  'abort',
+  'backoff',
+  'clock',
+  'concurrency',
+  'deferred',
+  'errors',
+  'json',
+  'kind',
+  'microtask',
+  'outage-log',
+  'pauses',
+  'text',
+].map((name) => `^src/${name}\\.ts$`);
 
 /** From the bottom to the top. */
 const floors = [

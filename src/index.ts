@@ -9,13 +9,16 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   Credentials,
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
+  WatchAllOptions,
   WatchOptions,
 } from './options/types.ts';
 export type { Logger } from './context.ts';
@@ -55,17 +58,20 @@ export {
   type OptionIssue,
 } from './errors.ts';
 export type { Clock, Instant } from './clock.ts';
-export type {
-  CommitOptions,
-  Committed,
-  Compare,
-  KeyValue,
-  Operation,
-  Range,
-  Renewal,
-  Store,
-  Transaction,
-  WatchEvent,
-  WatchListener,
-  WatchRequest,
+export {
+  type CommitOptions,
+  type Committed,
+  type Compare,
+  type KeyValue,
+  LeaseNotFoundError,
+  type Operation,
+  OutcomeUnknownError,
+  type Range,
+  type Renewal,
+  type Silence,
+  type Store,
+  type Transaction,
+  type WatchEvent,
+  type WatchListener,
+  type WatchRequest,
 } from './store/store.ts';

@@ -1,5 +1,6 @@
 /** The second phase of a loss: it notifies the holder in a microtask, or earlier if the user reads the handle. */
 import type { LossReason } from '../errors.ts';
+import { runInMicrotask } from '../microtask.ts';
 
 /** `cause` is why the lock was lost, as far as that is known. */
 export type OnLost = (reason: LossReason, cause?: Error) => void;
@@ -20,7 +21,7 @@ export function scheduleLoss(holder: Holder, reason: LossReason, cause?: Error):
     isPending = false;
     holder.onEntryLost(reason, cause);
   };
-  queueMicrotask(notify);
+  runInMicrotask(notify);
   return notify;
 }
 

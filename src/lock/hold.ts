@@ -12,8 +12,10 @@ import { addMs, type Instant, keepAlive, msUntil } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Holder } from '../entry/loss-notice.ts';
+import { MinimumHold } from '../entry/minimum-hold.ts';
 import { LockLostError, type LossReason } from '../errors.ts';
 import { modeOf } from '../kind.ts';
+import { runInMicrotask } from '../microtask.ts';
 import type { Store } from '../store/store.ts';
 import { channels, publishLater } from '../telemetry/channels.ts';
 import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
@@ -142,6 +144,11 @@ export class Hold implements Holder {
     this.#maxHold = { until: addMs(this.context.clock.now(), maxHoldMs), cancel };
   }
 
+  /** From now on, a release within `minHoldMs` leaves the name taken until then. */
+  require(minHoldMs: number): void {
+    this.entry.minimumHold = new MinimumHold(this.context.clock, minHoldMs);
+  }
+
   /** Notices a deletion by others as it happens, not with the next beat. Returns the function that ends the watch. */
   watchDeletion(store: Store): () => void {
     const { entry } = this;
@@ -196,7 +203,7 @@ export class Hold implements Holder {
     // The end of a session with a cause has a line of its own, for all its locks. The user knows of the end of a locker.
     const isLogged = reason === 'closed' || (reason === 'expired' && cause !== undefined);
     if (!isLogged) this.context.logger.warn(`etcd-locker: ${String(error)}`);
-    queueMicrotask(() => {
+    runInMicrotask(() => {
       this.#notify();
       this.#forgetHandle();
     });

@@ -147,6 +147,10 @@ export class LockHandle implements Lock {
     this.#hold.limit(maxHoldMs);
   }
 
+  requireHold(minHoldMs: number): void {
+    this.#hold.require(minHoldMs);
+  }
+
   watchDeletion(store: Store): () => void {
     return this.#hold.watchDeletion(store);
   }

@@ -7,11 +7,13 @@ import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
+import { inspect } from '../states/inspect.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
@@ -20,15 +22,19 @@ import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
+  type BreakOptions,
   checkName,
   checkNames,
   type ListOptions,
   type LockOptions,
   type ResolvedLockOptions,
   type ResolvedOptions,
+  resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
+  resolveWatchAllOptions,
   resolveWatchOptions,
+  type WatchAllOptions,
   type WatchOptions,
 } from '../options/options.ts';
 import { checkTransactionSize } from '../options/transaction-size.ts';
@@ -36,11 +42,12 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
+import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
 import { traced } from './trace.ts';
 import { StateWatch } from '../states/state-watch.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 import { isAcquireTraced } from '../telemetry/channels.ts';
 import type { AcquireOperation } from '../telemetry/messages.ts';
-import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
@@ -127,7 +134,7 @@ export class LockService implements Locker {
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
-    return this.#untilClosed(() => inspectName(this.#context, name));
+    return this.#untilClosed(() => inspect(this.#context, name, () => this.#queues.waitersOf(name)));
   };
 
   readonly list = (options?: ListOptions): LockStateIterator => {
@@ -136,15 +143,22 @@ export class LockService implements Locker {
     return toIterator(listStates(this.#context, startsWith, (task) => this.#untilClosed(task)));
   };
 
-  readonly watch = (name: string, options?: WatchOptions): LockStateIterator => {
-    checkName(name);
-    const { signal } = resolveWatchOptions(options);
+  readonly watch = (
+    ...args: [name: string, options?: WatchOptions | undefined] | [options?: WatchAllOptions | undefined]
+  ): LockStateIterator => {
+    const [target, options] = this.#resolveWatch(args);
     this.#throwIfClosed();
-    return new StateWatch(this.#context, name, signal, (watch) => {
+    return new StateWatch(this.#context, target, options, (watch) => {
       if (this.#closed !== undefined) watch.end();
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
     });
+  };
+
+  readonly breakLock = async (name: string, options?: BreakOptions): Promise<Contender[]> => {
+    checkName(name);
+    const { fencingToken } = resolveBreakOptions(options);
+    return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
   readonly close = (): Promise<void> => {
@@ -187,6 +201,17 @@ export class LockService implements Locker {
     const locks = await this.#queues.tryLock(names, options);
     if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
     return locks;
+  }
+
+  #resolveWatch([first, ...rest]: readonly unknown[]): [CopyTarget, WatchOptions] {
+    const { prefix } = this.#options;
+    const isOptions = first === undefined || (typeof first === 'object' && first !== null);
+    if (isOptions && rest.length === 0) {
+      const { startsWith = '', ...options } = resolveWatchAllOptions(first);
+      return [allNames(prefix, startsWith), options];
+    }
+    checkName(first);
+    return [oneName(prefix, first), resolveWatchOptions(rest[0])];
   }
 
   #check(options: LockOptions | undefined): ResolvedLockOptions {

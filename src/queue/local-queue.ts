@@ -114,7 +114,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   /** Turns an admitted entry into a held lock. */
-  hold(entry: Entry, { joinedAt, options: { maxHoldMs } }: Pick<Caller<unknown>, 'joinedAt' | 'options'>): LockHandle {
+  hold(entry: Entry, { joinedAt, options: { maxHoldMs, minHoldMs } }: Pick<Caller<unknown>, 'joinedAt' | 'options'>): LockHandle {
     this.#holders = [...this.#holders, entry];
     this.#sightings += 1;
     const release = (): Promise<void> => this.#release(entry);
@@ -124,6 +124,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     };
     const hold = new Hold(this.#context, this.name, entry, joinedAt, release, onLost);
     if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
+    if (minHoldMs !== undefined) hold.require(minHoldMs);
     return new LockHandle(hold);
   }
 
@@ -191,7 +192,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
     this.#removeHolder(entry);
-    const next = this.#callers.first;
+    const next = entry.minimumHold?.isPending === true ? undefined : this.#callers.first;
     const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && this.#mayFollow(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);

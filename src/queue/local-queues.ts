@@ -186,6 +186,11 @@ export class LocalQueues {
     }
   }
 
+  /** Returns the callers that wait for one name in this process. */
+  *waitersOf(name: string): Generator<{ readonly key: string | undefined }> {
+    yield* this.#queues.get(name)?.waiters() ?? [];
+  }
+
   #queueOf(name: string): LocalQueue {
     const found = this.#queues.get(name);
     if (found !== undefined) return found;

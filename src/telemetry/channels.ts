@@ -8,6 +8,7 @@
  * messages.ts (what is published), this file.
  */
 import diagnostics from 'node:diagnostics_channel';
+import { runInMicrotask } from '../microtask.ts';
 import type { AcquireMessage, ChannelMessages, ChannelName } from './messages.ts';
 
 /** The part of a channel that this package uses. Runtimes other than Node may lack `runStores`. */
@@ -39,7 +40,7 @@ const acquire = {
 /** Publishes the message in a microtask. The caller checks first that the channel has subscribers, and builds no message otherwise. */
 export function publishLater<Message extends object>(channel: Channel<Message>, message: Message): void {
   Object.freeze(message);
-  queueMicrotask(() => {
+  runInMicrotask(() => {
     channel.publish(message);
   });
 }
