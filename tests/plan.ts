@@ -20,7 +20,7 @@ const quick: readonly Part[] = [
   { title: 'unit tests, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
   { title: 'behaviour on the memory store', seconds: 5, paths: ['tests/behaviour'] },
   { title: 'contract on the memory store and on etcd', seconds: 65, paths: ['tests/contract'] },
-  { title: 'integration with etcd', seconds: 205, paths: ['tests/integration'] },
+  { title: 'integration with etcd', seconds: 265, paths: ['tests/integration'] },
 ];
 
 const slow: readonly Part[] = [
