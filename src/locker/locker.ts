@@ -43,7 +43,7 @@ export interface Locker extends AsyncDisposable {
    * Acquires the locks on all names, or none of them.
    *
    * All calls acquire their names one after another in the same order, so no two calls block each other. `timeoutMs` and `signal`
-   * apply to the call as a whole. `maxHoldMs` starts when all locks are held.
+   * apply to the call as a whole. `maxHoldMs` and `minHoldMs` start when all locks are held.
    *
    * @throws {InvalidOptionsError} a name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
@@ -95,6 +95,7 @@ export interface Locker extends AsyncDisposable {
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */
   withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /** Does the same with options. */
   withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
    * Reads the holders and waiters of one name. They are those of one revision of etcd.
