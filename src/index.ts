@@ -17,6 +17,7 @@ export type {
   LockOptions,
   ModeOptions,
   SlotsOptions,
+  WatchAllOptions,
   WatchOptions,
 } from './options/types.ts';
 export type { Logger } from './context.ts';

@@ -32,7 +32,9 @@ import {
   resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
+  resolveWatchAllOptions,
   resolveWatchOptions,
+  type WatchAllOptions,
   type WatchOptions,
 } from '../options/options.ts';
 import { checkTransactionSize } from '../options/transaction-size.ts';
@@ -40,6 +42,7 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
+import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
 import { StateWatch } from '../states/state-watch.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 
@@ -129,11 +132,12 @@ export class LockService implements Locker {
     return toIterator(listStates(this.#context, startsWith, (task) => this.#untilClosed(task)));
   };
 
-  readonly watch = (name: string, options?: WatchOptions): LockStateIterator => {
-    checkName(name);
-    const { signal } = resolveWatchOptions(options);
+  readonly watch = (
+    ...args: [name: string, options?: WatchOptions | undefined] | [options?: WatchAllOptions | undefined]
+  ): LockStateIterator => {
+    const [target, options] = this.#resolveWatch(args);
     this.#throwIfClosed();
-    return new StateWatch(this.#context, name, signal, (watch) => {
+    return new StateWatch(this.#context, target, options, (watch) => {
       if (this.#closed !== undefined) watch.end();
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
@@ -177,6 +181,17 @@ export class LockService implements Locker {
     const locks = await this.#queues.tryLock(names, options);
     if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
     return locks;
+  }
+
+  #resolveWatch([first, ...rest]: readonly unknown[]): [CopyTarget, WatchOptions] {
+    const { prefix } = this.#options;
+    const isOptions = first === undefined || (typeof first === 'object' && first !== null);
+    if (isOptions && rest.length === 0) {
+      const { startsWith = '', ...options } = resolveWatchAllOptions(first);
+      return [allNames(prefix, startsWith), options];
+    }
+    checkName(first);
+    return [oneName(prefix, first), resolveWatchOptions(rest[0])];
   }
 
   #check(options: LockOptions | undefined): ResolvedLockOptions {

@@ -11,7 +11,7 @@ import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
 import { maxNameBytes, parse } from './schema.ts';
-import type { BreakOptions, ResolvedLockOptions, ResolvedOptions, WatchOptions } from './types.ts';
+import type { BreakOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
 
@@ -59,6 +59,11 @@ export function resolveWatchOptions(input: unknown): WatchOptions {
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveBreakOptions(input: unknown): BreakOptions {
   return input === undefined ? {} : parse('break lock', ({ breaking }) => breaking, input);
+}
+
+/** @throws {InvalidOptionsError} an option is invalid */
+export function resolveWatchAllOptions(input: unknown): WatchAllOptions {
+  return input === undefined ? {} : parse('watch', ({ watchAll }) => watchAll, input);
 }
 
 /** @throws {InvalidOptionsError} the name is not a well-formed string of 1 to 1024 bytes */

@@ -32,7 +32,8 @@ test('parseCommand() passes all words after -- to the command unchanged', () => 
 test('parseCommand() takes inspect before -- as the name of a lock', () => {
   expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
   expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
-  expect(parse('list')).toMatchObject({ kind: 'list', name: '' });
+  expect(parse('list')).toMatchObject({ kind: 'list', name: undefined });
+  expect(parse('watch')).toMatchObject({ kind: 'watch', name: undefined });
   expect(parse('break -- x')).toMatchObject({ kind: 'run', name: 'break' });
   expect(parse('break --token 4711 x')).toMatchObject({ kind: 'break', name: 'x', token: 4711n, isSure: false });
 });
@@ -157,7 +158,7 @@ test('the command escapes every character that controls the direction of text', 
 
   expect(controls).toHaveLength(12);
   expect(formatCell(controls.slice(0, 6).join('')) + formatCell(controls.slice(6).join(''))).toMatch(/^(\\u[0-9a-f]{4}){12}$/);
-  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n };
+  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n, current: true };
   expect(toJson(state)).not.toMatch(/\p{Bidi_Control}/u);
   expect(JSON.parse(toJson(state))).toMatchObject({ name: state.name });
 });
