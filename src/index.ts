@@ -9,11 +9,13 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   Credentials,
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
   WatchAllOptions,
@@ -21,6 +23,21 @@ export type {
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
+export type {
+  AcquireMessage,
+  AcquireOperation,
+  AcquireResult,
+  ChannelMessages,
+  ChannelName,
+  HeldMessage,
+  HostChangedMessage,
+  LockMessage,
+  LostMessage,
+  ReleasedMessage,
+  RenewalFailedMessage,
+  RenewalMessage,
+  RenewalRecoveredMessage,
+} from './telemetry/messages.ts';
 export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,
@@ -41,17 +58,20 @@ export {
   type OptionIssue,
 } from './errors.ts';
 export type { Clock, Instant } from './clock.ts';
-export type {
-  CommitOptions,
-  Committed,
-  Compare,
-  KeyValue,
-  Operation,
-  Range,
-  Renewal,
-  Store,
-  Transaction,
-  WatchEvent,
-  WatchListener,
-  WatchRequest,
+export {
+  type CommitOptions,
+  type Committed,
+  type Compare,
+  type KeyValue,
+  LeaseNotFoundError,
+  type Operation,
+  OutcomeUnknownError,
+  type Range,
+  type Renewal,
+  type Silence,
+  type Store,
+  type Transaction,
+  type WatchEvent,
+  type WatchListener,
+  type WatchRequest,
 } from './store/store.ts';

@@ -4,7 +4,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { anchorsOf, withoutCode } from '../support/run/markdown.ts';
+import { anchorsOf, linksOf } from '../support/run/markdown.ts';
 import { root, type Unpacked, unpackPackage } from './unpack.ts';
 
 const run = promisify(execFile);
@@ -85,11 +85,10 @@ describe('the tarball', () => {
     const broken: string[] = [];
     const pages = packed.filter((path) => path.endsWith('.md'));
     for (const page of pages) {
-      for (const [, link = ''] of withoutCode(await read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
+      for (const link of linksOf(await read(page))) {
         const [path = '', anchor] = link.split('#');
         const target = path === '' ? page : join(dirname(page), path);
-        // docs/guarantees.md cites its tests. The package does not contain them, and the page says so.
-        if (/^[a-z]+:/.test(link) || target.startsWith('tests/')) continue;
+        if (/^[a-z]+:/.test(link)) continue;
         const isFolder = packed.some((file) => file.startsWith(`${target}/`));
         if (!packed.includes(target) && !isFolder) broken.push(`${page}: ${link}`);
         else if (anchor !== undefined && !anchorsOf(await read(target)).includes(anchor)) broken.push(`${page}: ${link}`);
