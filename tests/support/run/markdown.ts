@@ -72,7 +72,7 @@ export function longLinesOf(markdown: string): number[] {
 
 /** Reports whether the tag of the fence says what is checked. */
 export const isKnownFence = ({ language, mode }: Block): boolean =>
-  /^((ts|js)( check)?|json|sh|text|yaml|mermaid|sql|go|diff|ini|dockerfile)$/.test(`${language} ${mode}`.trim());
+  /^((ts|js)( check| from \S+)?|json|sh|text|yaml|mermaid|sql|go|diff|ini|dockerfile)$/.test(`${language} ${mode}`.trim());
 
 /** Builds the anchors of the headings as GitHub does. */
 export const anchorsOf = (markdown: string): string[] =>
