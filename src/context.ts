@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts';
 import type { OutageLog } from './outage-log.ts';
 import type { Store } from './store/store.ts';
 
+/** Where a locker writes its messages. `console` is one. */
 export type Logger = Pick<Console, 'debug' | 'info' | 'warn' | 'error'>;
 
 const ignore = (): void => undefined;

@@ -2,6 +2,8 @@
  * The public names of `etcd-locker`.
  *
  * Start with locker/locker.ts and lock/lock.ts, the two interfaces that callers use. locker/lock-service.ts connects the parts.
+ *
+ * @module etcd-locker
  */
 export type { Locker } from './locker/locker.ts';
 export { createLocker } from './locker/create-locker.ts';

@@ -95,6 +95,7 @@ export interface Locker extends AsyncDisposable {
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */
   withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /** Does the same with options. */
   withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
    * Reads the holders and waiters of one name. They are those of one revision of etcd.

@@ -64,9 +64,11 @@ export interface LockDetails extends LockState {
 
 /** The iterator of `list` and `watch`. It ends at `break`, at `return()` and at the end of an `await using` block. */
 export interface LockStateIterator extends AsyncIterableIterator<LockState>, AsyncDisposable {
+  /** Ends the iteration. */
   return(): Promise<IteratorResult<LockState>>;
   /** Ends the iteration, and rejects with `error`. */
   throw(error?: unknown): Promise<IteratorResult<LockState>>;
+  /** Returns the iterator itself. */
   [Symbol.asyncIterator](): this;
 }
 

@@ -10,6 +10,7 @@
 import type { Clock } from '../clock.ts';
 import type { HostFailure } from '../errors.ts';
 
+/** A key with its value, as of one revision. */
 export interface KeyValue {
   readonly key: string;
   readonly value: string;
@@ -40,6 +41,7 @@ export interface Range {
   readonly revision?: bigint | undefined;
 }
 
+/** One step of a transaction. The steps run in order. */
 export type Operation =
   | { readonly put: { readonly key: string; readonly value: string; readonly leaseId: string } }
   /** A put of the value and the lease that the key has: only its mod revision changes. etcd refuses it if there is no such key. */
@@ -59,6 +61,7 @@ export interface Transaction {
   readonly isIndependent?: boolean;
 }
 
+/** The result of a transaction. */
 export interface Committed {
   readonly succeeded: boolean;
   /** The store's revision after the transaction: that of its writes if it wrote. */
@@ -67,6 +70,7 @@ export interface Committed {
   readonly ranges: readonly (readonly KeyValue[])[];
 }
 
+/** How a transaction is sent. */
 export interface CommitOptions {
   /** Sends the transaction at most once, unless it provably never left this process or was definitely refused. */
   readonly once?: boolean;
@@ -74,6 +78,7 @@ export interface CommitOptions {
   readonly timeoutMs?: number;
 }
 
+/** The result of a renewal: the lease and the gate of its session. */
 export interface Renewal {
   /** Whether the lease was extended, by a leader of the same term as the read of the gate. */
   readonly renewed: boolean;
@@ -81,12 +86,14 @@ export interface Renewal {
   readonly gate: KeyValue | null;
 }
 
+/** One change of a key. */
 export interface WatchEvent {
   readonly type: 'put' | 'delete';
   /** For a deleted key: its name, and the revision of the deletion as `modRevision`. */
   readonly kv: KeyValue;
 }
 
+/** The key, or the keys of [key, rangeEnd), that a watch reports on. */
 export interface WatchRequest {
   readonly key: string;
   readonly rangeEnd?: string;
@@ -97,6 +104,7 @@ export interface WatchRequest {
   readonly knownRevision?: bigint;
 }
 
+/** What a watch calls. It calls nothing before `watch()` has returned, and nothing after the watch was ended. */
 export interface WatchListener {
   /**
    * The watch reports all events after `revision`. Called again after every break, because events may be missing then. A revision below

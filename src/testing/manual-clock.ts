@@ -1,4 +1,5 @@
 /** A clock that stands still until a test moves it. Tests with timeouts and lost leases finish in milliseconds. */
+import { setImmediate } from 'node:timers';
 import { MessageChannel } from 'node:worker_threads';
 import type { Clock, Instant } from '../clock.ts';
 
@@ -119,10 +120,13 @@ export class ManualClock implements Clock {
   }
 }
 
+const isDeno = process.versions['deno'] !== undefined;
+
 /**
  * Waits for turns of the event loop: all promises that can settle have settled then.
  *
- * Messages do it, because no test runner fakes them. Fake timers replace `setImmediate`, in `node:timers` too.
+ * Messages do it, because no test runner fakes them. Fake timers replace `setImmediate`, in `node:timers` too. Deno delivers messages
+ * before other promises have settled, and its fake timers leave `node:timers` alone.
  */
 class EventLoop {
   readonly #channel = new MessageChannel();
@@ -137,7 +141,8 @@ class EventLoop {
   turn(): Promise<void> {
     return new Promise((resolve) => {
       this.#onTurn = resolve;
-      this.#channel.port1.postMessage(undefined);
+      if (isDeno) setImmediate(resolve);
+      else this.#channel.port1.postMessage(undefined);
     });
   }
 

@@ -22,6 +22,7 @@ import type {
 import { quote } from '../text.ts';
 import { Connection } from './connection.ts';
 
+/** The options of `memoryStore()`. */
 export interface MemoryStoreOptions {
   /** The clock of the leases and of the lockers on this store. Default: the system's clock. */
   readonly clock?: Clock | undefined;
@@ -81,6 +82,7 @@ export interface MemoryStore extends Store {
 /**
  * Creates a store for tests. Lockers that share it exclude each other as on one etcd cluster.
  *
+ * @param options the clock, and the prefix if it does not end with a slash
  * @example
  * const store = memoryStore()
  * await using one = createLocker({ store })

@@ -9,6 +9,7 @@ import { rangeTests } from './contract/ranges.ts';
 import { runStoreTest, type StoreFixture } from './contract/store-test.ts';
 import { watchTests } from './contract/watch.ts';
 
+/** The test runner and the store of the contract. */
 export interface StoreContractOptions {
   /** Registers one test: the `test` of vitest, jest, node:test or another runner. */
   readonly test: (title: string, run: () => Promise<void>) => unknown;
@@ -20,6 +21,7 @@ export interface StoreContractOptions {
  * Registers the tests that every `Store` passes: leases, transactions, ranges and watches. In real time they take about 5 seconds in
  * sum, and the longest one takes about 4. A failed test rejects with an `AssertionError`.
  *
+ * @param options the test runner, and how to open a store
  * @example
  * storeContract({ test, open: () => ({ store: new CountingStore(memoryStore()) }) })
  */

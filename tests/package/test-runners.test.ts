@@ -1,6 +1,6 @@
 /** The packed package in tests of users: the code of docs/testing-your-code.md in real vitest, jest and node:test, and fake timers. */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { transform } from 'esbuild';
@@ -21,6 +21,8 @@ beforeAll(async () => {
   unpacked = await unpackPackage();
   const { folder } = unpacked;
   await symlink(join(root, 'node_modules', 'vitest'), join(folder, 'node_modules', 'vitest'));
+  // The runner of this repository would take a file of that name for one of its own.
+  await rename(join(folder, 'runners', 'late.vitest.ts'), join(folder, 'runners', 'late.vitest.test.ts'));
   for (const [file, code] of blocks) {
     if (!file.includes('.jest.')) await writeFile(join(folder, 'runners', file), code);
   }
