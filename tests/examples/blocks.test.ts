@@ -18,7 +18,7 @@ import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCommand } from '../../src/cli/arguments.ts';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
-import { type Block, blocksOf, pages, unrevised } from '../support/run/markdown.ts';
+import { type Block, blocksOf, pages } from '../support/run/markdown.ts';
 import { callsOf } from '../support/run/shell.ts';
 
 const run = promisify(execFile);
@@ -179,7 +179,6 @@ test('each call of etcd-locker in a script is one that the command takes', () =>
     .filter(({ language }) => language === 'sh')
     .flatMap((block) => callsOf('etcd-locker', block.code).map((args) => ({ block, args })));
   const wrong = calls.flatMap(({ block, args }) => {
-    if (unrevised.includes(block.page)) return [];
     try {
       parseCommand(withFiles(args), { ETCDCTL_PASSWORD: 'secret' });
       return [];
