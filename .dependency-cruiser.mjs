@@ -21,6 +21,7 @@ const small = [
 /** From the bottom to the top. */
 const floors = [
   { name: 'small files', path: small },
+  { name: 'telemetry', path: ['^src/telemetry/'] },
   { name: 'the port', path: ['^src/store/store\\.ts$'] },
   { name: 'keys and context', path: ['^src/keys\\.ts$', '^src/context\\.ts$'] },
   { name: 'options', path: ['^src/options/'] },
@@ -31,7 +32,7 @@ const floors = [
   { name: 'lock', path: ['^src/lock/'] },
   { name: 'queue', path: ['^src/queue/'] },
   { name: 'locker', path: ['^src/locker/'] },
-  { name: 'entry points', path: ['^src/index\\.ts$', '^src/testing/', '^src/web-locks/', '^src/cli/'] },
+  { name: 'entry points', path: ['^src/index\\.ts$', '^src/testing/', '^src/web-locks/', '^src/otel/', '^src/cli/'] },
 ];
 
 const upward = floors.slice(0, -1).map(({ name, path }, index) => ({
@@ -55,8 +56,8 @@ export default {
     {
       name: 'entry points side by side',
       severity: 'error',
-      from: { path: '^src/(testing|web-locks|cli)/' },
-      to: { path: '^src/(testing|web-locks|cli)/', pathNot: '^src/$1/' },
+      from: { path: '^src/(testing|web-locks|otel|cli)/' },
+      to: { path: '^src/(testing|web-locks|otel|cli)/', pathNot: '^src/$1/' },
     },
   ],
   options: {

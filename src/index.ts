@@ -18,10 +18,26 @@ export type {
   MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
+  WatchAllOptions,
   WatchOptions,
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
+export type {
+  AcquireMessage,
+  AcquireOperation,
+  AcquireResult,
+  ChannelMessages,
+  ChannelName,
+  HeldMessage,
+  HostChangedMessage,
+  LockMessage,
+  LostMessage,
+  ReleasedMessage,
+  RenewalFailedMessage,
+  RenewalMessage,
+  RenewalRecoveredMessage,
+} from './telemetry/messages.ts';
 export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,

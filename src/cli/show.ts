@@ -45,7 +45,7 @@ const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
 
   async watch(locker, { name, json }) {
     if (!json) await write(changeHeader);
-    for await (const state of locker.watch(name)) await write(json ? toJson(state) : formatChange(state, new Date()));
+    for await (const state of locker.watch(name, { failFast: true })) await write(json ? toJson(state) : formatChange(state, new Date()));
   },
 };
 

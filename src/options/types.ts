@@ -147,7 +147,15 @@ export interface BreakOptions {
 export interface WatchOptions {
   /** Ends the iteration without an error. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * With true, the iteration rejects if etcd does not respond to the first read within `requestTimeoutMs`. Otherwise it waits.
+   * @default false
+   */
+  readonly failFast?: boolean | undefined;
 }
+
+/** The options of `watch` without a name. */
+export type WatchAllOptions = WatchOptions & ListOptions;
 
 export interface EtcdOptions {
   /** URLs with scheme and port. */

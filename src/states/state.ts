@@ -2,8 +2,9 @@
  * The state of a name: its holders and waiters at one revision of etcd.
  *
  * This folder reads states and never changes them. Read this file first, then pages.ts (how ranges are read), lease-times.ts (how long
- * leases last), inspect.ts (one name for the user), list.ts (the states of all names), queue-copy.ts (a copy of
- * one queue that follows etcd) and state-watch.ts (the iterator of `watch()` on such a copy).
+ * leases last), inspect.ts (one name for the user), list.ts (the states of all names), queue-copy.ts (a copy of queues that follows
+ * etcd), freshness.ts (whether that copy may be old), unread-states.ts (what a slow reader gets) and state-watch.ts (the iterator of
+ * `watch()` on such a copy).
  */
 import type { Context } from '../context.ts';
 import { splitQueue } from '../entry/admission.ts';
@@ -43,6 +44,11 @@ export interface LockState {
   readonly waiting: number;
   /** The revision of etcd at which this was the state. */
   readonly revision: bigint;
+  /**
+   * False if the state may be old, because etcd has been silent for `requestTimeoutMs`. `watch` reports the state again when this
+   * changes. Always true in `inspect` and `list`.
+   */
+  readonly current: boolean;
 }
 
 /** The holders and waiters of a name at `revision`. */
@@ -104,6 +110,7 @@ export function describeQueue(name: string, range: QueueRange, entries: Iterable
     waiters: toContenders(waiters),
     localWaiting: 0,
     revision,
+    current: true,
   });
 }
 
@@ -122,5 +129,5 @@ function toContender(range: QueueRange, { key, value, createRevision, leaseId }:
 }
 
 /** Leaves out the waiters, which `list()` and `watch()` do not report. */
-export const toLockState = ({ name, held, holders, waiting, revision }: LockDetails): LockState =>
-  withJson({ name, held, holders, waiting, revision });
+export const toLockState = ({ name, held, holders, waiting, revision, current }: LockDetails): LockState =>
+  withJson({ name, held, holders, waiting, revision, current });

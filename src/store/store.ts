@@ -103,6 +103,11 @@ export interface WatchListener {
    * one that the caller knows proves nothing: a proxy may send 0, and a restored etcd has gone back. The caller reads again then.
    */
   created(revision: bigint): void;
+  /**
+   * The watch reports nothing until `created` is called again. The last response came `quietMs` milliseconds ago. Called as soon as the
+   * store notices it, and may be called again before `created`. A store that cannot notice it never calls it.
+   */
+  broken?(quietMs: number): void;
   /** Events in the order of their revisions. One call has all events of a revision. */
   events(events: readonly WatchEvent[]): void;
 }

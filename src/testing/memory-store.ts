@@ -53,13 +53,15 @@ export interface MemoryStore extends Store {
   /** Restores the connection. Requests that still wait get their response, and watches are created again. */
   goUp(): void;
   /**
-   * Deletes the entries of the holders of `name`, as an operator does by hand. Their locks are lost at once, with the reason `deleted`.
+   * Deletes the entries of the holders of `name`, as an operator does. Their locks are lost with the reason `deleted`: at once, or up to
+   * a second later if the locker has just checked its keys.
    *
    * @throws {Error} nobody holds `name`
    *
    * @example
    * store.drop('orders/42')
-   * await once(lock.signal, 'abort')
+   * await clock.advance(1_000)
+   * lock.held // false
    */
   drop(name: string): void;
   /**
@@ -70,7 +72,8 @@ export interface MemoryStore extends Store {
    *
    * @example
    * store.expire('orders/42')
-   * await once(lock.signal, 'abort')
+   * await clock.settle()
+   * lock.held // false
    */
   expire(name: string): void;
 }
@@ -126,10 +129,7 @@ class ControlledStore implements MemoryStore {
     // A touched gate calls for an audit, so the holder notices at once.
     this.#etcd.commit({
       compare: [],
-      then: [
-        ...holders.map(({ key }) => ({ delete: { key } })),
-        ...standing.map(({ key }) => ({ touch: { key } })),
-      ],
+      then: [...holders.map(({ key }) => ({ delete: { key } })), ...standing.map(({ key }) => ({ touch: { key } }))],
       otherwise: [],
     });
   }

@@ -159,7 +159,7 @@ test('the command escapes every character that controls the direction of text', 
 
   expect(controls).toHaveLength(12);
   expect(formatCell(controls.slice(0, 6).join('')) + formatCell(controls.slice(6).join(''))).toMatch(/^(\\u[0-9a-f]{4}){12}$/);
-  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n };
+  const state = { name: controls.join(''), held: false, holders: [], waiting: 0, revision: 1n, current: true };
   expect(toJson(state)).not.toMatch(/\p{Bidi_Control}/u);
   expect(JSON.parse(toJson(state))).toMatchObject({ name: state.name });
 });

@@ -58,6 +58,8 @@ describe('the public types', () => {
       void locker.lock(42);
       // @ts-expect-error an unknown option
       locker.watch('a', { timeoutMs: 1 });
+      // @ts-expect-error a watch of one name has no prefix
+      locker.watch('a', { startsWith: 'a' });
       // @ts-expect-error withLock() needs a function
       void locker.withLock('a', { timeoutMs: 1 });
       // @ts-expect-error a property of a lock is read-only
@@ -82,7 +84,10 @@ describe('the public types', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
-    expectTypeOf(locker.watch('a')).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch('a', { failFast: true })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch()).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch({ startsWith: 'a', failFast: false })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf<LockState['current']>().toBeBoolean();
     expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();

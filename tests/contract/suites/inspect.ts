@@ -17,6 +17,7 @@ export function inspectContract(open: OpenFixture): void {
         waiters: [],
         localWaiting: 0,
         revision: expect.any(BigInt) as bigint,
+        current: true,
       });
       expect(await fixture.gates()).toEqual([]);
     });
