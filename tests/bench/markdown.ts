@@ -40,8 +40,10 @@ function section(heading: string, paragraphs: readonly string[]): string[] {
 
 function intro({ isQuick, sizes }: RunInfo, date: string): string {
   const run = isQuick ? 'a quick run with small numbers' : `${sizes.rounds} rounds of each workload`;
-  return `Written by \`npm run bench\` on ${date}: ${run}. All rivals use the same machine and the same etcd,
-one after the other. So the **ratios** can be compared. The absolute times depend on the machine.`;
+  return `Written by \`npm run bench\` on ${date}: ${run}.
+
+All rivals use the same machine and the same etcd, one after the other. So the **ratios** can be
+compared. The absolute times depend on the machine.`;
 }
 
 function measurements({ rounds, ms, warmUpMs, warmUps, handOvers, queueRounds }: Sizes): string {
