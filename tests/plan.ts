@@ -26,6 +26,7 @@ const quick: readonly Part[] = [
 const slow: readonly Part[] = [
   { title: 'security', seconds: 140, paths: ['tests/security'] },
   { title: 'clusters of three', seconds: 85, paths: ['tests/cluster'] },
+  { title: 'telemetry', seconds: 25, paths: ['tests/telemetry'] },
   { title: 'the command', seconds: 65, paths: ['tests/cli'] },
   { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
   { title: 'code of the pages, examples and demo', seconds: 125, paths: ['tests/examples'] },
