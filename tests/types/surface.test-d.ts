@@ -1,6 +1,8 @@
 /** The public types of the package: what compiles, what does not, and which types calls return. */
 import {
   type AnyLockerError,
+  type ChannelMessages,
+  type ChannelName,
   type Contender,
   createLocker,
   type EtcdUnavailableError,
@@ -216,6 +218,14 @@ describe('the public types', () => {
     expectTypeOf<LockDetails['localWaiting']>().toBeNumber();
     expectTypeOf<Locker['breakLock']>().toBeCallableWith('a', { fencingToken: 7n });
     expectTypeOf<Locker['breakLock']>().returns.resolves.toEqualTypeOf<Contender[]>();
+  });
+
+  test('the name of a channel gives the type of its messages, and no message has a value', () => {
+    expectTypeOf<ChannelName>().toExtend<`etcd-locker:${string}` | `tracing:etcd-locker:acquire:${string}`>();
+    expectTypeOf<ChannelMessages['etcd-locker:lost']['reason']>().toEqualTypeOf<LossReason>();
+    expectTypeOf<ChannelMessages['etcd-locker:held']['fencingToken']>().toEqualTypeOf<bigint>();
+    expectTypeOf<ChannelMessages['etcd-locker:held']>().not.toHaveProperty('value');
+    expectTypeOf<ChannelMessages['tracing:etcd-locker:acquire:asyncEnd']>().not.toHaveProperty('value');
   });
 
   test('errors have their own codes', () => {
