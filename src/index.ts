@@ -10,7 +10,9 @@ export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
   CallOptions,
+  CloseOptions,
   Credentials,
+  LeadOptions,
   ListOptions,
   LockerOptions,
   LockOptions,

@@ -1,7 +1,7 @@
 /** Tests that each example ends and prints the expected lines. */
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -11,7 +11,10 @@ import { findOtherNode } from '../support/run/other-nodes.ts';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'examples');
-const files = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
+const names = await readdir(folder);
+const ownTests = await readdir(join(root, 'tests/examples'));
+/** Without those that have a test of their own, such as services that end by a signal. */
+const files = names.filter((file) => /\.(ts|cjs|sh)$/.test(file) && !ownTests.includes(`${parse(file).name}.test.ts`));
 const other = await findOtherNode();
 
 const commonjsLines = ['held: true', 'busy: held by a CommonJS program'];
