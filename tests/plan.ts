@@ -26,10 +26,11 @@ const quick: readonly Part[] = [
 const slow: readonly Part[] = [
   { title: 'security', seconds: 140, paths: ['tests/security'] },
   { title: 'clusters of three', seconds: 85, paths: ['tests/cluster'] },
+  { title: 'telemetry', seconds: 25, paths: ['tests/telemetry'] },
   { title: 'the command', seconds: 65, paths: ['tests/cli'] },
   { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
-  { title: 'README, examples and demo', seconds: 65, paths: ['tests/examples'] },
-  { title: 'the package', seconds: 110, paths: ['tests/package'] },
+  { title: 'code of the pages, examples and demo', seconds: 125, paths: ['tests/examples'] },
+  { title: 'the package', seconds: 150, paths: ['tests/package'] },
   { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
   { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
   { title: 'load, and ticks of a fleet', seconds: 175, paths: ['tests/load'] },

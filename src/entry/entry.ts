@@ -11,7 +11,6 @@
  *
  * A write that creates the key is sent at most once per revision of the session's gate. If no response comes, the entry is unsettled
  * until the gate has moved. Every other write compares the revision that it means, so it never touches the entry of another process.
- *
  * Read in this folder: entry.ts, creation.ts, unknown-outcome.ts, admission.ts (who holds), predecessors.ts (when to look again),
  * release.ts, minimum-hold.ts, abandon.ts, loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
  */
@@ -25,7 +24,7 @@ import type { Member } from '../session/member.ts';
 import type { Session } from '../session/session.ts';
 import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
-import { detached, type OnLost, scheduleLoss } from './loss-notice.ts';
+import { detached, type Holder, scheduleLoss } from './loss-notice.ts';
 import type { MinimumHold } from './minimum-hold.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
@@ -37,7 +36,7 @@ type State =
   | { readonly kind: 'new' }
   | { readonly kind: 'unsettled'; readonly gate: bigint; readonly refusal: EtcdRefusedError | undefined }
   | { readonly kind: 'queued' }
-  | { readonly kind: 'held'; readonly onLost: OnLost }
+  | { readonly kind: 'held'; readonly holder: Holder }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
 
@@ -196,18 +195,19 @@ export class Entry implements Member {
 
   tick(now: Instant): void {
     if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
+    else if (this.#state.kind === 'held') this.#state.holder.onTick();
   }
 
   onSessionSealed(): void {
     this.#onChange();
   }
 
-  /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
-  hold(onLost: OnLost): void {
+  /** Turns an admitted entry into a held one. */
+  hold(holder: Holder): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
-    this.#state = { kind: 'held', onLost };
+    this.#state = { kind: 'held', holder };
   }
 
   setValue(value: string): Promise<void> {
@@ -233,7 +233,7 @@ export class Entry implements Member {
   #releaseAsLost(reason: LossReason, cause?: Error): void {
     const state = this.#state;
     this.release();
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, reason, cause);
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
     this.#onChange();
   }
 
@@ -280,7 +280,7 @@ export class Entry implements Member {
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, reason, cause);
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
     this.#onChange();
   }
 

@@ -39,16 +39,23 @@ export const loadSchemas = (): Schemas => (schemas ??= buildSchemas());
 
 function buildSchemas() {
   const fields = buildFields();
-  const { text, value, signal } = fields;
+  const { text, value, durationMs, signal } = fields;
   const name = text.check(
     z.minLength(1, { error: 'expected a name, got an empty string' }),
     z.refine((input) => Buffer.byteLength(input) <= maxNameBytes, { error: `expected at most ${String(maxNameBytes)} bytes of UTF-8` }),
   );
+  const watch = { signal: z.optional(signal), failFast: z.optional(z.boolean(expected('true or false'))) };
   return {
     locker: buildLockerSchema(fields),
     lock: buildLockSchema(fields),
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
-    watch: z.strictObject({ signal: z.optional(signal) }, expected('an object of options')),
+    breaking: z.strictObject({ fencingToken: z.optional(z.bigint(expected('a bigint'))) }, expected('an object of options')),
+    watch: z.strictObject(watch, expected('an object of options')),
+    watchAll: z.strictObject({ ...watch, startsWith: z.optional(text) }, expected('an object of options')),
+    close: z.strictObject(
+      { drainMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))) },
+      expected('an object of options'),
+    ),
     name,
     names: z.array(name, expected('an iterable of names')).check(z.minLength(1, { error: 'expected at least one name' })),
     value,

@@ -137,11 +137,25 @@ export interface ListOptions {
   readonly startsWith?: string | undefined;
 }
 
+/** The options of `breakLock`. */
+export interface BreakOptions {
+  /** Removes only the holder with this fencing token. Default: all holders. */
+  readonly fencingToken?: bigint | undefined;
+}
+
 /** The options of `watch`. */
 export interface WatchOptions {
   /** Ends the iteration without an error. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * With true, the iteration rejects if etcd does not respond to the first read within `requestTimeoutMs`. Otherwise it waits.
+   * @default false
+   */
+  readonly failFast?: boolean | undefined;
 }
+
+/** The options of `watch` without a name. */
+export type WatchAllOptions = WatchOptions & ListOptions;
 
 export interface EtcdOptions {
   /** URLs with scheme and port. */

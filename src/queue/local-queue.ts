@@ -14,8 +14,8 @@ import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { isFinal, TtlTooShortError } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
+import { Hold } from '../lock/hold.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
-import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
@@ -114,7 +114,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   /** Turns an admitted entry into a held lock. */
-  hold(entry: Entry, { maxHoldMs, minHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs' | 'minHoldMs'>): LockHandle {
+  hold(entry: Entry, { joinedAt, options: { maxHoldMs, minHoldMs } }: Pick<Caller<unknown>, 'joinedAt' | 'options'>): LockHandle {
     this.#holders = [...this.#holders, entry];
     this.#sightings += 1;
     const release = (): Promise<void> => this.#release(entry);
@@ -122,10 +122,10 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
       this.#removeHolder(entry);
       this.#startAcquisitions();
     };
-    const lock = new LockHandle(this.#context.clock, this.name, entry, release, onLost);
-    if (maxHoldMs !== undefined) lock.limitHold(maxHoldMs);
-    if (minHoldMs !== undefined) lock.requireHold(minHoldMs);
-    return lock;
+    const hold = new Hold(this.#context, this.name, entry, joinedAt, release, onLost);
+    if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
+    if (minHoldMs !== undefined) hold.require(minHoldMs);
+    return new LockHandle(hold);
   }
 
   /** Rejects the callers that wait. */
@@ -249,7 +249,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
     this.#endAcquisition(acquisition);
-    caller.resolve(this.hold(entry, caller.options));
+    caller.resolve(this.hold(entry, caller));
   }
 
   onEnded(acquisition: Acquisition): void {

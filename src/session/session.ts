@@ -53,7 +53,7 @@ export class Session {
   readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
   readonly #pauses: Pauses;
-  readonly #failures = new RenewalFailures();
+  readonly #failures = new RenewalFailures(this);
   #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;

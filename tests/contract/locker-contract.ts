@@ -1,6 +1,7 @@
 /** The contract of a locker on any store. Each suite takes a function that opens a fixture. */
 import { describe } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
+import { breakLockContract } from './suites/break-lock.ts';
 import { closeContract } from './suites/close.ts';
 import { abortAndTimeoutContract } from './suites/abort-and-timeout.ts';
 import { handleContract } from './suites/handle.ts';
@@ -28,6 +29,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     handleContract(open);
     inspectContract(open);
     watchContract(open);
+    breakLockContract(open);
     closeContract(open);
     lossContract(open);
     nameContract(open);

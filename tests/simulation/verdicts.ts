@@ -118,10 +118,7 @@ export function releaseProblem({ record }: World, { call, key, token, lock, dead
 }
 
 export function watchProblem(world: World, process: LockerProcess, error: unknown, last: LockState | undefined): string | undefined {
-  const { settledMs, scheduler } = world;
   if (error instanceof LockerClosedError && !process.isOpen) return undefined;
-  if (isExplained(world, process, error, scheduler.nowMs)) return undefined;
-  if (!(error instanceof EtcdUnavailableError)) return `it failed with ${String(error)}`;
-  if (last !== undefined) return 'it failed after its first state';
-  return scheduler.nowMs >= settledMs + 3_000 ? 'it rejected as unavailable without a fault' : undefined;
+  if (isExplained(world, process, error, world.scheduler.nowMs)) return undefined;
+  return last === undefined ? `it failed with ${String(error)}` : 'it failed after its first state';
 }

@@ -25,7 +25,7 @@ import {
   type InvalidOptionsError,
   type Store,
 } from 'etcd-locker';
-import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { ManualClock, type MemoryStore, memoryStore } from 'etcd-locker/testing';
 import { type HeldLock, type LockManager, type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import { Etcd3 } from 'etcd3';
 import { describe, expectTypeOf, test } from 'vitest';
@@ -40,7 +40,8 @@ describe('the public types', () => {
     expectTypeOf<LockerOptions['hosts']>().toEqualTypeOf<string | readonly string[] | undefined>();
     expectTypeOf<LockerOptions['ttlMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockerOptions['store']>().toEqualTypeOf<Store | undefined>();
-    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<Store>();
+    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<MemoryStore>();
+    expectTypeOf<MemoryStore>().toExtend<Store>();
   });
 
   test('unknown options and wrong types do not compile', () => {
@@ -57,6 +58,8 @@ describe('the public types', () => {
       void locker.lock(42);
       // @ts-expect-error an unknown option
       locker.watch('a', { timeoutMs: 1 });
+      // @ts-expect-error a watch of one name has no prefix
+      locker.watch('a', { startsWith: 'a' });
       // @ts-expect-error withLock() needs a function
       void locker.withLock('a', { timeoutMs: 1 });
       // @ts-expect-error a property of a lock is read-only
@@ -81,7 +84,10 @@ describe('the public types', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
-    expectTypeOf(locker.watch('a')).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch('a', { failFast: true })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch()).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch({ startsWith: 'a', failFast: false })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf<LockState['current']>().toBeBoolean();
     expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
@@ -204,8 +210,12 @@ describe('the public types', () => {
       readonly value: string;
       readonly fencingToken: bigint;
       readonly leaseId: string;
+      readonly leaseRemainingMs: number | null;
       readonly foreign: boolean;
     }>();
+    expectTypeOf<LockDetails['localWaiting']>().toBeNumber();
+    expectTypeOf<Locker['breakLock']>().toBeCallableWith('a', { fencingToken: 7n });
+    expectTypeOf<Locker['breakLock']>().returns.resolves.toEqualTypeOf<Contender[]>();
   });
 
   test('errors have their own codes', () => {

@@ -336,19 +336,20 @@ describe('options of lock() and the other methods', () => {
       ];
 
       for (const error of errors) expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'name' }] });
-      expect(() => locker.watch(given)).toThrow(InvalidOptionsError);
+      expect(() => locker.watch(given, {})).toThrow(InvalidOptionsError);
       expect(memory.store.calls).toEqual([]);
       expect(memory.etcd.watchCount).toBe(0);
     },
   );
 
-  test.each([{ signal: 1 }, { timeoutMs: 1 }, null])(
+  test.each([{ signal: 1 }, { timeoutMs: 1 }, { failFast: 1 }, { startsWith: 1 }, null])(
     'watch() throws, and creates no watch in etcd, when it is given %j',
     async (options) => {
       await using memory = await openFaultyMemory();
       const locker = memory.createLocker();
 
       expect(() => locker.watch('a', options as never)).toThrow(InvalidOptionsError);
+      expect(() => locker.watch(options as never)).toThrow(InvalidOptionsError);
       expect(memory.etcd.watchCount).toBe(0);
     },
   );
