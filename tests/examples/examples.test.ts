@@ -114,5 +114,5 @@ test.skipIf(other === null)(`commonjs.cjs runs on another version of Node (${oth
 test('an unknown name exits with 2 and lists the examples', async () => {
   const failed = run(process.execPath, ['tests/support/run/run-example.ts', 'nothing'], { cwd: root });
 
-  await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('await-using, command, commonjs') as string });
+  await expect(failed).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('command, commonjs') as string });
 });
