@@ -10,10 +10,7 @@ const file = `${folder}/rates.json`;
 const freshMs = 1_000;
 const name = 'cache/rates';
 
-interface Entry {
-  readonly rates: number;
-  readonly loadedAt: number;
-}
+type Entry = { readonly rates: number; readonly loadedAt: number };
 
 async function read(): Promise<Entry | null> {
   const text = await readFile(file, 'utf8').catch(() => null);

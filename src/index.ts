@@ -11,17 +11,35 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   Credentials,
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
+  WatchAllOptions,
   WatchOptions,
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
+export type {
+  AcquireMessage,
+  AcquireOperation,
+  AcquireResult,
+  ChannelMessages,
+  ChannelName,
+  HeldMessage,
+  HostChangedMessage,
+  LockMessage,
+  LostMessage,
+  ReleasedMessage,
+  RenewalFailedMessage,
+  RenewalMessage,
+  RenewalRecoveredMessage,
+} from './telemetry/messages.ts';
 export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,

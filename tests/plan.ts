@@ -28,7 +28,7 @@ const slow: readonly Part[] = [
   { title: 'clusters of three', seconds: 85, paths: ['tests/cluster'] },
   { title: 'the command', seconds: 65, paths: ['tests/cli'] },
   { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
-  { title: 'code of the pages, examples and demo', seconds: 75, paths: ['tests/examples'] },
+  { title: 'code of the pages, examples and demo', seconds: 125, paths: ['tests/examples'] },
   { title: 'the package', seconds: 150, paths: ['tests/package'] },
   { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
   { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },

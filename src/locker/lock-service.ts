@@ -7,11 +7,13 @@ import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
+import { inspect } from '../states/inspect.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
@@ -20,15 +22,19 @@ import type { Locker } from './locker.ts';
 import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
+  type BreakOptions,
   checkName,
   checkNames,
   type ListOptions,
   type LockOptions,
   type ResolvedLockOptions,
   type ResolvedOptions,
+  resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
+  resolveWatchAllOptions,
   resolveWatchOptions,
+  type WatchAllOptions,
   type WatchOptions,
 } from '../options/options.ts';
 import { checkTransactionSize } from '../options/transaction-size.ts';
@@ -36,8 +42,11 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
+import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
+import { traced } from './trace.ts';
 import { StateWatch } from '../states/state-watch.ts';
-import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
+import type { AcquireOperation } from '../telemetry/messages.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
@@ -71,25 +80,33 @@ export class LockService implements Locker {
 
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
-    return this.#wait(name, this.#check(options));
+    const resolved = this.#check(options);
+    return this.#traced('lock', [name], resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
-    const locks = await this.#tryLock([name], resolved);
-    return locks?.[0] ?? null;
+    return this.#traced('tryLock', [name], resolved, async () => {
+      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
+      const locks = await this.#tryLock([name], resolved);
+      return locks?.[0] ?? null;
+    });
   };
 
   readonly lockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock> => {
     const distinct = checkNames(names, 'lock all');
-    return lockAll(this.#context, this.#queues, distinct, this.#check(options), false);
+    const resolved = this.#check(options);
+    return this.#traced('lockAll', distinct, resolved, () => lockAll(this.#context, this.#queues, distinct, resolved, false));
   };
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const resolved = this.#check(options);
+    return this.#traced('tryLockAll', distinct, resolved, () => this.#tryLockAll(distinct, resolved));
+  };
+
+  async #tryLockAll(distinct: readonly string[], resolved: ResolvedLockOptions): Promise<MultiLock | null> {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
@@ -101,7 +118,7 @@ export class LockService implements Locker {
       });
     });
     return locks === null ? null : new MultiLockHandle(locks);
-  };
+  }
 
   readonly withLock = async <T>(
     name: string,
@@ -116,7 +133,7 @@ export class LockService implements Locker {
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
-    return this.#untilClosed(() => inspectName(this.#context, name));
+    return this.#untilClosed(() => inspect(this.#context, name, () => this.#queues.waitersOf(name)));
   };
 
   readonly list = (options?: ListOptions): LockStateIterator => {
@@ -125,15 +142,22 @@ export class LockService implements Locker {
     return toIterator(listStates(this.#context, startsWith, (task) => this.#untilClosed(task)));
   };
 
-  readonly watch = (name: string, options?: WatchOptions): LockStateIterator => {
-    checkName(name);
-    const { signal } = resolveWatchOptions(options);
+  readonly watch = (
+    ...args: [name: string, options?: WatchOptions | undefined] | [options?: WatchAllOptions | undefined]
+  ): LockStateIterator => {
+    const [target, options] = this.#resolveWatch(args);
     this.#throwIfClosed();
-    return new StateWatch(this.#context, name, signal, (watch) => {
+    return new StateWatch(this.#context, target, options, (watch) => {
       if (this.#closed !== undefined) watch.end();
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
     });
+  };
+
+  readonly breakLock = async (name: string, options?: BreakOptions): Promise<Contender[]> => {
+    checkName(name);
+    const { fencingToken } = resolveBreakOptions(options);
+    return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
   readonly close = (): Promise<void> => {
@@ -155,6 +179,15 @@ export class LockService implements Locker {
     };
   }
 
+  #traced<T extends Lock | MultiLock | null>(
+    operation: AcquireOperation,
+    names: readonly string[],
+    options: ResolvedLockOptions,
+    call: () => Promise<T>,
+  ): Promise<T> {
+    return traced({ clock: this.#context.clock, operation, names, options }, call);
+  }
+
   async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
     const locking = this.#queues.lock(name, options, { timeoutMs: options.timeoutMs, wasBusy: false, isTry });
     if (options.lease === undefined) return locking;
@@ -167,6 +200,17 @@ export class LockService implements Locker {
     const locks = await this.#queues.tryLock(names, options);
     if (options.lease !== undefined) this.#context.sessions.endRenewal(options.lease);
     return locks;
+  }
+
+  #resolveWatch([first, ...rest]: readonly unknown[]): [CopyTarget, WatchOptions] {
+    const { prefix } = this.#options;
+    const isOptions = first === undefined || (typeof first === 'object' && first !== null);
+    if (isOptions && rest.length === 0) {
+      const { startsWith = '', ...options } = resolveWatchAllOptions(first);
+      return [allNames(prefix, startsWith), options];
+    }
+    checkName(first);
+    return [oneName(prefix, first), resolveWatchOptions(rest[0])];
   }
 
   #check(options: LockOptions | undefined): ResolvedLockOptions {

@@ -1,8 +1,8 @@
 /** The public interface of a locker. */
 import type { Lock } from '../lock/lock.ts';
 import type { MultiLock } from '../lock/multi-lock.ts';
-import type { ListOptions, LockOptions, WatchOptions } from '../options/options.ts';
-import type { LockDetails, LockStateIterator } from '../states/state.ts';
+import type { BreakOptions, ListOptions, LockOptions, WatchAllOptions, WatchOptions } from '../options/options.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 
 /** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
@@ -97,6 +97,8 @@ export interface Locker extends AsyncDisposable {
   /**
    * Reads the holders and waiters of one name. They are those of one revision of etcd.
    *
+   * It sends one request for the queue, and one for each lease in it.
+   *
    * @throws {InvalidOptionsError} the name is invalid
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
@@ -109,7 +111,7 @@ export interface Locker extends AsyncDisposable {
   /**
    * Iterates over the states of all held names, in the order of their keys in etcd.
    *
-   * It reads page by page. Each state is that of its own `revision`.
+   * It reads page by page. Each state is that of its own `revision`. A page takes one request, and one for each lease of a holder.
    *
    * @throws {InvalidOptionsError} at the call: an option is invalid
    * @throws {LockerClosedError} the locker is closed, or closes during the call
@@ -123,16 +125,53 @@ export interface Locker extends AsyncDisposable {
    * Iterates over the states of one name: the current one first, then one for each change of the holders or their values.
    *
    * A slow reader gets the newest state only. The iteration ends without an error at `break`, when `signal` aborts, and when the locker
-   * closes. After the first state it survives any outage of etcd.
+   * closes. It survives any outage of etcd, also before the first state unless `failFast` is set. After `requestTimeoutMs` without a
+   * response it yields the state again with `current: false`, and with `current: true` once etcd has responded.
    *
    * @throws {InvalidOptionsError} at the call: the name or an option is invalid
    * @throws {LockerClosedError} at the call: the locker is closed
-   * @throws {EtcdUnavailableError} before the first state: etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdUnavailableError} with `failFast`, before the first state: etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix
+   * @throws {EtcdRefusedError} before the first state: etcd refused the read, and no retry can help
    * @example
-   * for await (const { holders } of locker.watch('master')) console.log(holders[0]?.value ?? 'none')
+   * for await (const { holders, current } of locker.watch('master')) console.log(current ? (holders[0]?.value ?? 'none') : 'unknown')
    */
   watch(this: void, name: string, options?: WatchOptions): LockStateIterator;
+  /**
+   * Iterates over the states of all names: first the held ones, then the state of each name whose holders or values change.
+   *
+   * The state of a name that becomes free has `held: false`. A slow reader gets the newest state of each name that changed. The locker
+   * keeps a copy of all entries under the prefix. Apart from that, it behaves as `watch` with a name.
+   *
+   * @throws {InvalidOptionsError} at the call: an option is invalid
+   * @throws {LockerClosedError} at the call: the locker is closed
+   * @throws {EtcdUnavailableError} with `failFast`, before the first state: etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix
+   * @throws {EtcdRefusedError} before the first state: etcd refused the read, and no retry can help
+   * @example
+   * for await (const { name, held } of locker.watch({ startsWith: 'orders/' })) console.log(name, held ? 'held' : 'free')
+   */
+  watch(this: void, options?: WatchAllOptions): LockStateIterator;
+  /**
+   * Removes the holders of a name from the queue, and resolves with the removed ones. For operators: use it if a holder hangs.
+   *
+   * A holder of this library loses its lock with the reason 'deleted', within milliseconds: its signal aborts. It may lose it a moment after
+   * the next holder has got the lock, and a process that hangs does not hear of it at all. So only the fencing token and the guard keep
+   * it from writing. A holder of another program, or with `renew: false`, gets no notice. The waiters stay in the queue.
+   *
+   * It removes only the holders that it finds at its start, and no later one. A holder that has left by itself is not in the result,
+   * unless a response of etcd was lost. After an error some holders may have been removed; it is safe to call it again.
+   *
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request
+   * @example
+   * const { holders } = await locker.inspect('reports/daily')
+   * if (holders[0]?.value === 'host-7:4711') await locker.breakLock('reports/daily', { fencingToken: holders[0].fencingToken })
+   */
+  breakLock(this: void, name: string, options?: BreakOptions): Promise<Contender[]>;
   /**
    * Releases all held locks, rejects all waiting calls, and revokes the leases.
    *

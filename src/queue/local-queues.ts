@@ -14,6 +14,7 @@ import { LocalQueue } from './local-queue.ts';
 import type { Occupancy } from './occupancy.ts';
 import { type Outage, toUnavailable } from './outage.ts';
 import { tryAcquire } from './try-acquire.ts';
+import { WaitLog } from './wait-log.ts';
 
 type TryCaller = Caller<LockHandle[] | null>;
 
@@ -30,6 +31,7 @@ export interface WholeCall {
 export class LocalQueues {
   readonly #context: LockerContext;
   readonly #headReads: HeadReads;
+  readonly #waitLog: WaitLog;
   readonly #queues = new Map<string, LocalQueue>();
   /** The tries that are under way. */
   readonly #tries = new Set<TryCaller>();
@@ -37,6 +39,7 @@ export class LocalQueues {
   constructor(context: LockerContext) {
     this.#context = context;
     this.#headReads = new HeadReads(context);
+    this.#waitLog = new WaitLog(context);
   }
 
   /**
@@ -62,6 +65,7 @@ export class LocalQueues {
       if (isOfUse) this.#headReads.prepare(name, aheadMs);
     };
     const caller = new Caller<LockHandle>(this.#context.clock, options, { leadMs: aheadMs, prepare, end });
+    this.#waitLog.add(queue, caller);
     queue.join(caller);
     const lock = await caller.promise;
     if (caller.knowsBusy) whole.wasBusy = true;
@@ -138,7 +142,7 @@ export class LocalQueues {
       const onAcquired = (entries: readonly Entry[]): void => {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
-        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
+        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, caller)));
       };
       const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
       if (!isAcquired) caller.resolve(null);
@@ -182,6 +186,11 @@ export class LocalQueues {
     }
   }
 
+  /** Returns the callers that wait for one name in this process. */
+  *waitersOf(name: string): Generator<{ readonly key: string | undefined }> {
+    yield* this.#queues.get(name)?.waiters() ?? [];
+  }
+
   #queueOf(name: string): LocalQueue {
     const found = this.#queues.get(name);
     if (found !== undefined) return found;
@@ -197,6 +206,7 @@ export class LocalQueues {
     for (const queue of [...this.#queues.values()]) queue.rejectAll(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);
     this.#headReads.close();
+    this.#waitLog.close();
   }
 }
 

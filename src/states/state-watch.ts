@@ -1,19 +1,25 @@
-/** The iterator of `watch()`. It keeps only the newest state for its reader. */
+/** The iterator of `watch()`. It keeps only the newest state of each name for its reader. */
 import { onAbort } from '../abort.ts';
 import type { Context } from '../context.ts';
 import { type Deferred, deferred } from '../deferred.ts';
-import { QueueCopy } from './queue-copy.ts';
+import { type CopyTarget, QueueCopy } from './queue-copy.ts';
 import type { LockState, LockStateIterator } from './state.ts';
+import { UnreadStates } from './unread-states.ts';
+
+export interface StateWatchOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the first failed read ends the watch. Otherwise the watch waits until etcd responds. */
+  readonly failFast?: boolean | undefined;
+}
 
 export class StateWatch implements LockStateIterator {
   readonly #context: Context;
-  readonly #name: string;
-  readonly #signal: AbortSignal | undefined;
+  readonly #target: CopyTarget;
+  readonly #options: StateWatchOptions;
   readonly #onStart: (watch: this) => void;
   readonly #cleanUp: (() => void)[] = [];
   #isStarted = false;
-  #newest: LockState | undefined;
-  #yielded: LockState | undefined;
+  readonly #unread: UnreadStates;
   /** The calls of next() without a result, oldest first. */
   #pendingCalls: Deferred<IteratorResult<LockState>>[] = [];
   #end: { readonly error?: unknown } | undefined;
@@ -23,10 +29,11 @@ export class StateWatch implements LockStateIterator {
    *
    * @param onStart called before the watch opens; it may end the watch
    */
-  constructor(context: Context, name: string, signal: AbortSignal | undefined, onStart: (watch: StateWatch) => void) {
+  constructor(context: Context, target: CopyTarget, options: StateWatchOptions, onStart: (watch: StateWatch) => void) {
     this.#context = context;
-    this.#name = name;
-    this.#signal = signal;
+    this.#target = target;
+    this.#options = options;
+    this.#unread = new UnreadStates(target.name !== undefined);
     this.#onStart = onStart;
   }
 
@@ -78,9 +85,9 @@ export class StateWatch implements LockStateIterator {
     this.#listenToSignal();
     this.#onStart(this);
     if (this.#end !== undefined) return;
-    const copy = new QueueCopy(this.#context, this.#name, {
-      changed: (state) => {
-        this.#newest = state;
+    const copy = new QueueCopy(this.#context, this.#target, this.#options.failFast === true, {
+      changed: (states) => {
+        for (const state of states) this.#unread.add(state);
         this.#flush();
       },
       failed: (error) => {
@@ -97,22 +104,22 @@ export class StateWatch implements LockStateIterator {
     const abort = (): void => {
       this.end();
     };
-    if (this.#signal?.aborted === true) abort();
-    else if (this.#signal !== undefined) this.#cleanUp.push(onAbort(this.#signal, abort));
+    const { signal } = this.#options;
+    if (signal?.aborted === true) abort();
+    else if (signal !== undefined) this.#cleanUp.push(onAbort(signal, abort));
   }
 
   #flush(): void {
-    if (this.#end === undefined) this.#yieldNewest();
+    if (this.#end === undefined) this.#yieldUnread();
     else this.#finishCalls(this.#end.error);
   }
 
-  #yieldNewest(): void {
-    const state = this.#newest;
-    if (state === undefined || (this.#yielded !== undefined && hasSameHolders(this.#yielded, state))) return;
-    const call = this.#pendingCalls.shift();
-    if (call === undefined) return;
-    this.#yielded = state;
-    call.resolve({ done: false, value: state });
+  #yieldUnread(): void {
+    while (this.#pendingCalls.length > 0) {
+      const state = this.#unread.take();
+      if (state === undefined) return;
+      this.#pendingCalls.shift()?.resolve({ done: false, value: state });
+    }
   }
 
   /** Settles the pending calls. An error is reported once: the first call rejects with it, later ones report the end. */
@@ -125,10 +132,3 @@ export class StateWatch implements LockStateIterator {
     for (const call of others) call.resolve({ done: true, value: undefined });
   }
 }
-
-const hasSameHolders = (a: LockState, b: LockState): boolean =>
-  a.holders.length === b.holders.length &&
-  a.holders.every((holder, index) => {
-    const other = b.holders[index];
-    return other?.fencingToken === holder.fencingToken && other.key === holder.key && other.value === holder.value;
-  });

@@ -25,7 +25,7 @@ export interface Compare {
   readonly key: string;
   readonly rangeEnd?: string | undefined;
   readonly target: 'create' | 'mod';
-  readonly op: '=' | '<';
+  readonly op: '=' | '<' | '>';
   readonly revision: bigint;
 }
 
@@ -44,6 +44,8 @@ export interface Range {
 /** One step of a transaction. The steps run in order. */
 export type Operation =
   | { readonly put: { readonly key: string; readonly value: string; readonly leaseId: string } }
+  /** A put of the value and the lease that the key has: only its mod revision changes. etcd refuses it if there is no such key. */
+  | { readonly touch: { readonly key: string } }
   /** One key, or all of [key, rangeEnd). */
   | { readonly delete: { readonly key: string; readonly rangeEnd?: string | undefined } }
   | { readonly range: Range };
@@ -109,6 +111,11 @@ export interface WatchListener {
    * one that the caller knows proves nothing: a proxy may send 0, and a restored etcd has gone back. The caller reads again then.
    */
   created(revision: bigint): void;
+  /**
+   * The watch reports nothing until `created` is called again. The last response came `quietMs` milliseconds ago. Called as soon as the
+   * store notices it, and may be called again before `created`. A store that cannot notice it never calls it.
+   */
+  broken?(quietMs: number): void;
   /** Events in the order of their revisions. One call has all events of a revision. */
   events(events: readonly WatchEvent[]): void;
 }
@@ -139,6 +146,11 @@ export interface Store {
   renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal>;
   /** Reads the keys of a lease from one member. The result is not linearizable. */
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>>;
+  /**
+   * Returns the milliseconds until the lease ends unless it is renewed, or null if there is no such lease. etcd counts in whole seconds,
+   * and rounds down. Optional: without it, no state of a lock says how long its leases last.
+   */
+  leaseRemainingMs?(leaseId: string): Promise<number | null>;
   /** Ends a lease and deletes its keys. Also resolves if the lease is gone already. */
   revoke(leaseId: string): Promise<void>;
   /**

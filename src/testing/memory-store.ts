@@ -127,14 +127,11 @@ class ControlledStore implements MemoryStore {
   drop(name: string): void {
     const holders = this.#holdersOf(name, 'drop');
     const gates = new Set(holders.map(({ prefix, leaseId }) => gateKey(prefix, leaseId)));
-    const puts = this.#etcd.snapshot().kvs.filter(({ key }) => gates.has(key));
-    // A put of the gate, with nothing changed, calls for an audit. So the holder notices at once.
+    const standing = this.#etcd.snapshot().kvs.filter(({ key }) => gates.has(key));
+    // A touched gate calls for an audit, so the holder notices at once.
     this.#etcd.commit({
       compare: [],
-      then: [
-        ...holders.map(({ key }) => ({ delete: { key } })),
-        ...puts.map(({ key, value, leaseId }) => ({ put: { key, value, leaseId } })),
-      ],
+      then: [...holders.map(({ key }) => ({ delete: { key } })), ...standing.map(({ key }) => ({ touch: { key } }))],
       otherwise: [],
     });
   }
@@ -153,6 +150,10 @@ class ControlledStore implements MemoryStore {
 
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
     return this.#connection.request(() => this.#store.leaseKeys(leaseId));
+  }
+
+  leaseRemainingMs(leaseId: string): Promise<number | null> {
+    return this.#connection.request(() => Promise.resolve(this.#etcd.leaseRemainingMs(leaseId)));
   }
 
   revoke(leaseId: string): Promise<void> {

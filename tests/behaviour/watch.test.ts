@@ -142,24 +142,32 @@ describe('watch()', () => {
 
     memory.store.restoreWatches();
     await memory.clock.advance(30_000);
-    expect(holders(seen)).toEqual(['']);
+    expect(seen).toMatchObject([
+      { held: false, current: true },
+      { held: false, current: false },
+    ]);
     stopFault();
     await memory.clock.advance(7_000);
 
-    expect(holders(seen)).toEqual(['', 'new']);
+    expect(seen.slice(2)).toMatchObject([{ holders: [{ value: 'new' }], current: true }]);
     remove(memory, 'locks/a/1');
   });
 
-  test('watch() rejects with the reason if etcd refuses its first read or does not respond to it', async () => {
+  test('watch() rejects with the reason if no retry of its first read can help, and with failFast also if etcd does not respond', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const refusal = new EtcdAuthError('locks/', 'permission denied');
-    memory.store.next(calls.read, refused(refusal), lostRequest);
+    memory.store.next(calls.read, refused(refusal), refused(refusal), lostRequest, lostRequest);
 
-    const errors = [await errorOf(locker.watch('a').next()), await errorOf(locker.watch('a').next())];
+    const errors = [
+      await errorOf(locker.watch('a').next()),
+      await errorOf(locker.watch().next()),
+      await errorOf(locker.watch('a', { failFast: true }).next()),
+      await errorOf(locker.watch({ failFast: true }).next()),
+    ];
 
-    expect(errors[0]).toBe(refusal);
-    expect(errors[1]).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    expect(errors.slice(0, 2)).toEqual([refusal, refusal]);
+    for (const error of errors.slice(2)) expect(error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
     expect(memory.clock.isHeld).toBe(false);
   });
 

@@ -90,7 +90,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
       code: 75,
       signal: null,
       stdout: '',
-      stderr: 'etcd-locker: Cannot acquire lock "taken" now: it is busy\n',
+      stderr: `etcd-locker: Cannot acquire lock "taken" now: held by somebody (token ${String(lock.fencingToken)})\n`,
     });
     // Loading the client takes a part of the time.
     expect(await run('--timeout', '2s', 'taken', '--', 'echo', 'no')).toEqual({
@@ -100,6 +100,50 @@ describe('etcd-locker NAME -- COMMAND', () => {
       stderr: expect.stringMatching(/^etcd-locker: Cannot lock "taken" within 2000 ms: held by "somebody"\n$/) as string,
     });
     expect(lock.held).toBe(true);
+  });
+
+  test('--verbose says what it waits for: its place, the holder and each change', async () => {
+    const [one, other] = [stage.createLocker({ value: 'one' }), stage.createLocker({ value: 'other' })];
+    const lock = await one.lock('verbose');
+    const between = other.lock('verbose');
+    await stage.queued('verbose', 2);
+    await using waiting = stage.launch('--verbose', '--value', 'me', 'verbose', '--', 'echo', 'done');
+    await stage.queued('verbose', 3);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+
+    await lock.release();
+    const next = await between;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await next.release();
+
+    const { code, stderr } = await waiting.ended;
+    expect(code).toBe(0);
+    expect(stderr.split('\n').filter((line) => line.includes('Waiting for'))).toEqual([
+      'etcd-locker: Waiting for lock "verbose": place 2 of 2, held by one',
+      'etcd-locker: Waiting for lock "verbose": place 1 of 1, held by other',
+    ]);
+  });
+
+  test('--max-hold stops the command, holds the lock until it has ended, and exits with 75', async () => {
+    const startedAt = performance.now();
+    const holding = stage.run('--max-hold', '500ms', '--grace', '1500ms', 'limited', ...listener(''));
+    await stage.queued('limited', 1);
+    await using next = await stage.createLocker().lock('limited');
+    const waitedMs = performance.now() - startedAt;
+    const { code, stderr, stdout } = await holding;
+
+    expect([code, stderr]).toEqual([
+      75,
+      'etcd-locker: The command has run for longer than --max-hold; stopping it\n' +
+        'etcd-locker: The command was ended by SIGKILL after it was stopped\n',
+    ]);
+    expect(stdout).toContain('SIGTERM 1');
+    expect(waitedMs).toBeGreaterThan(2_000);
+    expect(next.held).toBe(true);
+  });
+
+  test('--max-hold does not matter to a command that ends in time', async () => {
+    expect(await run('--max-hold', '1m', 'short', '--', 'sh', '-c', 'exit 3')).toMatchObject({ code: 3, stderr: '' });
   });
 
   test.each([

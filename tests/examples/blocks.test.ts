@@ -110,7 +110,7 @@ test('the pages have code to check', () => {
   expect(programs.length).toBeGreaterThan(12);
 });
 
-test('the code compiles', { timeout: 90_000 }, async () => {
+test('the code compiles', { timeout: 150_000 }, async () => {
   // The paths of the package come from tsconfig.json.
   const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false, allowJs: true, checkJs: true };
   const include = programs.map(({ file }) => file);

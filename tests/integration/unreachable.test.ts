@@ -27,7 +27,7 @@ const uses: Record<string, (locker: Locker) => Promise<unknown>> = {
   withLock: (locker) => locker.withLock('x', () => 'done'),
   inspect: (locker) => locker.inspect('x'),
   watch: async (locker) => {
-    for await (const state of locker.watch('x')) return state;
+    for await (const state of locker.watch('x', { failFast: true })) return state;
     return undefined;
   },
 };

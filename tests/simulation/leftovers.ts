@@ -10,6 +10,7 @@ export function checkQuiet({ judge, record, scenario, processes }: World): void 
   for (const { id, watcher } of processes) {
     const idle = watcher?.idleState;
     if (idle?.state.held === true) judge.violated('state', `${id} still sees ${idle.name} held by ${idle.state.holders[0]?.key ?? ''}`);
+    if (idle?.state.current === false) judge.violated('state', `${id} still takes its state of ${idle.name} for old`);
   }
 }
 

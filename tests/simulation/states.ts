@@ -28,6 +28,7 @@ export function stateProblem(record: EtcdRecord, name: string, state: LockState)
 }
 
 export const isDifferent = (a: LockState, b: LockState): boolean =>
+  a.current !== b.current ||
   a.holders.length !== b.holders.length ||
   // Entries of one transaction have one token.
   a.holders.some(({ key, fencingToken, value }, index) => {

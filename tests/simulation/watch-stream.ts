@@ -59,7 +59,10 @@ export class WatchStream {
     if (this.#connection === undefined) return;
     this.#world.history.add(this.#source, () => `the watch stream breaks: ${reason}`);
     this.#connection = undefined;
-    for (const watch of this.#watches) watch.stop();
+    for (const watch of this.#watches) {
+      watch.stop();
+      watch.listener.broken?.(0);
+    }
     this.#connect(this.#prng.skewed(5, this.#world.faults.isOver ? 20 : 1_500));
   }
 

@@ -58,6 +58,8 @@ describe('the public types', () => {
       void locker.lock(42);
       // @ts-expect-error an unknown option
       locker.watch('a', { timeoutMs: 1 });
+      // @ts-expect-error a watch of one name has no prefix
+      locker.watch('a', { startsWith: 'a' });
       // @ts-expect-error withLock() needs a function
       void locker.withLock('a', { timeoutMs: 1 });
       // @ts-expect-error a property of a lock is read-only
@@ -82,7 +84,10 @@ describe('the public types', () => {
     expectTypeOf<Locker['lock']>().returns.resolves.toEqualTypeOf<Lock>();
     expectTypeOf<Locker['tryLock']>().returns.resolves.toEqualTypeOf<Lock | null>();
     expectTypeOf<Locker['inspect']>().returns.resolves.toEqualTypeOf<LockDetails>();
-    expectTypeOf(locker.watch('a')).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch('a', { failFast: true })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch()).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf(locker.watch({ startsWith: 'a', failFast: false })).toEqualTypeOf<LockStateIterator>();
+    expectTypeOf<LockState['current']>().toBeBoolean();
     expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
@@ -93,6 +98,7 @@ describe('the public types', () => {
     expectTypeOf<LockOptions['mode']>().toEqualTypeOf<Mode | undefined>();
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockOptions['minHoldMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
     expectTypeOf<{ mode: undefined; slots: undefined; maxHoldMs: undefined; renew: undefined }>().toExtend<LockOptions>();
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
@@ -104,6 +110,13 @@ describe('the public types', () => {
       void locker.lock('a', { mode: 'shared', slots: 3 });
       // @ts-expect-error a semaphore has no mode
       void locker.withLock('a', { mode: 'exclusive', slots: 3 }, () => 1);
+      void locker.tryLock('a', { minHoldMs: 30_000, mode: 'exclusive', renew: true, maxHoldMs: 60_000 });
+      // @ts-expect-error a shared lock has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, mode: 'shared' });
+      // @ts-expect-error a semaphore has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, slots: 2 });
+      // @ts-expect-error a lock without renewal has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, renew: false });
       // @ts-expect-error slots are a number
       void locker.lock('a', { slots: '3' });
       // @ts-expect-error renew is true or false
@@ -197,8 +210,12 @@ describe('the public types', () => {
       readonly value: string;
       readonly fencingToken: bigint;
       readonly leaseId: string;
+      readonly leaseRemainingMs: number | null;
       readonly foreign: boolean;
     }>();
+    expectTypeOf<LockDetails['localWaiting']>().toBeNumber();
+    expectTypeOf<Locker['breakLock']>().toBeCallableWith('a', { fencingToken: 7n });
+    expectTypeOf<Locker['breakLock']>().returns.resolves.toEqualTypeOf<Contender[]>();
   });
 
   test('errors have their own codes', () => {

@@ -200,6 +200,7 @@ export class WatchStream {
     // The refusal concerns this watch only, so the stream stays.
     this.#byId.delete(watch.id);
     watch.id = noId;
+    watch.listener.broken?.(0);
     this.#logger.warn(`etcd-locker: etcd refused a watch: ${cancelReason}`);
     void this.#createAgain(connection, watch);
   }
@@ -227,9 +228,11 @@ export class WatchStream {
 
   #reconnect(connection: WatchConnection, reason: string): void {
     if (this.#connection !== connection) return;
+    const { quietMs } = connection;
     this.#disconnect();
     this.#failed(connection.host, reason);
     void this.#connect();
+    for (const { listener } of [...this.#watches]) listener?.broken?.(quietMs);
   }
 
   #failed(host: Host, reason: string): void {

@@ -35,6 +35,11 @@ export class MemoryEtcdStore implements Store {
     return this.#etcd.leaseKeys(leaseId);
   }
 
+  async leaseRemainingMs(leaseId: string): Promise<number | null> {
+    await Promise.resolve();
+    return this.#etcd.leaseRemainingMs(leaseId);
+  }
+
   async revoke(leaseId: string): Promise<void> {
     await Promise.resolve();
     this.#etcd.revoke(leaseId);

@@ -28,12 +28,12 @@ export const commitTests: Readonly<Record<string, StoreTest>> = {
     assert.ok(second.revision >= first.revision);
   },
 
-  'commit() compares create and mod revisions with = and <': async ({ store, prefix, grant }) => {
+  'commit() compares create and mod revisions with =, < and >': async ({ store, prefix, grant }) => {
     const leaseId = await grant();
     const key = `${prefix}1`;
     const { revision: create } = await write(store, put(key, '1', leaseId));
     const { revision: mod } = await write(store, put(key, '2', leaseId));
-    const holds = async (target: 'create' | 'mod', op: '=' | '<', revision: bigint): Promise<boolean> =>
+    const holds = async (target: 'create' | 'mod', op: '=' | '<' | '>', revision: bigint): Promise<boolean> =>
       (await store.commit({ compare: [{ key, target, op, revision }], then: [], otherwise: [] })).succeeded;
 
     assert.ok(mod > create);
@@ -41,6 +41,37 @@ export const commitTests: Readonly<Record<string, StoreTest>> = {
     assert.deepEqual([await holds('mod', '=', mod), await holds('mod', '=', create)], [true, false]);
     assert.deepEqual([await holds('create', '<', create), await holds('create', '<', create + 1n)], [false, true]);
     assert.deepEqual([await holds('mod', '<', mod), await holds('mod', '<', mod + 1n)], [false, true]);
+    assert.deepEqual([await holds('mod', '>', mod), await holds('mod', '>', mod - 1n)], [false, true]);
+    assert.deepEqual([await holds('create', '>', create), await holds('create', '>', 0n)], [false, true]);
+    await write(store, remove(key));
+    assert.equal(await holds('create', '>', 0n), false);
+  },
+
+  'commit() touches a key: its value and lease stay, and a watch reports a put': async (context) => {
+    const { store, prefix, grant, until } = context;
+    const leaseId = await grant();
+    const [key, other] = [`${prefix}1`, `${prefix}2`];
+    const { revision: create } = await write(store, put(key, 'v', leaseId), put(other, '', leaseId));
+    const watch = await recordWatch(context, { key });
+
+    const { revision } = await write(store, remove(other), { touch: { key } });
+
+    const kv = { key, value: 'v', createRevision: create, modRevision: revision, leaseId };
+    assert.deepEqual(await read(store, { key }), [kv]);
+    assert.deepEqual([...(await store.leaseKeys(leaseId))], [key]);
+    await until(() => {
+      assert.deepEqual(watch.batches, [[{ type: 'put', kv }]]);
+    });
+    watch.stop();
+  },
+
+  'commit() applies nothing if it touches a key that is missing': async ({ store, prefix, grant }) => {
+    const key = `${prefix}1`;
+    await write(store, put(key, '', await grant()));
+
+    await assert.rejects(write(store, remove(key), { touch: { key: `${prefix}2` } }), { code: 'ETCD_REFUSED' });
+
+    assert.equal((await read(store, { key })).length, 1);
   },
 
   'commit() treats a compare over a range as true if it is true for each key, or if there is none': async ({ store, prefix, grant }) => {

@@ -33,6 +33,19 @@ export const leaseTests: Readonly<Record<string, StoreTest>> = {
     assert.deepEqual([...(await store.leaseKeys('1'))], []);
   },
 
+  'leaseRemainingMs() returns whole seconds, and null if the lease is gone': async ({ store, grant, pass }) => {
+    if (store.leaseRemainingMs === undefined) return; // optional
+    const leaseId = await grant(30);
+
+    await pass(1_100);
+    const leftMs = (await store.leaseRemainingMs(leaseId)) ?? 0;
+
+    assert.equal(leftMs % 1_000, 0);
+    assert.ok(leftMs > 10_000 && leftMs < 30_000, String(leftMs));
+    await store.revoke(leaseId);
+    assert.equal(await store.leaseRemainingMs(leaseId), null);
+  },
+
   'renew() resolves with renewed and the current gate': async ({ store, prefix, grant }) => {
     const leaseId = await grant();
     const key = `${prefix}gate`;

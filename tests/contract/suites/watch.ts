@@ -209,6 +209,34 @@ export function watchContract(open: OpenFixture): void {
       expect(await one.next()).toMatchObject({ done: true });
     });
 
+    test('watch() without a name reports the held names first, then each change of any name', async () => {
+      await using fixture = await open();
+      const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];
+      const [a] = [await locker.lock('jobs/a', { value: 'a' }), await locker.lock('other')];
+      const states = observer.watch({ startsWith: 'jobs/' });
+      const seen = [await nextState(states)];
+
+      const b = await locker.lock('jobs/b', { value: 'b' });
+      seen.push(await nextState(states));
+      await b.setValue('new');
+      seen.push(await nextState(states));
+      await a.release();
+      seen.push(await nextState(states));
+      await b.release();
+      seen.push(await nextState(states));
+
+      expect(seen).toMatchObject([
+        { name: 'jobs/a', held: true, holders: [{ value: 'a', fencingToken: a.fencingToken }], current: true },
+        { name: 'jobs/b', held: true, holders: [{ value: 'b', fencingToken: b.fencingToken }] },
+        { name: 'jobs/b', held: true, holders: [{ value: 'new' }] },
+        { name: 'jobs/a', held: false, holders: [] },
+        { name: 'jobs/b', held: false, holders: [] },
+      ]);
+      const revisions = seen.map(({ revision }) => revision);
+      expect(revisions).toEqual([...new Set(revisions)].sort((one, other) => Number(one - other)));
+      await states.return();
+    });
+
     test("watch() of 'a' reports nothing about 'a/b'", async () => {
       await using fixture = await open();
       const [locker, observer] = [fixture.createLocker(), fixture.createLocker()];

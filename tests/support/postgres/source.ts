@@ -85,15 +85,13 @@ async function fetchPackages(): Promise<void> {
   const made = await mkdtemp(join(cacheDir, '.new-'));
   try {
     await chmod(work, 0o755); // apt downloads as its own user
-    let [options, packages] = [[] as string[], await missingPackages([]).catch(() => null)];
-    if (packages === null) {
-      // The package lists of the system are empty or old: this updates a copy.
+    await download(work, []).catch(async () => {
+      // The package lists of the system are empty or old: this uses new ones in a folder of its own.
       await Promise.all(['lists/partial', 'cache/archives/partial'].map((folder) => mkdir(join(work, folder), { recursive: true })));
-      options = ['-o', `Dir::State::Lists=${join(work, 'lists')}`, '-o', `Dir::Cache=${join(work, 'cache')}`];
+      const options = ['-o', `Dir::State::Lists=${join(work, 'lists')}`, '-o', `Dir::Cache=${join(work, 'cache')}`];
       await apt([...options, '-o', 'Acquire::Languages=none', 'update']);
-      packages = await missingPackages(options);
-    }
-    await apt([...options, 'download', ...packages], work);
+      await download(work, options);
+    });
     for (const file of (await readdir(work)).filter((name) => name.endsWith('.deb'))) await run('dpkg-deb', ['-x', join(work, file), made]);
     await chmod(made, 0o755);
     await inspectUnpacked(made).catch((error: unknown) => {
@@ -105,12 +103,12 @@ async function fetchPackages(): Promise<void> {
   }
 }
 
-/** Returns the packages that an installation of PostgreSQL would add to this system, without those that the server does not need. */
-async function missingPackages(options: readonly string[]): Promise<string[]> {
+/** Downloads the packages that an installation would add to this system, without those that the server does not need. */
+async function download(folder: string, options: readonly string[]): Promise<void> {
   const { stdout } = await apt([...options, '--print-uris', '-y', '--no-install-recommends', 'install', 'postgresql']);
   const names = [...stdout.matchAll(/^'[^']+' ([^_\s]+)_\S+\.deb /gm)].map(([, name = '']) => name).filter((name) => needed.test(name));
   if (!names.some((name) => /^postgresql-\d+$/.test(name))) throw new Error('apt has no package of PostgreSQL');
-  return names;
+  await apt([...options, 'download', ...names], folder);
 }
 
 async function apt(args: readonly string[], cwd?: string): Promise<{ stdout: string }> {
