@@ -35,7 +35,8 @@ export class Hold implements Holder {
   readonly context: Pick<Context, 'clock' | 'logger'>;
   readonly #releaseEntry: () => Promise<void>;
   readonly #onEntryLost: () => void;
-  readonly #heldSinceMs: number;
+  /** When the hold began. Undefined if nobody wanted to know. */
+  readonly #heldSinceMs: number | undefined;
   #lost: LockLostError | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
@@ -64,10 +65,10 @@ export class Hold implements Holder {
     this.#onEntryLost = onEntryLost;
     entry.hold(this);
     entry.session.occupy();
-    this.#heldSinceMs = context.clock.now().monotonicMs;
-    const waitMs = this.#heldSinceMs - askedAt.monotonicMs;
-    if (channels.held.hasSubscribers) publishLater(channels.held, { ...this.toMessage(), waitMs });
-    if (this.isLogging) this.#debug('acquired', `after ${String(Math.round(waitMs))} ms`);
+    if (this.isLogging || channels.held.hasSubscribers || channels.released.hasSubscribers || channels.lost.hasSubscribers) {
+      this.#heldSinceMs = context.clock.now().monotonicMs;
+      this.#onHeld(this.#heldSinceMs - askedAt.monotonicMs);
+    }
   }
 
   get isLogging(): boolean {
@@ -129,9 +130,7 @@ export class Hold implements Holder {
 
   #endHold(cause: ReleasedMessage['cause']): Promise<void> {
     this.#maxHold?.cancel();
-    const heldMs = this.#heldMs();
-    if (channels.released.hasSubscribers) publishLater(channels.released, { ...this.toMessage(), heldMs, cause });
-    if (this.isLogging) this.#debug('released', `after ${String(Math.round(heldMs))} ms`);
+    if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
     return keepAlive(this.context.clock, this.#releaseEntry);
   }
@@ -195,19 +194,12 @@ export class Hold implements Holder {
     this.#handle = handle.isListenedTo() ? handle : undefined;
   }
 
-  toMessage(): LockMessage {
-    const { name, entry } = this;
-    const { slots, key, token, session } = entry;
-    return { name, mode: modeOf(slots), slots, key, fencingToken: token, leaseId: session.leaseId };
-  }
-
   #markLost(reason: LossReason, cause?: Error): void {
     this.#maxHold?.cancel();
     const error = new LockLostError(this.name, this.entry.token, reason, cause === undefined ? undefined : { cause });
     this.#lost = error;
     this.#onLost(error);
-    const heldMs = this.#heldMs();
-    if (channels.lost.hasSubscribers) publishLater(channels.lost, { ...this.toMessage(), heldMs, reason, error });
+    if (channels.lost.hasSubscribers) publishLater(channels.lost, { ...this.#toMessage(), heldMs: this.#heldMs(), reason, error });
     // The end of a session with a cause has a line of its own, for all its locks. The user knows of the end of a locker.
     const isLogged = reason === 'closed' || (reason === 'expired' && cause !== undefined);
     if (!isLogged) this.context.logger.warn(`etcd-locker: ${String(error)}`);
@@ -226,11 +218,29 @@ export class Hold implements Holder {
     this.#handle = undefined;
   }
 
-  #heldMs(): number {
-    return this.context.clock.now().monotonicMs - this.#heldSinceMs;
+  #onHeld(waitMs: number): void {
+    if (channels.held.hasSubscribers) publishLater(channels.held, { ...this.#toMessage(), waitMs });
+    if (this.isLogging) this.#debug('acquired', waitMs);
   }
 
-  #debug(what: string, time: string): void {
-    this.context.logger.debug(`etcd-locker: ${what} lock ${quote(this.name)} (token ${String(this.entry.token)}) ${time}`);
+  #onRelease(cause: ReleasedMessage['cause']): void {
+    const heldMs = this.#heldMs();
+    if (channels.released.hasSubscribers) publishLater(channels.released, { ...this.#toMessage(), heldMs, cause });
+    if (this.isLogging) this.#debug('released', heldMs ?? 0);
+  }
+
+  #toMessage(): LockMessage {
+    const { name, entry } = this;
+    const { slots, key, token, session } = entry;
+    return { name, mode: modeOf(slots), slots, key, fencingToken: token, leaseId: session.leaseId };
+  }
+
+  #heldMs(): number | undefined {
+    return this.#heldSinceMs === undefined ? undefined : this.context.clock.now().monotonicMs - this.#heldSinceMs;
+  }
+
+  #debug(what: string, ms: number): void {
+    const { name, entry, context } = this;
+    context.logger.debug(`etcd-locker: ${what} lock ${quote(name)} (token ${String(entry.token)}) after ${String(Math.round(ms))} ms`);
   }
 }

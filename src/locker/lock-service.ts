@@ -46,6 +46,7 @@ import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
 import { traced } from './trace.ts';
 import { StateWatch } from '../states/state-watch.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
+import { isAcquireTraced } from '../telemetry/channels.ts';
 import type { AcquireOperation } from '../telemetry/messages.ts';
 
 export class LockService implements Locker {
@@ -81,13 +82,13 @@ export class LockService implements Locker {
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
     const resolved = this.#check(options);
-    return this.#traced('lock', [name], resolved, () => this.#wait(name, resolved));
+    return this.#traced('lock', name, resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    return this.#traced('tryLock', [name], resolved, async () => {
+    return this.#traced('tryLock', name, resolved, async () => {
       if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
       const locks = await this.#tryLock([name], resolved);
       return locks?.[0] ?? null;
@@ -181,11 +182,11 @@ export class LockService implements Locker {
 
   #traced<T extends Lock | MultiLock | null>(
     operation: AcquireOperation,
-    names: readonly string[],
+    names: string | readonly string[],
     options: ResolvedLockOptions,
     call: () => Promise<T>,
   ): Promise<T> {
-    return traced({ clock: this.#context.clock, operation, names, options }, call);
+    return isAcquireTraced() ? traced({ clock: this.#context.clock, operation, names, options }, call) : call();
   }
 
   async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {

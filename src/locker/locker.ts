@@ -9,6 +9,9 @@ export interface Locker extends AsyncDisposable {
   /**
    * Waits until the lock is free and resolves with it. Callers of all processes are served in the order of their arrival.
    *
+   * Keep the handle for as long as the lock is needed. If the program drops it, the garbage collector finds it some time later. Then the
+   * lock is released, and a warning is logged.
+   *
    * @throws {InvalidOptionsError} the name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
    * @throws {LockerClosedError} the locker is closed, or closes while the call waits
@@ -40,7 +43,7 @@ export interface Locker extends AsyncDisposable {
    * Acquires the locks on all names, or none of them.
    *
    * All calls acquire their names one after another in the same order, so no two calls block each other. `timeoutMs` and `signal`
-   * apply to the call as a whole. `maxHoldMs` starts when all locks are held.
+   * apply to the call as a whole. `maxHoldMs` and `minHoldMs` start when all locks are held.
    *
    * @throws {InvalidOptionsError} a name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy

@@ -181,9 +181,10 @@ function findLockConflicts({ mode, slots, minHoldMs = 0, renew }: LockFields): O
   const issues: OptionIssue[] = [];
   if (mode !== undefined && slots !== undefined) issues.push({ path: 'slots', message: 'expected either mode or slots, got both' });
   // The release of one of several holders must not keep the others' places, and a lock without renewal ends by itself.
-  const excluded = minHoldMs > 0 && { "mode: 'shared'": mode === 'shared', slots: slots !== undefined, 'renew: false': renew === false };
-  for (const [other, isGiven] of Object.entries(excluded || {}))
-    if (isGiven) issues.push({ path: 'minHoldMs', message: `expected either minHoldMs or ${other}, got both` });
+  const excluded = { "mode: 'shared'": mode === 'shared', slots: slots !== undefined, 'renew: false': renew === false };
+  for (const [other, isGiven] of Object.entries(excluded)) {
+    if (isGiven && minHoldMs > 0) issues.push({ path: 'minHoldMs', message: `expected either minHoldMs or ${other}, got both` });
+  }
   return issues;
 }
 

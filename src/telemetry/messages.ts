@@ -28,16 +28,16 @@ export interface HeldMessage extends LockMessage {
 
 /** A lock is no longer held, because it was released. etcd may confirm the release later. */
 export interface ReleasedMessage extends LockMessage {
-  /** How long the lock was held, in milliseconds. */
-  readonly heldMs: number;
+  /** How long the lock was held, in milliseconds. Undefined if nobody listened when it was acquired. */
+  readonly heldMs: number | undefined;
   /** 'release': by the program. 'garbage-collected': its handle was dropped, so this package released it. */
   readonly cause: 'release' | 'garbage-collected';
 }
 
 /** A lock may no longer be held. */
 export interface LostMessage extends LockMessage {
-  /** How long the lock was held, in milliseconds. */
-  readonly heldMs: number;
+  /** How long the lock was held, in milliseconds. Undefined if nobody listened when it was acquired. */
+  readonly heldMs: number | undefined;
   readonly reason: LossReason;
   /** The error that `lock.signal` aborts with. */
   readonly error: LockLostError;

@@ -10,6 +10,7 @@ import { exclusive, shared } from '../kind.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Internals } from '../locker/internals.ts';
 import { traced } from '../locker/trace.ts';
+import { isAcquireTraced } from '../telemetry/channels.ts';
 import { quote } from '../text.ts';
 import type { RequestArguments } from './arguments.ts';
 import type { ClientOrder } from './client-order.ts';
@@ -69,10 +70,10 @@ export class Request {
   }
 
   #traced(acquire: () => Promise<LockHandle | null>): Promise<LockHandle | null> {
-    const { name } = this.#args;
+    if (!isAcquireTraced()) return acquire();
     const { mode, signal } = this.#args.options;
     const options = { slots: mode === 'shared' ? shared : exclusive, timeoutMs: undefined, signal };
-    return traced({ clock: this.#internals.context.clock, operation: 'web-locks', names: [name], options }, acquire);
+    return traced({ clock: this.#internals.context.clock, operation: 'web-locks', names: this.#args.name, options }, acquire);
   }
 
   #lock(): Promise<LockHandle> {

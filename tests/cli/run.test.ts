@@ -55,6 +55,19 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect((await locker.inspect('env')).held).toBe(false);
   });
 
+  test('--min-hold leaves the lock taken after the command and etcd-locker have ended', { timeout: 30_000 }, async () => {
+    const locker = stage.createLocker();
+    const options = ['--min-hold', '4s', '--try', 'tick'];
+    const first = await run(...options, ...script('process.exit(3)'));
+    const { held, holders } = await locker.inspect('tick');
+    const second = await run(...options, ...script('console.log("ran twice")'));
+
+    expect([first.code, held, holders.length]).toEqual([3, true, 1]);
+    expect(second).toMatchObject({ code: 75, stdout: '' });
+    // The name becomes free by itself.
+    expect((await locker.lock('tick', { timeoutMs: 12_000 })).fencingToken).toBeGreaterThan(holders[0]?.fencingToken ?? 0n);
+  });
+
   test('reads the hosts from ETCDCTL_ENDPOINTS', async () => {
     const { code, stdout } = await outcome(['--prefix', stage.prefix, 'hosts', ...script('console.log("done")')], {
       ETCDCTL_ENDPOINTS: stage.server.endpoints.join(','),

@@ -64,6 +64,7 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'etcd stores: by the next',
     'another store accepts the next holder: true, the paused process: false',
   ],
+  'scheduled-job.ts': [1, 2, 3].map((tick) => `tick ${String(tick)}: 1 of 3 machines ran the job`),
   'command.sh': [
     'a second command exits with: 75',
     'the holder is: the first',

@@ -14,6 +14,7 @@ interface MinimumHold {
   readonly held: HeldLock;
   readonly untilMs: number;
   isMoved: boolean;
+  isGone: boolean;
 }
 
 /** A clock that runs fast counts a little too much of the time before the release. */
@@ -26,7 +27,7 @@ export const isMoved = ({ key, leaseId }: Pick<KeyValue, 'key' | 'leaseId'>): bo
 
 export class MinimumHolds {
   readonly #world: World;
-  /** The locks whose entries are in etcd, by key. */
+  /** The last lock with each key. */
   readonly #holds = new Map<string, MinimumHold>();
   #endsAtMs = 0;
 
@@ -46,7 +47,7 @@ export class MinimumHolds {
     const { minHoldMs = 0 } = held.call.options;
     if (minHoldMs === 0) return;
     const untilMs = held.acquiredMs + minHoldMs * leastShare;
-    this.#holds.set(held.key, { held, untilMs, isMoved: false });
+    this.#holds.set(held.key, { held, untilMs, isMoved: false, isGone: false });
     this.#endsAtMs = Math.max(this.#endsAtMs, held.acquiredMs + minHoldMs + roundingMs);
   }
 
@@ -55,7 +56,7 @@ export class MinimumHolds {
     const { record, etcd, scheduler, judge } = this.#world;
     const hold = this.#holds.get(held.key);
     const { machine } = held.call.process;
-    const isTooEarly = hold?.held === held && !hold.isMoved && scheduler.nowMs < hold.untilMs;
+    const isTooEarly = hold?.held === held && (!hold.isMoved || hold.isGone) && scheduler.nowMs < hold.untilMs;
     const wasAlive =
       machine.now().monotonicMs < held.deadlineMs &&
       machine.clockJumps === held.call.clockJumps &&
@@ -70,19 +71,27 @@ export class MinimumHolds {
   }
 
   #onChange({ events }: Change): void {
-    const { record, scheduler, judge } = this.#world;
     for (const { type, kv } of events) {
       const hold = this.#holds.get(kv.key);
-      if (hold === undefined) continue;
-      const { held, untilMs } = hold;
-      if (type === 'put') {
-        if (kv.createRevision === held.token && isMoved(kv)) hold.isMoved = true;
-        continue;
-      }
-      this.#holds.delete(kv.key);
-      const isEarly = hold.isMoved && scheduler.nowMs < untilMs && record.outsiderEndedAt(held.key, held.token) === undefined;
-      const leftMs = (untilMs - scheduler.nowMs).toFixed(1);
-      if (isEarly) judge.violated('minimum', `${String(held)} must keep its name for another ${leftMs} ms, but its entry is deleted`);
+      if (type === 'put') this.#onPut(kv, hold);
+      else if (hold !== undefined && !hold.isGone) this.#onDelete(hold);
     }
+  }
+
+  #onPut(kv: KeyValue, hold: MinimumHold | undefined): void {
+    if (!isMoved(kv)) return;
+    if (hold?.held.token === kv.createRevision) hold.isMoved = true;
+    // A restore brings back entries that the judge does not know.
+    else if (this.#world.faultSchedule.restoredAtMs === undefined)
+      this.#world.judge.violated('minimum', `a move to another lease has put ${kv.key}, which is not the released entry`);
+  }
+
+  #onDelete(hold: MinimumHold): void {
+    const { record, scheduler, judge } = this.#world;
+    const { held, untilMs } = hold;
+    hold.isGone = true;
+    const isEarly = hold.isMoved && scheduler.nowMs < untilMs && record.outsiderEndedAt(held.key, held.token) === undefined;
+    const leftMs = (untilMs - scheduler.nowMs).toFixed(1);
+    if (isEarly) judge.violated('minimum', `${String(held)} must keep its name for another ${leftMs} ms, but its entry is deleted`);
   }
 }

@@ -1,5 +1,6 @@
 // An ES module that uses the packed package.
 import assert from 'node:assert/strict';
+import diagnostics from 'node:diagnostics_channel';
 import { createRequire } from 'node:module';
 import { createLocker, InvalidOptionsError, isLockerError, LeaseNotFoundError, LockTimeoutError } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
@@ -47,6 +48,14 @@ for (const each of [createLocker({ store: memoryStore() }), commonjs.createLocke
   assert.equal(commonjsWebLocks(each), webLocks(each));
   await each.close();
 }
+
+// Both copies publish on the same channels.
+const messages = [];
+diagnostics.subscribe('tracing:etcd-locker:acquire:asyncEnd', ({ names, result }) => messages.push(`${result} ${names}`));
+diagnostics.subscribe('etcd-locker:released', ({ name }) => messages.push(`released ${name}`));
+await createLocker({ store }).withLock('esm', () => undefined);
+await commonjs.createLocker({ store }).withLock('cjs', () => undefined);
+assert.deepEqual(messages, ['acquired esm', 'released esm', 'acquired cjs', 'released cjs']);
 
 // Generators have this method from Node 24 on.
 for (const states of [createLocker({ store }).watch('a'), createLocker({ store }).list()]) await states[Symbol.asyncDispose]();
