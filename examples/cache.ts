@@ -7,7 +7,7 @@ const hosts = (process.env['ETCD_ENDPOINTS'] ?? '127.0.0.1:2379').split(',');
 const locker = createLocker({ hosts });
 const folder = process.env['CACHE'] ?? 'cache';
 const file = `${folder}/rates.json`;
-const freshMs = 1_000;
+const freshMs = 60_000;
 const name = 'cache/rates';
 
 type Entry = { readonly rates: number; readonly loadedAt: number };

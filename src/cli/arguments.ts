@@ -24,8 +24,8 @@ export interface RunCommand {
 
 export interface ShowCommand {
   readonly kind: 'inspect' | 'list' | 'watch';
-  /** The name of the lock. For `list` the prefix of the names. */
-  readonly name: string;
+  /** The name of the lock. For `list` the prefix of the names. Undefined for all names. */
+  readonly name: string | undefined;
   readonly json: boolean;
   /** With true nothing is printed, and the status says whether the lock is held. */
   readonly isCheck: boolean;
@@ -138,7 +138,7 @@ function kindOf(values: Values): ModeOptions | SlotsOptions | MinimumHoldOptions
 const defaultGraceMs = (ttlMs = 15_000): number => Math.max(250, (Math.ceil(ttlMs / 1_000) * 1_000) / 20);
 
 function parseShowCommand(kind: ShowCommand['kind'], words: readonly string[], values: Values): ShowCommand {
-  const name = kind === 'list' && words.length === 0 ? '' : parseName(kind, words);
+  const name = kind !== 'inspect' && words.length === 0 ? undefined : parseName(kind, words);
   rejectOtherOptions(kind, values);
   values.rejectBoth('check', 'json');
   return { kind, name, json: values.has('json'), isCheck: values.has('check'), locker: buildLockerOptions(values) };

@@ -26,7 +26,7 @@ const overview: Page = {
   head: `Usage: etcd-locker [OPTIONS] NAME -- COMMAND [ARGUMENT...]
        etcd-locker inspect [OPTIONS] NAME
        etcd-locker list [OPTIONS] [NAME_PREFIX]
-       etcd-locker watch [OPTIONS] NAME
+       etcd-locker watch [OPTIONS] [NAME]
        etcd-locker break [OPTIONS] NAME
 
 Waits for the lock NAME in etcd, runs COMMAND while it holds the lock, and
@@ -60,8 +60,8 @@ Exit status:
   69  etcd is unreachable or refused a request
   70  internal error of etcd-locker
   74  stdout cannot be written to (inspect, list, watch and break)
-  75  the lock was busy, it was lost before COMMAND ended, or COMMAND was stopped
-      by --max-hold; NAME is held (inspect --check); break was answered with no
+  75  the lock was busy, it was lost before COMMAND ended, or --max-hold ended
+      COMMAND; NAME is held (inspect --check); the answer to break was no
   77  etcd rejected the user or the certificate
   126 COMMAND cannot be run
   127 COMMAND was not found
@@ -98,11 +98,12 @@ the lease ends unless its process renews it.
     tail: duration + statuses('the output is complete'),
   },
   watch: {
-    head: `Usage: etcd-locker watch [OPTIONS] NAME
+    head: `Usage: etcd-locker watch [OPTIONS] [NAME]
 
 Prints the holders of NAME, and prints them again each time that the holders or
-their values change. Runs until a signal ends it. If etcd becomes unreachable
-after the first output, watch waits until it is reachable again.
+their values change. Without NAME, does this for all names. Runs until a signal
+ends it. If etcd becomes unreachable after the first output, watch waits until
+it is reachable again, and says meanwhile that the holders may be old.
 `,
     groups: groupsOf.watch,
     tail: duration + statuses('the output is complete'),

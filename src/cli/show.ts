@@ -31,7 +31,7 @@ type Printer = (locker: Locker, command: ShowCommand) => Promise<number | undefi
 
 const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
   async inspect(locker, { name, json, isCheck }) {
-    const state = await locker.inspect(name);
+    const state = await locker.inspect(name ?? '');
     if (isCheck) return state.held ? exitStatus.tempFail : undefined;
     await write(json ? toJson(state) : formatDetails(state));
     return undefined;
@@ -48,8 +48,10 @@ const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
   },
 
   async watch(locker, { name, json }) {
-    if (!json) await write(changeHeader);
-    for await (const state of locker.watch(name, { failFast: true })) await write(json ? toJson(state) : formatChange(state, new Date()));
+    const hasNames = name === undefined;
+    if (!json) await write(changeHeader(hasNames));
+    const states = hasNames ? locker.watch({ failFast: true }) : locker.watch(name, { failFast: true });
+    for await (const state of states) await write(json ? toJson(state) : formatChange(state, new Date(), hasNames));
     return undefined;
   },
 };

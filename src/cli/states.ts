@@ -63,12 +63,18 @@ export function formatList(states: readonly LockState[]): string {
 // Fixed widths: each line is printed before the next state is known.
 const timeColumn = 26;
 const countColumn = 9;
+const nameColumn = 26;
 
-export const changeHeader = `${'TIME'.padEnd(timeColumn)}${'WAITING'.padEnd(countColumn)}HOLDERS\n`;
+const formatLine = (time: string, waiting: string, name: string | undefined, holders: string): string =>
+  `${time.padEnd(timeColumn)}${waiting.padEnd(countColumn)}${name === undefined ? '' : `${name}  `.padEnd(nameColumn)}${holders}\n`;
+
+/** @param hasNames whether the lines are about several names */
+export const changeHeader = (hasNames: boolean): string => formatLine('TIME', 'WAITING', hasNames ? 'NAME' : undefined, 'HOLDERS');
 
 /** Returns one line under `changeHeader`. */
-export function formatChange({ holders, waiting }: LockState, now: Date): string {
-  return `${now.toISOString().padEnd(timeColumn)}${String(waiting).padEnd(countColumn)}${formatValues(holders)}\n`;
+export function formatChange({ name, holders, waiting, current }: LockState, now: Date, hasNames: boolean): string {
+  const age = current ? '' : '  (etcd is silent: this may be old)';
+  return formatLine(now.toISOString(), String(waiting), hasNames ? formatCell(name) : undefined, `${formatValues(holders)}${age}`);
 }
 
 const maxValues = 3;

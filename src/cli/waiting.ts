@@ -17,7 +17,7 @@ export async function describeHolders(locker: Locker, name: string): Promise<str
   const read = locker.inspect(name).catch(() => undefined);
   const state = await Promise.race([read, sleep(readMs, undefined)]);
   if (state?.held !== true) return 'it is busy';
-  const others = state.waiting === 0 ? '' : `, ${String(state.waiting)} wait`;
+  const others = state.waiting === 0 ? '' : `, ${String(state.waiting)} waiting`;
   return `held by ${formatValues(state.holders)} (token ${String(state.holders[0]?.fencingToken)}${others})`;
 }
 
@@ -50,6 +50,6 @@ async function readWithOwnEntry(locker: Locker, name: string, value: string, sig
 function describe({ name, holders, waiters }: LockDetails, value: string): string {
   const places = waiters.flatMap((waiter, index) => (waiter.value === value ? [index + 1] : []));
   // Several commands may have the same --value.
-  const place = places.length === 1 ? `place ${String(places[0])} of ${String(waiters.length)}` : `${String(waiters.length)} wait`;
+  const place = places.length === 1 ? `place ${String(places[0])} of ${String(waiters.length)}` : `${String(waiters.length)} waiting`;
   return `Waiting for lock ${quote(name)}: ${place}, held by ${formatValues(holders)}`;
 }

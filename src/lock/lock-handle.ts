@@ -177,5 +177,9 @@ export class LockHandle implements Lock {
   }
 }
 
+/** Runs a function with its lock. The functions of `withLock()` and `lead()` run by this. */
+export const runWith = <T>(lock: Lock, fn: (lock: Lock) => T): T =>
+  lock instanceof LockHandle ? lock.runHolding(() => fn(lock)) : fn(lock);
+
 export const hasListeners = (controller: AbortController | undefined): boolean =>
   controller !== undefined && getEventListeners(controller.signal, 'abort').length > 0;

@@ -19,11 +19,11 @@ export function runHolding<T>(hold: Hold, fn: () => T): T {
   return storage.run({ hold, outer: storage.getStore() }, fn);
 }
 
-/** Returns the locks on `name` that the running code holds by the locker with that context. */
+/** Returns the locks on `name` that the running code got by the locker with that context. They may be released by now. */
 export function findOwnHolds(context: Hold['context'], name: string): readonly Hold[] {
   const found: Hold[] = [];
   for (let own = storage?.getStore(); own !== undefined; own = own.outer) {
-    if (own.hold.context === context && own.hold.name === name && own.hold.entry.isHeld) found.push(own.hold);
+    if (own.hold.context === context && own.hold.name === name) found.push(own.hold);
   }
   return found;
 }

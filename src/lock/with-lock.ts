@@ -4,7 +4,7 @@
  * A lock that was lost meanwhile always shows: the work may have been done beside that of another holder.
  */
 import { LockLostError } from '../errors.ts';
-import { LockHandle } from './lock-handle.ts';
+import { runWith } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
 /** @param onReleaseFailure is called if the release fails after `fn` failed */
@@ -15,7 +15,7 @@ export async function runWithLock<T>(
 ): Promise<T> {
   let result: T;
   try {
-    result = await (lock instanceof LockHandle ? lock.runHolding(() => fn(lock)) : fn(lock));
+    result = await runWith(lock, fn);
   } catch (error) {
     await lock.release().catch(onReleaseFailure);
     throw toLoss(lock, error) ?? error;

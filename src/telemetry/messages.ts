@@ -74,7 +74,7 @@ export interface HostChangedMessage {
 }
 
 /** The call that asks for locks. */
-export type AcquireOperation = 'lock' | 'tryLock' | 'lockAll' | 'tryLockAll' | 'web-locks';
+export type AcquireOperation = 'lock' | 'tryLock' | 'lockAll' | 'tryLockAll' | 'lead' | 'web-locks';
 
 /**
  * How a call ended:

@@ -1,4 +1,5 @@
 /** Tests of the log lines about acquired, released, lost and waiting locks, near deadlines and a blocked event loop. */
+import { setImmediate as tick } from 'node:timers/promises';
 import type { Locker, LockerOptions, LockOptions } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
@@ -286,6 +287,7 @@ describe('a warning of a call that waits for a lock of its own async context', (
         });
         const holder = await locker.lock('a');
         const waiting = later?.();
+        await tick();
         await holder.release();
         await waiting;
       },
@@ -296,6 +298,7 @@ describe('a warning of a call that waits for a lock of its own async context', (
         const held = await other.lock('a', { slots: 2 });
         await locker.withLock('a', { slots: 2 }, async () => {
           const third = locker.lock('a', { slots: 2 });
+          await tick();
           await held.release();
           await (await third).release();
         });

@@ -40,7 +40,8 @@ test.each([
 test('parseCommand() takes inspect before -- as the name of a lock', () => {
   expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
   expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
-  expect(parse('list')).toMatchObject({ kind: 'list', name: '' });
+  expect(parse('list')).toMatchObject({ kind: 'list', name: undefined });
+  expect(parse('watch')).toMatchObject({ kind: 'watch', name: undefined });
   expect(parse('break -- x')).toMatchObject({ kind: 'run', name: 'break' });
   expect(parse('break --token 4711 x')).toMatchObject({ kind: 'break', name: 'x', token: 4711n, isSure: false });
 });

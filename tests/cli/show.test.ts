@@ -184,6 +184,21 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
     expect(watching.steps).toHaveLength(5);
   });
 
+  test('without a name prints the changes of all names', async () => {
+    const locker = stage.createLocker({ value: 'me' });
+    await using kept = await locker.lock('all/kept');
+    await using watching = stage.launch('watch');
+    await watching.reached(/^TIME {22}WAITING {2}NAME {22}HOLDERS$/);
+    await watching.reached(/Z {2}0 {8}all\/kept {18}me$/);
+
+    await locker.withLock('all/other', () => watching.reached(/Z {2}0 {8}all\/other {17}me$/));
+
+    await watching.reached(/Z {2}0 {8}all\/other {17}-$/);
+    watching.signal('SIGTERM');
+    expect(await watching.ended).toEqual({ code: null, signal: 'SIGTERM', stderr: '' });
+    expect(kept.held).toBe(true);
+  });
+
   test('prints each change as JSON', async () => {
     await using watching = stage.launch('watch', '--json', 'json');
     const isAt = (state: object) =>
@@ -210,6 +225,35 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
 
     expect(await watching.ended).toEqual({ code: null, signal, stderr: '' });
     expect(performance.now() - startedAt).toBeLessThan(atOnceMs);
+  });
+});
+
+describe.skipIf(!canFreeze)('watch in an outage', { timeout: 60_000 }, () => {
+  afterAll(() => {
+    memberOf(stage.server).thaw();
+  });
+
+  test('says that the holders may be old, and when they are known again', async () => {
+    await using lock = await stage.createLocker({ value: 'me', ttlMs: 60_000 }).lock('silent');
+    await using lines = stage.launch('watch', '--request-timeout', '1s', 'silent');
+    await using states = stage.launch('watch', '--json', '--request-timeout', '1s', 'silent');
+    await lines.reached(/ {2}me$/);
+    await eventually(() => {
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: true });
+    });
+
+    await memberOf(stage.server).freeze();
+    await lines.reached(/ {2}me {2}\(etcd is silent: this may be old\)$/);
+    await eventually(() => {
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: false });
+    });
+    memberOf(stage.server).thaw();
+
+    await eventually(() => {
+      expect(lines.steps.at(-1)?.step).toMatch(/ {2}me$/);
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: true });
+    });
+    expect(lock.held).toBe(true);
   });
 });
 

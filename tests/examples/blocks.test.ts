@@ -1,11 +1,16 @@
 /**
  * Tests that the code of the README and of docs/*.md compiles and runs.
  *
- * The tag of a fence says what is checked: `ts` and `js` compile and run on a real etcd, `ts check` and `js check` only compile, `json`
- * parses, and the calls of `etcd-locker` and npm in `sh` are those that exist. Names such as `locker` and `order` come from the prelude.
+ * The tag of a fence says what is checked:
+ * - `ts` and `js` compile, and run on a real etcd. `ts check` and `js check` only compile
+ * - `ts from examples/x.ts` has lines of that file or folder
+ * - `json` parses
+ * - `sh` calls `etcd-locker` with arguments that it takes, and npm scripts that exist
+ *
+ * Names such as `locker` and `order` come from the prelude.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -13,7 +18,7 @@ import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCommand } from '../../src/cli/arguments.ts';
 import { canControlServers, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
-import { type Block, blocksOf, pages, unrevised } from '../support/run/markdown.ts';
+import { type Block, blocksOf, pages } from '../support/run/markdown.ts';
 import { callsOf } from '../support/run/shell.ts';
 
 const run = promisify(execFile);
@@ -25,13 +30,14 @@ const prelude = relative(folder, join(root, 'tests', 'support', 'run', 'readme-p
 const blocks = pages.flatMap((page) => blocksOf(page));
 const isCommonJs = ({ code }: Block): boolean => /\brequire\(/.test(code);
 const programs = blocks
-  .filter(({ language }) => language === 'ts' || language === 'js')
+  .filter(({ language, mode }) => (language === 'ts' || language === 'js') && !mode.startsWith('from '))
   .map((block) => {
     const ending = block.language === 'ts' ? 'ts' : isCommonJs(block) ? 'cjs' : 'mjs';
     return { ...block, title: titleOf(block), file: `${block.page.replaceAll(/\W/g, '-')}-${String(block.line)}.${ending}` };
   });
 type Program = (typeof programs)[number];
 const runnable = programs.filter(({ mode }) => mode !== 'check');
+const excerpts = blocks.filter(({ mode }) => mode.startsWith('from '));
 
 function titleOf({ page, line, heading }: Block): string {
   return `${page}:${String(line)} ${heading}`;
@@ -110,7 +116,7 @@ test('the pages have code to check', () => {
   expect(programs.length).toBeGreaterThan(12);
 });
 
-test('the code compiles', { timeout: 150_000 }, async () => {
+test('the code compiles', { timeout: 150_000, retry: 0 }, async () => {
   // The paths of the package come from tsconfig.json.
   const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false, allowJs: true, checkJs: true };
   const include = programs.map(({ file }) => file);
@@ -140,6 +146,19 @@ describe('the code runs and ends', () => {
   });
 });
 
+test('the excerpts have lines of the files that they name', async () => {
+  const missing: string[] = [];
+  for (const block of excerpts) {
+    const path = join(root, block.mode.slice('from '.length));
+    const files = (await stat(path)).isDirectory() ? (await readdir(path)).map((file) => join(path, file)) : [path];
+    const texts = await Promise.all(files.filter((file) => /\.[cm]?[jt]s$/.test(file)).map((file) => readFile(file, 'utf8')));
+    const lines = new Set(texts.flatMap((text) => text.split('\n')));
+    missing.push(...block.code.split('\n').flatMap((line) => (lines.has(line) ? [] : [`${titleOf(block)}: ${line}`])));
+  }
+
+  expect(missing).toEqual([]);
+});
+
 test('the JSON parses', () => {
   const wrong = blocks.filter(({ language, code }) => language === 'json' && !isJson(code));
 
@@ -160,7 +179,6 @@ test('each call of etcd-locker in a script is one that the command takes', () =>
     .filter(({ language }) => language === 'sh')
     .flatMap((block) => callsOf('etcd-locker', block.code).map((args) => ({ block, args })));
   const wrong = calls.flatMap(({ block, args }) => {
-    if (unrevised.includes(block.page)) return [];
     try {
       parseCommand(withFiles(args), { ETCDCTL_PASSWORD: 'secret' });
       return [];

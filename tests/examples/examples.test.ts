@@ -72,6 +72,18 @@ const lines: Readonly<Record<string, readonly string[]>> = {
     'the next command holds: nightly',
     'names held at the end: 0',
   ],
+  'backup.sh': [
+    'backup: written under the lock backups/db',
+    'done',
+    'not made: another machine makes it, or the lock was lost',
+    'not made: another machine makes it, or the lock was lost',
+    'not made: etcd is unreachable',
+    'held by: host-7: hangs',
+    'the hanging backup exited with: 75',
+    'backup: written under the lock backups/db',
+    'done',
+    'free again',
+  ],
   'commonjs.cjs': commonjsLines,
 };
 

@@ -1,5 +1,5 @@
 /** Tests that docs/troubleshooting.md has a section for each error code, with the message that the library really gives. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import * as errors from '../../src/errors.ts';
@@ -62,4 +62,18 @@ test('the section of LOCK_LOST lists each reason', () => {
 
   expect(reasons.length).toBeGreaterThan(3);
   expect(reasons.filter((reason) => !sectionOf('LOCK_LOST').includes(`| \`${reason}\` |`))).toEqual([]);
+});
+
+test('the lines of the logger are those of the source', async () => {
+  const files = (await readdir(fileURLToPath(new URL('../../src', import.meta.url)), { recursive: true })).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  const texts = await Promise.all(files.map((file) => read(`src/${file}`)));
+  // Values are written as … on the page.
+  const plain = texts.map((text) => text.replaceAll(/\$\{[^}]*\}/g, '…').replaceAll(/[`'] \+\s+[`']/g, ''));
+  const [, section = ''] = /^## By warning of the logger\n([^]*?)^## /m.exec(page) ?? [];
+  const lines = section.split('\n').flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map(([, line = '']) => line));
+
+  expect(lines.length).toBeGreaterThan(12);
+  expect(lines.filter((line) => !line.split('…').every((part) => plain.some((text) => text.includes(part.trim()))))).toEqual([]);
 });
