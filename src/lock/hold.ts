@@ -22,6 +22,8 @@ import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
 import { quote } from '../text.ts';
 import { unreachable } from './unreachable.ts';
 
+const ignore = (): void => undefined;
+
 /** The part of a handle that its hold uses. */
 interface Handle {
   /** Whether somebody listens to one of its signals. */
@@ -40,7 +42,7 @@ export class Hold implements Holder {
   #lost: LockLostError | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
-  #onLost: (error: LockLostError) => void = () => undefined;
+  #onLost: (error: LockLostError) => void = ignore;
   #handle: Handle | undefined;
   /** The handle, once the garbage collector may take it. */
   #weakHandle: WeakRef<Handle> | undefined;
