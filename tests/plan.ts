@@ -20,7 +20,7 @@ const quick: readonly Part[] = [
   { title: 'unit tests, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
   { title: 'behaviour on the memory store', seconds: 5, paths: ['tests/behaviour'] },
   { title: 'contract on the memory store and on etcd', seconds: 65, paths: ['tests/contract'] },
-  { title: 'integration with etcd', seconds: 265, paths: ['tests/integration'] },
+  { title: 'integration with etcd', seconds: 205, paths: ['tests/integration'] },
 ];
 
 const slow: readonly Part[] = [
@@ -33,7 +33,7 @@ const slow: readonly Part[] = [
   { title: 'the package', seconds: 150, paths: ['tests/package'] },
   { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
   { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
-  { title: 'load', seconds: 115, paths: ['tests/load'] },
+  { title: 'load, and ticks of a fleet', seconds: 175, paths: ['tests/load'] },
   { title: 'faults', seconds: 180, paths: ['tests/fault'] },
 ];
 

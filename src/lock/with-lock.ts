@@ -1,21 +1,23 @@
 /**
- * Runs the function of `withLock()` while its lock is held.
+ * Runs the function of `withLock()` while its lock is held, and keeps the process alive meanwhile.
  *
  * A lock that was lost meanwhile always shows: the work may have been done beside that of another holder.
  */
+import { type Clock, keepAlive } from '../clock.ts';
 import { LockLostError } from '../errors.ts';
 import { runWith } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
 /** @param onReleaseFailure is called if the release fails after `fn` failed */
 export async function runWithLock<T>(
+  clock: Clock,
   lock: Lock,
   fn: (lock: Lock) => T | Promise<T>,
   onReleaseFailure: (error: unknown) => void,
 ): Promise<T> {
   let result: T;
   try {
-    result = await runWith(lock, fn);
+    result = await keepAlive(clock, async () => runWith(lock, fn));
   } catch (error) {
     await lock.release().catch(onReleaseFailure);
     throw toLoss(lock, error) ?? error;
@@ -27,7 +29,7 @@ export async function runWithLock<T>(
 }
 
 /** Returns the loss of a lock that was released or lost. Undefined if it was held until its release. */
-function lossOf(lock: Lock): LockLostError | undefined {
+export function lossOf(lock: Lock): LockLostError | undefined {
   try {
     lock.throwIfLost();
   } catch (error) {

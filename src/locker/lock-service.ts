@@ -1,12 +1,13 @@
 /**
  * The locker that `createLocker` returns: it creates the parts, checks the options, and passes each call on.
  *
- * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, internals.ts (what web-locks may use).
+ * Read in this folder: locker.ts (the interface), lock-service.ts, lock-all.ts, drain.ts (the end of a locker), internals.ts (what web-locks may use).
  */
 import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { Drain } from './drain.ts';
+import { LockerClosedError, LockTimeoutError } from '../errors.ts';
 import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
@@ -14,22 +15,28 @@ import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
 import { inspect } from '../states/inspect.ts';
+import { Pauses } from '../pauses.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Locker } from './locker.ts';
-import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
+import type { MultiLock } from '../lock/multi-lock.ts';
+import { lead } from '../lock/lead.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
   type BreakOptions,
   checkName,
   checkNames,
+  type CloseOptions,
+  type LeadOptions,
   type ListOptions,
   type LockOptions,
   type ResolvedLockOptions,
   type ResolvedOptions,
   resolveBreakOptions,
+  resolveCloseOptions,
+  resolveLeadOptions,
   resolveListOptions,
   resolveLockOptions,
   resolveWatchAllOptions,
@@ -44,6 +51,7 @@ import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
 import { traced } from './trace.ts';
+import { maxNamesAtOnce, tryLockAllAtOnce } from './try-lock-all.ts';
 import { StateWatch } from '../states/state-watch.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 import { isAcquireTraced } from '../telemetry/channels.ts';
@@ -57,7 +65,12 @@ export class LockService implements Locker {
   readonly #watches = new Set<StateWatch>();
   /** Rejects the reads that are under way. */
   readonly #endReads = new Set<(reason: unknown) => void>();
+  /** The pauses of the calls of lead(). */
+  readonly #pauses = new Set<Pauses>();
   #closed: Promise<void> | undefined;
+  #drain: Drain | undefined;
+  /** Whether reads and watches have ended too. */
+  #isOver = false;
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
@@ -111,14 +124,7 @@ export class LockService implements Locker {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
-    const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
-      const limit = exceededLimit(error);
-      if (limit === undefined) throw error;
-      throw new EtcdRefusedError(`${String(distinct.length)} names at once are more than its ${limit} allows; lockAll() takes any number`, {
-        cause: error,
-      });
-    });
-    return locks === null ? null : new MultiLockHandle(locks);
+    return tryLockAllAtOnce(distinct.length, () => this.#tryLock(distinct, resolved));
   }
 
   readonly withLock = async <T>(
@@ -127,9 +133,28 @@ export class LockService implements Locker {
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
     const lock = await this.lock(name, options);
-    return runWithLock(lock, fn, (cause) => {
+    return runWithLock(this.#context.clock, lock, fn, (cause) => {
       this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
     });
+  };
+
+  readonly lead = async <T>(
+    name: string,
+    ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LeadOptions, fn: (lock: Lock) => T | Promise<T>]
+  ): Promise<T> => {
+    const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    checkName(name);
+    const resolved = resolveLeadOptions(options, this.#options);
+    const acquire = async (): Promise<Lock> => {
+      this.#throwIfClosed();
+      throwIfAborted(resolved.signal);
+      return this.#traced('lead', name, resolved, () => this.#wait(name, resolved));
+    };
+    const { clock } = this.#context;
+    const pauses = new Pauses(clock);
+    this.#pauses.add(pauses);
+    const campaigning = keepAlive(clock, () => lead(this.#context, { name, signal: resolved.signal, acquire, pauses }, fn));
+    return campaigning.finally(() => this.#pauses.delete(pauses));
   };
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
@@ -139,7 +164,7 @@ export class LockService implements Locker {
 
   readonly list = (options?: ListOptions): LockStateIterator => {
     const { startsWith } = resolveListOptions(options);
-    this.#throwIfClosed();
+    this.#throwIfOver();
     return toIterator(listStates(this.#context, startsWith, (task) => this.#untilClosed(task)));
   };
 
@@ -147,9 +172,9 @@ export class LockService implements Locker {
     ...args: [name: string, options?: WatchOptions | undefined] | [options?: WatchAllOptions | undefined]
   ): LockStateIterator => {
     const [target, options] = this.#resolveWatch(args);
-    this.#throwIfClosed();
+    this.#throwIfOver();
     return new StateWatch(this.#context, target, options, (watch) => {
-      if (this.#closed !== undefined) watch.end();
+      if (this.#isOver) watch.end();
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
     });
@@ -161,8 +186,11 @@ export class LockService implements Locker {
     return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
-  readonly close = (): Promise<void> => {
-    this.#closed ??= this.#close();
+  readonly close = async (options?: CloseOptions): Promise<void> => {
+    const { drainMs } = resolveCloseOptions(options);
+    if (this.#closed === undefined) this.#closed = this.#close(drainMs ?? 0);
+    // The end of an `await using` block cuts no drain short.
+    else if (drainMs !== undefined) this.#drain?.limit(drainMs);
     return this.#closed;
   };
 
@@ -225,9 +253,14 @@ export class LockService implements Locker {
     if (this.#closed !== undefined) throw new LockerClosedError();
   }
 
+  /** Reads go on in a drain, because holders may need them. */
+  #throwIfOver(): void {
+    if (this.#isOver) throw new LockerClosedError();
+  }
+
   /** Runs a read that ends with `close()`. Keeps the process alive meanwhile. */
   async #untilClosed<T>(read: () => Promise<T>): Promise<T> {
-    this.#throwIfClosed();
+    this.#throwIfOver();
     const closed = deferred<never>();
     this.#endReads.add(closed.reject);
     try {
@@ -237,24 +270,21 @@ export class LockService implements Locker {
     }
   }
 
-  async #close(): Promise<void> {
+  async #close(drainMs: number): Promise<void> {
     const { clock, sessions, store } = this.#context;
     this.#queues.close(new LockerClosedError());
+    for (const pauses of this.#pauses) pauses.end();
+    if (drainMs > 0) {
+      this.#drain = new Drain(clock);
+      this.#drain.limit(drainMs);
+      await this.#drain.wait(this.#queues.whenNoneHeld());
+    }
+    this.#isOver = true;
     for (const reject of [...this.#endReads]) reject(new LockerClosedError());
     for (const watch of [...this.#watches]) watch.end();
     await keepAlive(clock, () => waitAtMost(clock, this.#options.requestTimeoutMs, sessions.close()));
     if (store !== this.#options.store) await store.close();
   }
-}
-
-/** etcd takes 128 operations in one transaction, unless `--max-txn-ops` says otherwise. */
-const maxNamesAtOnce = 100;
-
-/** Returns the flag of etcd whose limit a transaction exceeded. */
-function exceededLimit(error: unknown): string | undefined {
-  if (!(error instanceof EtcdRefusedError)) return undefined;
-  if (error.message.includes('too many operations')) return '--max-txn-ops';
-  return /request is too large|larger than max/.test(error.message) ? '--max-request-bytes' : undefined;
 }
 
 async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {

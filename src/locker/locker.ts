@@ -1,7 +1,15 @@
 /** The public interface of a locker. */
 import type { Lock } from '../lock/lock.ts';
 import type { MultiLock } from '../lock/multi-lock.ts';
-import type { BreakOptions, ListOptions, LockOptions, WatchAllOptions, WatchOptions } from '../options/options.ts';
+import type {
+  BreakOptions,
+  CloseOptions,
+  LeadOptions,
+  ListOptions,
+  LockOptions,
+  WatchAllOptions,
+  WatchOptions,
+} from '../options/options.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 
 /** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
@@ -80,7 +88,7 @@ export interface Locker extends AsyncDisposable {
    * Waits for the lock, runs `fn` with it, releases it, and resolves with the result of `fn`.
    *
    * If both `fn` and the release fail, it rejects with the error of `fn` and logs that of the release. If the lock was lost while `fn`
-   * ran, it rejects with the loss, also if `fn` resolved or was aborted by `lock.signal`.
+   * ran, it rejects with the loss, also if `fn` resolved or was aborted by `lock.signal`. The process stays alive while `fn` runs.
    *
    * @throws {InvalidOptionsError} the name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
@@ -97,6 +105,26 @@ export interface Locker extends AsyncDisposable {
   withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /** Does the same with options. */
   withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /**
+   * Campaigns for the lock, and runs `fn` while it is held: leader election. `lock.fencingToken` is the number of the term.
+   *
+   * If the lock is lost, `lock.signal` aborts. Once `fn` has settled, the next campaign begins. So `fn` must end when `lock.signal` aborts.
+   * If `fn` settles while the lock is held, the lock is released, and `lead` settles as `fn` did. Campaigns have no time limit and survive
+   * any outage of etcd. `signal` ends the campaigns, and has no effect on an `fn` that runs. The process stays alive all the time.
+   *
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockerClosedError} the locker is closed, or closes while the call campaigns
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request, and no retry can help
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
+   * @throws the reason of `signal`, if it aborts while the call campaigns
+   * @throws the error of `fn`, unless `fn` failed because the lock was lost
+   * @example
+   * await locker.lead('scheduler', { signal }, async (lock) => runScheduler({ term: lock.fencingToken, signal: lock.signal }))
+   */
+  lead<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /** Does the same with options. */
+  lead<T>(this: void, name: string, options: LeadOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
    * Reads the holders and waiters of one name. They are those of one revision of etcd.
    *
@@ -180,8 +208,13 @@ export interface Locker extends AsyncDisposable {
    *
    * Resolves when etcd has confirmed it, or after `requestTimeoutMs`.
    *
+   * With `drainMs`, waiting and new calls for locks reject at once, and holders have up to that many milliseconds to release their locks.
+   * Locks are renewed, and reads and watches go on, until no lock is held or the time is over. A later call with a smaller `drainMs`
+   * shortens that time. A later call without `drainMs`, and the end of an `await using` block, wait for it.
+   *
+   * @throws {InvalidOptionsError} an option is invalid; the locker stays open
    * @example
-   * await locker.close()
+   * await locker.close({ drainMs: 10_000 })
    */
-  close(this: void): Promise<void>;
+  close(this: void, options?: CloseOptions): Promise<void>;
 }

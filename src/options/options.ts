@@ -11,7 +11,7 @@ import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
 import { maxNameBytes, parse } from './schema.ts';
-import type { BreakOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
+import type { BreakOptions, CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
 
@@ -44,6 +44,16 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     minHoldMs: options.minHoldMs === 0 ? undefined : options.minHoldMs,
     lease: options.renew === false ? {} : undefined,
   };
+}
+
+/** @throws {InvalidOptionsError} an option is invalid */
+export function resolveLeadOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
+  return resolveLockOptions(input === undefined ? undefined : parse('lead', ({ lead }) => lead, input), defaults);
+}
+
+/** @throws {InvalidOptionsError} an option is invalid */
+export function resolveCloseOptions(input: unknown): CloseOptions {
+  return input === undefined ? {} : parse('close locker', ({ close }) => close, input);
 }
 
 /** @throws {InvalidOptionsError} an option is invalid */

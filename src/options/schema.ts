@@ -48,6 +48,7 @@ function buildSchemas() {
   return {
     locker: buildLockerSchema(fields),
     lock: buildLockSchema(fields),
+    lead: buildLeadSchema(fields),
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
     breaking: z.strictObject({ fencingToken: z.optional(z.bigint(expected('a bigint'))) }, expected('an object of options')),
     watch: z.strictObject(watch, expected('an object of options')),
@@ -145,12 +146,23 @@ function findConflicts({ hosts, credentials, auth, grpcOptions, store }: LockerO
   return issues;
 }
 
-function buildLockSchema({ value, durationMs, ttlMs, signal }: Fields) {
+function buildLeadSchema(fields: Fields) {
+  const { value, ttlMs, signal, maxHoldMs } = buildCallFields(fields);
+  return z.strictObject({ value, ttlMs, signal, maxHoldMs }, expected('an object of options'));
+}
+
+const buildCallFields = ({ value, durationMs, ttlMs, signal }: Fields) => ({
+  value: z.optional(value),
+  ttlMs: z.optional(ttlMs),
+  signal: z.optional(signal),
+  maxHoldMs: z.optional(orInfinity(durationMs.check(z.gt(0, expected('more than 0 ms'))))),
+});
+
+function buildLockSchema(fieldTypes: Fields) {
+  const { durationMs } = fieldTypes;
   const fields = {
-    value: z.optional(value),
-    ttlMs: z.optional(ttlMs),
+    ...buildCallFields(fieldTypes),
     timeoutMs: z.optional(orInfinity(durationMs.check(z.minimum(0, expected('at least 0 ms'))))),
-    signal: z.optional(signal),
     mode: z.optional(z.enum(['exclusive', 'shared'], expected("'exclusive' or 'shared'"))),
     slots: z.optional(
       z.number({ error: ({ input }) => describeSlots(input) }).check(
@@ -158,7 +170,6 @@ function buildLockSchema({ value, durationMs, ttlMs, signal }: Fields) {
         z.refine((input) => Number.isSafeInteger(input), expected('a whole number')),
       ),
     ),
-    maxHoldMs: z.optional(orInfinity(durationMs.check(z.gt(0, expected('more than 0 ms'))))),
     minHoldMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
     renew: z.optional(z.boolean(expected('true or false'))),
   };

@@ -95,6 +95,21 @@ export interface CallOptions {
   readonly renew?: boolean | undefined;
 }
 
+/**
+ * The options of `lead`. A campaign has no time limit, and the lock is exclusive and renewed. `signal` ends the campaign. `maxHoldMs`
+ * limits a term: then the lock is lost, and the next campaign begins at the end of the queue.
+ */
+export type LeadOptions = Pick<CallOptions, 'value' | 'ttlMs' | 'signal' | 'maxHoldMs'>;
+
+/** The options of `close`. */
+export interface CloseOptions {
+  /**
+   * How long held locks may still be released by their holders, in milliseconds. Their renewals go on. Then they are lost.
+   * @default 0
+   */
+  readonly drainMs?: number | undefined;
+}
+
 /** An exclusive or a shared lock. */
 export interface ModeOptions {
   /**

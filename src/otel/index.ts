@@ -3,6 +3,8 @@
  *
  * It subscribes to the channels of `node:diagnostics_channel`, and uses the peer dependency `@opentelemetry/api`. Read in this folder:
  * this file, subscriptions.ts (the channels), spans.ts, lock-metrics.ts (the instruments), options.ts, names.ts (names and attributes).
+ *
+ * @module etcd-locker/otel
  */
 import { LockMetrics } from './lock-metrics.ts';
 import { metrics, trace } from '@opentelemetry/api';

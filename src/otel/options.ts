@@ -1,6 +1,7 @@
 /** The options of `instrumentLockers()`. */
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 
+/** The options of the entry point `etcd-locker/otel`. */
 export interface OtelOptions {
   /** Makes the tracer. Default: the global provider of the API. */
   readonly tracerProvider?: Pick<TracerProvider, 'getTracer'> | undefined;

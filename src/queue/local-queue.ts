@@ -5,9 +5,8 @@
  * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
  * have one each. A release with a next caller hands over in one transaction.
  *
- * Read in this folder: local-queues.ts (the way in), local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts
- * (the order of creations and grants), caller.ts, try-acquire.ts (the try that does not wait), occupancy.ts (busy or not), outage.ts,
- * head-reads.ts (the holder in an error), ordered-list.ts.
+ * Read in this folder: local-queues.ts, local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts (the order of
+ * creations), caller.ts, try-acquire.ts (no waiting), occupancy.ts (busy or not), outage.ts, head-reads.ts (the holder in an error).
  */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -25,6 +24,7 @@ import type { Caller } from './caller.ts';
 import { isBusyFor, isHeldBefore, isHeldNow, type Occupancy } from './occupancy.ts';
 import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
+import type { QueueOwner } from './queue-owner.ts';
 import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
 
 export class LocalQueue implements AcquisitionQueue<Acquisition> {
@@ -32,7 +32,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   readonly range: QueueRange;
   readonly outage: Outage;
   readonly #context: LockerContext;
-  readonly #onEmpty: () => void;
+  readonly #owner: QueueOwner;
   /** The callers without an acquisition. */
   readonly #callers = new OrderedList<Caller<LockHandle>>((caller) => caller.isWaiting && !caller.hasAcquisition);
   /** In the order of their callers. */
@@ -43,12 +43,12 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   /** How often it has turned out that the name is busy: a lock was held here, or etcd reported an obstacle. */
   #sightings = 0;
 
-  constructor(context: LockerContext, name: string, onEmpty: () => void) {
+  constructor(context: LockerContext, name: string, owner: QueueOwner) {
     this.#context = context;
     this.outage = new Outage(context);
     this.name = name;
     this.range = queueRange(context.prefix, name);
-    this.#onEmpty = onEmpty;
+    this.#owner = owner;
   }
 
   /** Returns what a new caller with `slots` finds. Reads the clocks. */
@@ -146,7 +146,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     for (let next = this.#callers.first; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers.first) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.length === 0) this.#onEmpty();
+    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.length === 0) this.#owner.onEmpty(this);
   }
 
   beginTry(one: object): void {
@@ -186,6 +186,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   #removeHolder(entry: Entry): void {
     this.#holders = without(this.#holders, entry);
+    this.#owner.onHolderGone();
   }
 
   #release(entry: Entry): Promise<void> {

@@ -1,5 +1,6 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
 import { addMs, waitAtMost } from '../clock.ts';
+import { type Deferred, deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EtcdUnavailableError, isFinal, LockTimeoutError } from '../errors.ts';
 import { queueRange } from '../keys.ts';
@@ -13,6 +14,7 @@ import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
 import { LocalQueue } from './local-queue.ts';
 import type { Occupancy } from './occupancy.ts';
 import { type Outage, toUnavailable } from './outage.ts';
+import type { QueueOwner } from './queue-owner.ts';
 import { tryAcquire } from './try-acquire.ts';
 import { WaitLog } from './wait-log.ts';
 
@@ -28,13 +30,15 @@ export interface WholeCall {
   readonly isTry: boolean;
 }
 
-export class LocalQueues {
+export class LocalQueues implements QueueOwner {
   readonly #context: LockerContext;
   readonly #headReads: HeadReads;
   readonly #waitLog: WaitLog;
   readonly #queues = new Map<string, LocalQueue>();
   /** The tries that are under way. */
   readonly #tries = new Set<TryCaller>();
+  #closed: { readonly reason: Error } | undefined;
+  #noneHeld: Deferred<void> | undefined;
 
   constructor(context: LockerContext) {
     this.#context = context;
@@ -48,6 +52,7 @@ export class LocalQueues {
    * @throws {EtcdUnavailableError} the time is up, and etcd has not said that the name is busy
    */
   async lock(name: string, options: ResolvedLockOptions, whole = wholeCall(options)): Promise<LockHandle> {
+    this.#throwIfClosed();
     const { timeoutMs } = options;
     if (timeoutMs === 0) {
       const locks = await this.tryLock([name], options);
@@ -115,7 +120,8 @@ export class LocalQueues {
     return lock;
   }
 
-  #start(names: readonly string[], options: ResolvedLockOptions, steals: boolean): Promise<LockHandle[] | null> {
+  async #start(names: readonly string[], options: ResolvedLockOptions, steals: boolean): Promise<LockHandle[] | null> {
+    this.#throwIfClosed();
     const caller = new Caller<LockHandle[] | null>(this.#context.clock, options);
     void this.#try(names, caller, steals);
     return caller.promise;
@@ -194,15 +200,34 @@ export class LocalQueues {
   #queueOf(name: string): LocalQueue {
     const found = this.#queues.get(name);
     if (found !== undefined) return found;
-    const queue = new LocalQueue(this.#context, name, () => {
-      if (this.#queues.get(name) === queue) this.#queues.delete(name);
-    });
+    const queue = new LocalQueue(this.#context, name, this);
     this.#queues.set(name, queue);
     return queue;
   }
 
-  /** Rejects all callers that wait. */
-  close(reason: unknown): void {
+  onEmpty(queue: { readonly name: string }): void {
+    if (this.#queues.get(queue.name) === queue) this.#queues.delete(queue.name);
+  }
+
+  onHolderGone(): void {
+    if (this.#noneHeld !== undefined && this.heldEntries().next().done === true) this.#noneHeld.resolve();
+  }
+
+  /** Resolves once no lock is held. */
+  whenNoneHeld(): Promise<void> {
+    this.#noneHeld ??= deferred();
+    this.onHolderGone();
+    return this.#noneHeld.promise;
+  }
+
+  // A call for several names takes its next name later.
+  #throwIfClosed(): void {
+    if (this.#closed !== undefined) throw this.#closed.reason;
+  }
+
+  /** Rejects all callers that wait, and all later ones. */
+  close(reason: Error): void {
+    this.#closed = { reason };
     for (const queue of [...this.#queues.values()]) queue.rejectAll(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);
     this.#headReads.close();

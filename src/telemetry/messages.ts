@@ -121,4 +121,5 @@ export interface ChannelMessages {
   'etcd-locker:host-changed': HostChangedMessage;
 }
 
+/** The name of each channel that publishes a message. */
 export type ChannelName = keyof ChannelMessages;

@@ -19,6 +19,7 @@ interface RequestOptions {
 }
 
 interface Watch {
+  readonly listener: WatchListener;
   begin(): void;
   end(): void;
 }
@@ -41,7 +42,10 @@ export class Connection {
   down(): void {
     if (!this.#isUp) return;
     this.#isUp = false;
-    for (const watch of this.#watches) watch.end();
+    for (const watch of this.#watches) {
+      watch.end();
+      watch.listener.broken?.(0);
+    }
   }
 
   up(): void {
@@ -105,6 +109,7 @@ export class Connection {
       this.#clock.setTimer(this.delayMs, () => queue.shift()?.());
     };
     const watch: Watch = {
+      listener,
       begin: () => {
         end = begin({
           created: (revision) => {

@@ -1,10 +1,11 @@
 /** Tests of `breakLock()` with lost responses, refusals and holders that change meanwhile, and of the times of leases. */
-import { EtcdAuthError, EtcdUnavailableError, type Lock, type Store } from 'etcd-locker';
+import { EtcdAuthError, EtcdUnavailableError, type Lock, LockerClosedError, type Store } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import {
   type Call,
   calls,
+  hangs,
   lostRequest,
   lostResponse,
   openFaultyMemory,
@@ -119,6 +120,22 @@ describe('breakLock()', () => {
     await memory.clock.advance(200);
 
     expect(breaking.error).toBeInstanceOf(EtcdUnavailableError);
+  });
+
+  test('rejects with LockerClosedError when its locker closes, and keeps the process alive until then', async () => {
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
+    memory.store.next(calls.removal, hangs);
+    const operator = memory.createLocker();
+    const breaking = follow(operator.breakLock('a'));
+    await memory.clock.settle();
+    expect([breaking.isSettled, memory.clock.isHeld]).toEqual([false, true]);
+
+    await operator.close();
+
+    await memory.clock.settle();
+    expect(breaking.error).toBeInstanceOf(LockerClosedError);
+    expect(memory.clock.isHeld).toBe(false);
   });
 
   test('is noticed at once by ten locks of one session that are broken one after another', async () => {

@@ -98,6 +98,7 @@ describe('a call that asks for locks', () => {
     const multi = await locker.lockAll(['b', 'a'], { mode: 'shared' });
     await locker.withLock('c', { slots: 3 }, () => undefined);
     await locker.tryLock('d', { timeoutMs: 10 });
+    await locker.lead('f', () => undefined);
     await webLocks(locker).request('e', () => undefined);
     await webLocks(locker).request('d', { ifAvailable: true }, () => undefined);
 
@@ -105,6 +106,7 @@ describe('a call that asks for locks', () => {
       ['lockAll', ['b', 'a'], 'shared', Infinity, 'acquired'],
       ['lock', ['c'], 'shared', 3, 'acquired'],
       ['tryLock', ['d'], 'exclusive', 1, 'acquired'],
+      ['lead', ['f'], 'exclusive', 1, 'acquired'],
       ['web-locks', ['e'], 'exclusive', 1, 'acquired'],
       ['web-locks', ['d'], 'exclusive', 1, 'busy'],
     ]);

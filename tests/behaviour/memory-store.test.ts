@@ -159,6 +159,28 @@ describe('goDown()', () => {
     stopLate();
   });
 
+  test('makes a watched state stale after requestTimeoutMs, until goUp()', async () => {
+    await using stage = open();
+    const { clock, store, locker } = stage;
+    await locker.lock('a');
+    const states = locker.watch('a');
+    expect((await states.next()).value).toMatchObject({ held: true, current: true });
+    await clock.settle();
+
+    const stale = follow(states.next());
+    store.goDown();
+    await clock.advance(4_999);
+    expect(stale.isSettled).toBe(false);
+    await clock.advance(1);
+    expect(stale.value).toMatchObject({ value: { held: true, current: false } });
+    const fresh = follow(states.next());
+    store.goUp();
+    await clock.settle();
+
+    expect(fresh.value).toMatchObject({ value: { held: true, current: true } });
+    await states.return();
+  });
+
   test('twice, and goUp() twice, is the same as once', async () => {
     await using stage = open();
     const { clock, store, locker } = stage;

@@ -93,6 +93,21 @@ describe('the hold on the process', () => {
     expect(memory.clock.isHeld).toBe(false);
   });
 
+  test('withLock() and lead() keep the process alive while their function runs', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    for (const method of ['withLock', 'lead'] as const) {
+      const running = locker[method]('a', () => new Promise<void>((resolve) => memory.clock.setTimer(60_000, resolve)));
+      await memory.clock.advance(59_000);
+      expect(memory.clock.isHeld).toBe(true);
+
+      await memory.clock.advance(1_000);
+      await running;
+
+      expect(memory.clock.isHeld).toBe(false);
+    }
+  });
+
   test('close() leaves no timer', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();

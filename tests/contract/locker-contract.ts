@@ -6,6 +6,7 @@ import { closeContract } from './suites/close.ts';
 import { abortAndTimeoutContract } from './suites/abort-and-timeout.ts';
 import { handleContract } from './suites/handle.ts';
 import { inspectContract } from './suites/inspect.ts';
+import { leadContract } from './suites/lead.ts';
 import { lockContract } from './suites/lock.ts';
 import { lossContract } from './suites/loss.ts';
 import { concurrentCallsContract } from './suites/concurrent-calls.ts';
@@ -31,6 +32,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     watchContract(open);
     breakLockContract(open);
     closeContract(open);
+    leadContract(open);
     lossContract(open);
     nameContract(open);
     concurrentCallsContract(open);

@@ -73,6 +73,31 @@ test.skipIf(!canControl)('a process that only holds ends by itself when etcd han
   expect(performance.now() - doneAt).toBeLessThan(ttlMs / 3 + 700);
 });
 
+describe('a process that runs a function under a lock', { concurrent: true }, () => {
+  test.each([
+    ['withLock() until the loss', [{ step: 'rejected', code: 'LOCK_LOST' }]],
+    ['lead() until the second term', [{ step: 'holding' }]],
+  ])('stays alive while nothing else keeps it alive: %s', async (scenario, last) => {
+    await using process = startScenario(scenario, scenario);
+    await process.reached('holding');
+    await sleep(1_500);
+    expect(process.isRunning).toBe(true);
+
+    const [entry] = await stage.etcd.entries(scenario);
+    await stage.etcd.delete(entry?.key ?? '');
+
+    expect(await process.ended).toEqual(cleanExit);
+    expect(process.steps).toEqual([{ step: 'working' }, { step: 'holding' }, ...last, { step: 'done' }]);
+  });
+
+  test('stays alive in close() with drainMs until its function has ended', async () => {
+    await using process = startScenario('close() with drainMs', 'drained');
+
+    expect(await process.ended).toEqual(cleanExit);
+    expect(process.steps.slice(1)).toEqual([{ step: 'holding' }, { step: 'closed' }, { step: 'done' }]);
+  });
+});
+
 describe('a process that waits in lock()', { concurrent: true }, () => {
   test('stays alive in the queue of etcd until it holds the lock', async () => {
     const held = await locker.lock('x');

@@ -6,15 +6,23 @@ import { columnOf, readPage } from '../support/run/markdown.ts';
 
 const page = readPage('docs/options.md');
 
-const { locker, lock, ...others } = loadSchemas();
+const { locker, lock, ...rest } = loadSchemas();
 const optionsOf = (schema: object): string[] => ('shape' in schema ? Object.keys(schema.shape as object) : []);
+const others = Object.entries(rest).flatMap(([name, schema]) => (name === 'lead' ? [] : optionsOf(schema)));
+const leading = Object.entries(rest).flatMap(([name, schema]) => (name === 'lead' ? optionsOf(schema) : []));
 
 test.each([
   ['Options of a locker', optionsOf(locker)],
   ['Options of a lock', optionsOf(lock)],
-  ['Options of other calls', Object.values(others).flatMap(optionsOf)],
+  ['Options of other calls', others],
 ])('the table "%s" names each option', (heading, options) => {
   expect(columnOf(page, heading)).toEqual(expect.arrayContaining(options));
+});
+
+test('the sentence on lead() names each of its options', () => {
+  const sentence = page.split('\n').find((line) => line.startsWith('`lead` takes')) ?? '';
+
+  expect(leading.filter((option) => !sentence.includes(`\`${option}\``))).toEqual([]);
 });
 
 test('the table of the errors names each class and its code', () => {

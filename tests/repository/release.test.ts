@@ -31,6 +31,16 @@ test('the release workflow uses actions of GitHub alone, each by its major versi
   expect(uses.filter((action) => !/^actions\/[\w-]+@v\d+$/.test(action))).toEqual([]);
 });
 
+test('typedoc.json has each entry point of package.json', () => {
+  const { entryPoints } = JSON.parse(read('typedoc.json')) as { entryPoints: string[] };
+  const entries = Object.entries(manifest['exports'] as Record<string, unknown>).flatMap(([path, target]) =>
+    typeof target === 'string' ? [] : [path.slice(2)],
+  );
+  const toName = (file: string): string => file.replace(/^src\//, '').replace(/(^|\/)index\.ts$/, '');
+
+  expect(entryPoints.map(toName).sort()).toEqual(entries.sort());
+});
+
 test('package.json has distinct keywords, and CONTRIBUTING.md says what the publisher has to add', () => {
   const missing = ['repository', 'homepage', 'bugs'].filter((field) => manifest[field] === undefined);
 

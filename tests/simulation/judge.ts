@@ -198,6 +198,7 @@ export class Judge {
     held.loss = reason;
     this.figures.lost(reason.reason);
     if (reason.reason === 'closed' && process.isOpen) this.violated('signal', `${String(held)} was lost as closed, but its locker is open`);
+    if (reason.reason === 'closed' && process.isDraining) this.violated('close', `${String(held)} was lost as closed during the drain`);
     if (reason.reason === 'deleted' && !isPartOfMultiCall(held.call) && record.find(name, held.key, held.token) !== undefined)
       this.violated('signal', `${String(held)} was lost as deleted, but its entry exists`);
     const isRequested = reason.reason === 'max-hold' ? held.call.options.maxHoldMs !== undefined : held.call.options.renew === false;
@@ -339,10 +340,18 @@ export class Judge {
     for (const held of [...this.live]) if (held.call.process === process) this.live.delete(held);
   }
 
-  closed(process: LockerProcess, tookMs: number): void {
+  /** Called a little after the beginning of close(). */
+  closing(process: LockerProcess): void {
+    if (process.isCrashed || process.machine.isFrozen) return;
+    for (const call of this.pending) {
+      if (call.process === process && call.usesLocalQueue) this.violated('close', `${call.id} still waits at the beginning of close()`);
+    }
+  }
+
+  closed(process: LockerProcess, tookMs: number, drainMs: number): void {
     const { requestTimeoutMs } = this.#world.scenario;
     this.#world.history.add(process.id, () => `is closed after ${tookMs.toFixed(1)} ms`);
-    if (tookMs > requestTimeoutMs * 1.03 + 5) this.violated('close', `${process.id} needed ${String(tookMs)} ms to close`);
+    if (tookMs > (drainMs + requestTimeoutMs) * 1.03 + 5) this.violated('close', `${process.id} needed ${String(tookMs)} ms to close`);
     for (const call of this.pending) {
       if (call.process === process && call.options.timeoutMs === undefined) this.violated('close', `${call.id} still waits after close()`);
     }

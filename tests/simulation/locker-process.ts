@@ -18,6 +18,8 @@ export class LockerProcess {
   readonly #world: World;
   readonly #callers: readonly Caller[];
   readonly #watcher: Watcher | undefined;
+  readonly #prng: Prng;
+  #drainedAtMs = 0;
   #state: 'open' | 'closing' | 'closed' | 'crashed' = 'open';
 
   constructor(world: World, slot: number, id: string, prng: Prng) {
@@ -40,6 +42,7 @@ export class LockerProcess {
       { length: scenario.callers },
       (_, at) => new Caller(world, this, `${id}.${String(at + 1)}`, prng.fork(`caller ${String(at)}`)),
     );
+    this.#prng = prng.fork('drain');
     this.#watcher = prng.chance(0.4) ? new Watcher(world, this, prng.fork('watcher')) : undefined;
   }
 
@@ -81,13 +84,28 @@ export class LockerProcess {
     this.machine.die();
   }
 
-  async close(): Promise<void> {
+  /** Whether held locks may still be released by their holders, and by nobody else. */
+  get isDraining(): boolean {
+    return this.#state === 'closing' && this.machine.now().monotonicMs < this.#drainedAtMs;
+  }
+
+  /** Closes the locker, after a drain of random length. */
+  async drain(): Promise<void> {
+    await this.close(this.#prng.chance(0.5) ? Math.round(this.#prng.skewed(10, 4_000)) : 0);
+  }
+
+  async close(drainMs = 0): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
-    this.#world.history.add(this.id, () => 'closes');
+    this.#drainedAtMs = this.machine.now().monotonicMs + drainMs;
+    this.#world.history.add(this.id, () => `closes, and drains for ${String(drainMs)} ms`);
     const startedMs = this.machine.awakeMs;
-    await this.locker.close();
+    const closed = this.locker.close({ drainMs });
+    this.#world.scheduler.after(1, () => {
+      this.#world.judge.closing(this);
+    });
+    await closed;
     this.#state = 'closed';
-    this.#world.judge.closed(this, this.machine.awakeMs - startedMs);
+    this.#world.judge.closed(this, this.machine.awakeMs - startedMs, drainMs);
   }
 }

@@ -86,7 +86,7 @@ export const planted: readonly Planted[] = [
     what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
     foundWithin: 210,
     rules: ['value', 'prompt', 'kind'],
-    edits: [{ file: 'src/entry/entry.ts', from: 'await this.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
+    edits: [{ file: 'src/entry/unknown-outcome.ts', from: 'await entry.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
@@ -220,8 +220,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/release.ts',
-        from: 'void session.whenEntriesGone().then(this.#done.resolve);',
-        to: 'void session; this.#done.resolve();',
+        from: 'void session.whenEntriesGone().then(() => {',
+        to: 'void session; void Promise.resolve().then(() => {',
       },
     ],
   },
@@ -233,13 +233,13 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/session/session.ts',
-        from: 'error instanceof EtcdUnavailableError || (error instanceof EtcdRefusedError && !error.isFinal);',
-        to: 'error instanceof EtcdUnavailableError && !(error instanceof EtcdRefusedError);',
+        from: '|| (error instanceof EtcdRefusedError && !error.isFinal);',
+        to: '&& !(error instanceof EtcdRefusedError && !error.isFinal);',
       },
       {
-        file: 'src/entry/entry.ts',
-        from: 'if (refusal === undefined) await this.session.gate.settle(gate, timeoutMs);',
-        to: 'await this.session.gate.settle(gate, timeoutMs);',
+        file: 'src/entry/unknown-outcome.ts',
+        from: 'if (!isRefused) await entry.session.gate.settle(gate, timeoutMs);',
+        to: 'await entry.session.gate.settle(gate, timeoutMs); void isRefused;',
       },
     ],
   },

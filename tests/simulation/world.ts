@@ -118,7 +118,7 @@ export class World {
 
   /** Closes the locker of a process. A new process replaces it later. */
   replace(process: LockerProcess): void {
-    void process.close();
+    void process.drain();
     this.#replaceLater(process.slot);
   }
 

@@ -47,6 +47,7 @@ describe('a lock that the program still uses stays held', { concurrent: true }, 
     ['one of several names is kept', []],
     ['the signal of several names has a listener', ['all']],
     ['withLock() runs', []],
+    ['lead() runs', []],
     ['a callback of Web Locks runs', []],
   ])('%s', async (scenario, aborts) => {
     await using program = start(worker, scenario);

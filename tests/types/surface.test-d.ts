@@ -3,11 +3,13 @@ import {
   type AnyLockerError,
   type ChannelMessages,
   type ChannelName,
+  type CloseOptions,
   type Contender,
   createLocker,
   type EtcdUnavailableError,
   type HostFailure,
   isLockerError,
+  type LeadOptions,
   type Lock,
   type LockDetails,
   type Locker,
@@ -62,6 +64,14 @@ describe('the public types', () => {
       locker.watch('a', { timeoutMs: 1 });
       // @ts-expect-error a watch of one name has no prefix
       locker.watch('a', { startsWith: 'a' });
+      // @ts-expect-error a campaign has no time limit
+      void locker.lead('a', { timeoutMs: 1 }, () => 1);
+      // @ts-expect-error a leader holds alone
+      void locker.lead('a', { mode: 'shared' }, () => 1);
+      // @ts-expect-error lead() needs a function
+      void locker.lead('a', { ttlMs: 5_000 });
+      // @ts-expect-error an unknown option
+      void locker.close({ timeoutMs: 1 });
       // @ts-expect-error withLock() needs a function
       void locker.withLock('a', { timeoutMs: 1 });
       // @ts-expect-error a property of a lock is read-only
@@ -92,7 +102,15 @@ describe('the public types', () => {
     expectTypeOf<LockState['current']>().toBeBoolean();
     expectTypeOf<LockStateIterator>().toExtend<AsyncIterable<LockState> & AsyncDisposable>();
     expectTypeOf<Locker['close']>().returns.resolves.toBeVoid();
+    expectTypeOf<Locker['close']>().parameters.toEqualTypeOf<[options?: CloseOptions | undefined]>();
+    expectTypeOf<CloseOptions>().toEqualTypeOf<{ readonly drainMs?: number | undefined }>();
     expectTypeOf<Locker>().toExtend<AsyncDisposable>();
+  });
+
+  test('lead() resolves with the result of its function', () => {
+    expectTypeOf(locker.lead('a', () => 1)).resolves.toEqualTypeOf<number>();
+    expectTypeOf(locker.lead('a', { maxHoldMs: 5 }, async ({ signal }) => Promise.resolve(signal))).resolves.toEqualTypeOf<AbortSignal>();
+    expectTypeOf<keyof LeadOptions>().toEqualTypeOf<'value' | 'ttlMs' | 'signal' | 'maxHoldMs'>();
   });
 
   test('mode, slots, maxHoldMs and renew accept their types alone', () => {

@@ -158,13 +158,13 @@ export class MemoryEtcd {
     for (const watcher of [...this.#watchers]) watcher.onBreak();
   }
 
-  /** Counts by timers alone: fake timers may move them without `performance.now()`, as those of node:test do. */
   #startLease(id: string, lease: Lease): void {
     const ttlMs = lease.ttlSeconds * 1_000;
     lease.endsAtMs = this.#clock.now().monotonicMs + ttlMs;
     this.#startTimer(id, lease, ttlMs);
   }
 
+  /** The end comes by timers alone: fake timers may move them without `performance.now()`, as those of node:test do. */
   #startTimer(id: string, lease: Lease, leftMs: number): void {
     const stepMs = Math.min(leftMs, longestTimerMs);
     lease.cancelTimer = this.#clock.setTimer(stepMs, () => {

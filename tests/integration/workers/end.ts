@@ -53,6 +53,35 @@ const scenarios: Record<string, () => Promise<void>> = {
     const lock = await locker.lock(name);
     report('holding', { held: lock.held });
   },
+  async 'withLock() until the loss'() {
+    await locker
+      .withLock(name, async ({ signal }) => {
+        report('holding');
+        await once(signal, 'abort');
+      })
+      .catch((error: unknown) => {
+        report('rejected', { code: (error as { code?: unknown }).code });
+      });
+  },
+  async 'lead() until the second term'() {
+    let terms = 0;
+    await locker.lead(name, async ({ signal }) => {
+      report('holding');
+      terms += 1;
+      if (terms === 1) await once(signal, 'abort');
+    });
+  },
+  // The drain ends when the function has ended, which nothing else keeps alive.
+  async 'close() with drainMs'() {
+    const running = locker.withLock(name, async () => {
+      report('holding');
+      await new Promise((resolve) => setTimeout(resolve, 1_500).unref());
+    });
+    while ((await locker.inspect(name)).holders.length === 0) await sleep(10);
+    await locker.close({ drainMs: 10_000 });
+    report('closed');
+    await running;
+  },
   async 'closed while it connects'() {
     const locking = locker.lock(name).catch(() => undefined);
     await sleep(500);

@@ -103,6 +103,10 @@ function toStep(line: string): Step {
 const workers = new URL('../../integration/workers/', import.meta.url);
 
 /** Runs a script of tests/integration/workers with the current Node. The script gets its settings as JSON. */
-export function startWorker(script: string, settings: Readonly<Record<string, unknown>>): TestProcess {
-  return new TestProcess(process.execPath, [fileURLToPath(new URL(script, workers)), JSON.stringify(settings)]);
+export function startWorker(
+  script: string,
+  settings: Readonly<Record<string, unknown>>,
+  options?: { readonly stdin: 'pipe' },
+): TestProcess {
+  return new TestProcess(process.execPath, [fileURLToPath(new URL(script, workers)), JSON.stringify(settings)], process.env, options);
 }

@@ -60,5 +60,5 @@ globalThis.sql = (_parts, ...values) => (values.length > 0 ? Promise.resolve() :
 
 // A block that leaves a resource open does not end by itself, and its test fails.
 process.once('beforeExit', () => {
-  void lock.release().then(locker.close); // in this order, so that no channel reports a loss
+  void lock.release().then(() => locker.close()); // in this order, so that no channel reports a loss
 });

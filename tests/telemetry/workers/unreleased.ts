@@ -80,6 +80,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     locker.withLock('a', never).catch(() => undefined);
     await clock.settle();
   },
+  async 'lead() runs'() {
+    locker.lead('a', never).catch(() => undefined);
+    await clock.settle();
+  },
   async 'a callback of Web Locks runs'() {
     webLocks(locker)
       .request('a', never)
