@@ -3,13 +3,25 @@
  *
  * A floor may import the floors below it, and its own folder.
  */
-const small = ['abort', 'backoff', 'clock', 'deferred', 'errors', 'json', 'kind', 'outage-log', 'pauses', 'text'].map(
-  (name) => `^src/${name}\\.ts$`,
-);
+const small = [
+  'abort',
+  'backoff',
+  'clock',
+  'concurrency',
+  'deferred',
+  'errors',
+  'json',
+  'kind',
+  'microtask',
+  'outage-log',
+  'pauses',
+  'text',
+].map((name) => `^src/${name}\\.ts$`);
 
 /** From the bottom to the top. */
 const floors = [
   { name: 'small files', path: small },
+  { name: 'telemetry', path: ['^src/telemetry/'] },
   { name: 'the port', path: ['^src/store/store\\.ts$'] },
   { name: 'keys and context', path: ['^src/keys\\.ts$', '^src/context\\.ts$'] },
   { name: 'options', path: ['^src/options/'] },
@@ -20,7 +32,7 @@ const floors = [
   { name: 'lock', path: ['^src/lock/'] },
   { name: 'queue', path: ['^src/queue/'] },
   { name: 'locker', path: ['^src/locker/'] },
-  { name: 'entry points', path: ['^src/index\\.ts$', '^src/testing/', '^src/web-locks/', '^src/cli/'] },
+  { name: 'entry points', path: ['^src/index\\.ts$', '^src/testing/', '^src/web-locks/', '^src/otel/', '^src/cli/'] },
 ];
 
 const upward = floors.slice(0, -1).map(({ name, path }, index) => ({
@@ -44,8 +56,8 @@ export default {
     {
       name: 'entry points side by side',
       severity: 'error',
-      from: { path: '^src/(testing|web-locks|cli)/' },
-      to: { path: '^src/(testing|web-locks|cli)/', pathNot: '^src/$1/' },
+      from: { path: '^src/(testing|web-locks|otel|cli)/' },
+      to: { path: '^src/(testing|web-locks|otel|cli)/', pathNot: '^src/$1/' },
     },
   ],
   options: {

@@ -18,6 +18,7 @@ export default defineConfig({
       { find: /^etcd-locker$/, replacement: source('./src/index.ts') },
       { find: /^etcd-locker\/testing$/, replacement: source('./src/testing/index.ts') },
       { find: /^etcd-locker\/web-locks$/, replacement: source('./src/web-locks/index.ts') },
+      { find: /^etcd-locker\/otel$/, replacement: source('./src/otel/index.ts') },
     ],
   },
   test: {

@@ -1,6 +1,6 @@
 /** A process is paused until its lock is lost, then it writes. The guard or the fencing token rejects this write. */
 import { createLocker, type Lock } from 'etcd-locker';
-import { Etcd3 } from 'etcd3';
+import { Etcd3 } from 'etcd3'; // npm i etcd3
 
 const hosts = (process.env['ETCD_ENDPOINTS'] ?? '127.0.0.1:2379').split(',');
 const etcd = new Etcd3({ hosts });

@@ -24,6 +24,7 @@ export type LockerErrorCode =
 /** The base class of all errors of this package. Compare `code` to distinguish them. */
 export abstract class LockerError extends Error {
   abstract readonly code: LockerErrorCode;
+  /** @internal */
   readonly [brand] = true;
 
   constructor(message: string, options?: ErrorOptions) {

@@ -2,6 +2,8 @@
  * The public names of `etcd-locker`.
  *
  * Start with locker/locker.ts and lock/lock.ts, the two interfaces that callers use. locker/lock-service.ts connects the parts.
+ *
+ * @module etcd-locker
  */
 export type { Locker } from './locker/locker.ts';
 export { createLocker } from './locker/create-locker.ts';
@@ -9,6 +11,7 @@ export type { Lock } from './lock/lock.ts';
 export type { MultiLock } from './lock/multi-lock.ts';
 export type {
   Auth,
+  BreakOptions,
   CallOptions,
   CloseOptions,
   Credentials,
@@ -16,6 +19,7 @@ export type {
   ListOptions,
   LockerOptions,
   LockOptions,
+  MinimumHoldOptions,
   ModeOptions,
   SlotsOptions,
   WatchAllOptions,
@@ -23,6 +27,21 @@ export type {
 } from './options/types.ts';
 export type { Logger } from './context.ts';
 export type { Mode } from './kind.ts';
+export type {
+  AcquireMessage,
+  AcquireOperation,
+  AcquireResult,
+  ChannelMessages,
+  ChannelName,
+  HeldMessage,
+  HostChangedMessage,
+  LockMessage,
+  LostMessage,
+  ReleasedMessage,
+  RenewalFailedMessage,
+  RenewalMessage,
+  RenewalRecoveredMessage,
+} from './telemetry/messages.ts';
 export type { Contender, LockDetails, LockState, LockStateIterator } from './states/state.ts';
 export {
   type AnyLockerError,
@@ -43,17 +62,20 @@ export {
   type OptionIssue,
 } from './errors.ts';
 export type { Clock, Instant } from './clock.ts';
-export type {
-  CommitOptions,
-  Committed,
-  Compare,
-  KeyValue,
-  Operation,
-  Range,
-  Renewal,
-  Store,
-  Transaction,
-  WatchEvent,
-  WatchListener,
-  WatchRequest,
+export {
+  type CommitOptions,
+  type Committed,
+  type Compare,
+  type KeyValue,
+  LeaseNotFoundError,
+  type Operation,
+  OutcomeUnknownError,
+  type Range,
+  type Renewal,
+  type Silence,
+  type Store,
+  type Transaction,
+  type WatchEvent,
+  type WatchListener,
+  type WatchRequest,
 } from './store/store.ts';

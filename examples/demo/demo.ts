@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { createLocker, type Locker, type LockState } from '../../src/index.ts';
 import { startEtcd } from '../../tests/support/etcd/etcd.ts';
+import type { RecordedHold } from './picture.ts';
 import { report, type Hold } from './report.ts';
 import { showProgress, type Progress } from './view.ts';
 import type { Message, Task } from './worker.ts';
@@ -47,12 +48,20 @@ async function runDemo(): Promise<number> {
       Promise.all(progress.workers.map(({ worker }) => runWorker(locker, { ...task, worker, ...(worker === victim && { stopsAt }) })));
     if ((await showWhile(locker, () => Promise.race([interruption, work()]))) === 'interrupted') return 130;
     const found = Number(await client.get(numberKey).string());
+    process.send?.(toRecording(holds)); // to record.ts, which draws the run
     return report({ progress, holds, found, victim });
   } finally {
     await Promise.all([...children].map((child) => end(child)));
     await client.delete().key(numberKey);
     client.close();
   }
+}
+
+function toRecording(all: readonly Hold[]): RecordedHold[] {
+  const inOrder = [...all].sort((a, b) => (a.from < b.from ? -1 : 1));
+  const start = inOrder[0]?.from ?? 0n;
+  const toMs = (time: bigint): number => Number(time - start) / 1e6;
+  return inOrder.map(({ worker, kind, from, to }) => ({ worker, fromMs: toMs(from), toMs: toMs(to), isKilled: kind === 'stopped' }));
 }
 
 /** Resolves at the first signal. Until then no signal ends the process, so that the demo can clean up. */

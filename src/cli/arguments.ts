@@ -1,6 +1,6 @@
 /** Parses the command line. A UsageError names the option or argument that is wrong and the expected value. */
 import { parseArgs } from 'node:util';
-import type { LockerOptions, LockOptions } from 'etcd-locker';
+import type { LockerOptions, LockOptions, MinimumHoldOptions, ModeOptions, SlotsOptions } from 'etcd-locker';
 import { type CommandKind, groupsOf, isOptionName, type OptionName, optionNames, optionTable } from './option-table.ts';
 import { buildLockerOptions } from './connection.ts';
 import { Values } from './values.ts';
@@ -15,13 +15,30 @@ export interface RunCommand {
   readonly lock: LockOptions;
   /** With true the command does not wait for the lock. */
   readonly isTry: boolean;
+  /** After this time the command is stopped. */
+  readonly maxHoldMs: number | undefined;
   readonly graceMs: number;
+  /** Whether to say what the command waits for. */
+  readonly isVerbose: boolean;
 }
 
 export interface ShowCommand {
   readonly kind: 'inspect' | 'list' | 'watch';
-  /** The name of the lock. For `list` the prefix of the names. */
+  /** The name of the lock. For `list` the prefix of the names. Undefined for all names. */
+  readonly name: string | undefined;
+  readonly json: boolean;
+  /** With true nothing is printed, and the status says whether the lock is held. */
+  readonly isCheck: boolean;
+  readonly locker: LockerOptions;
+}
+
+export interface BreakCommand {
+  readonly kind: 'break';
   readonly name: string;
+  /** Undefined for all holders. */
+  readonly token: bigint | undefined;
+  /** With true the command does not ask. */
+  readonly isSure: boolean;
   readonly json: boolean;
   readonly locker: LockerOptions;
 }
@@ -29,10 +46,12 @@ export interface ShowCommand {
 export interface HelpCommand {
   readonly kind: 'help';
   /** Undefined for the help of the whole command. */
-  readonly topic: ShowCommand['kind'] | undefined;
+  readonly topic: Topic | undefined;
 }
 
-export type Command = { readonly kind: 'version' } | HelpCommand | RunCommand | ShowCommand;
+export type Command = { readonly kind: 'version' } | HelpCommand | RunCommand | ShowCommand | BreakCommand;
+
+type Topic = ShowCommand['kind'] | BreakCommand['kind'];
 
 /** The parts of its input that are not UTF-8, so that Node has changed them. */
 export interface Changed {
@@ -57,22 +76,24 @@ export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv, ch
   const command = end < 0 ? undefined : argv.slice(end + 1);
   const { given, positionals } = parseTokens(own);
   const [word, ...rest] = positionals;
-  if (given.has('help')) return { kind: 'help', topic: command === undefined && isShowKind(word) ? word : undefined };
+  if (given.has('help')) return { kind: 'help', topic: command === undefined && isTopic(word) ? word : undefined };
   if (given.has('version')) return { kind: 'version' };
 
   if (command !== undefined) {
     if (rest.length > 0) throw new UsageError(`NAME: expected one name before --, got ${String(positionals.length)} words`);
     return parseRunCommand(word, command, new Values(given, env, changed.variables));
   }
-  if (!isShowKind(word)) {
+  if (!isTopic(word)) {
     throw new UsageError(
       word === undefined ? 'NAME: expected a name, then -- and a command' : `${quoteShort(word)}: expected -- and a command after NAME`,
     );
   }
-  return parseShowCommand(word, rest, new Values(given, env, changed.variables));
+  const values = new Values(given, env, changed.variables);
+  return word === 'break' ? parseBreakCommand(rest, values) : parseShowCommand(word, rest, values);
 }
 
-const isShowKind = (word: string | undefined): word is ShowCommand['kind'] => word === 'inspect' || word === 'list' || word === 'watch';
+const topics: readonly (string | undefined)[] = ['inspect', 'list', 'watch', 'break'] satisfies Topic[];
+const isTopic = (word: string | undefined): word is Topic => topics.includes(word);
 
 function parseRunCommand(name: string | undefined, [file, ...args]: readonly string[], values: Values): RunCommand {
   if (name === undefined) throw new UsageError('NAME: expected the name of a lock before --');
@@ -81,7 +102,11 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
   values.rejectChangedVariables(); // COMMAND gets them all
   values.rejectBoth('try', 'timeout');
   values.rejectBoth('shared', 'slots');
+  values.rejectBoth('min-hold', 'shared');
+  values.rejectBoth('min-hold', 'slots');
   const ttlMs = values.duration('ttl');
+  const maxHoldMs = values.duration('max-hold');
+  if (maxHoldMs === 0) throw new UsageError('--max-hold: expected more than 0');
   return {
     kind: 'run',
     name,
@@ -91,12 +116,19 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
     lock: {
       ttlMs,
       timeoutMs: values.duration('timeout'),
-      ...(values.has('shared') ? { mode: 'shared' } : { slots: values.count('slots') }),
+      ...kindOf(values),
       value: values.text('value'),
     },
     isTry: values.has('try'),
+    maxHoldMs,
     graceMs: values.duration('grace') ?? defaultGraceMs(ttlMs),
+    isVerbose: values.has('verbose'),
   };
+}
+
+function kindOf(values: Values): ModeOptions | SlotsOptions | MinimumHoldOptions {
+  if (values.has('shared')) return { mode: 'shared' };
+  return values.has('slots') ? { slots: values.count('slots') } : { minHoldMs: values.duration('min-hold') };
 }
 
 /**
@@ -106,11 +138,23 @@ function parseRunCommand(name: string | undefined, [file, ...args]: readonly str
 const defaultGraceMs = (ttlMs = 15_000): number => Math.max(250, (Math.ceil(ttlMs / 1_000) * 1_000) / 20);
 
 function parseShowCommand(kind: ShowCommand['kind'], words: readonly string[], values: Values): ShowCommand {
-  const [name, ...more] = words;
-  if (name === undefined && kind !== 'list') throw new UsageError(`NAME: expected the name of a lock after ${kind}`);
-  if (more.length > 0) throw new UsageError(`NAME: expected one name after ${kind}, got ${String(words.length)}`);
+  const name = kind !== 'inspect' && words.length === 0 ? undefined : parseName(kind, words);
   rejectOtherOptions(kind, values);
-  return { kind, name: name ?? '', json: values.has('json'), locker: buildLockerOptions(values) };
+  values.rejectBoth('check', 'json');
+  return { kind, name, json: values.has('json'), isCheck: values.has('check'), locker: buildLockerOptions(values) };
+}
+
+function parseBreakCommand(words: readonly string[], values: Values): BreakCommand {
+  const name = parseName('break', words);
+  rejectOtherOptions('break', values);
+  const [token, isSure, json] = [values.token('token'), values.has('yes'), values.has('json')];
+  return { kind: 'break', name, token, isSure, json, locker: buildLockerOptions(values) };
+}
+
+function parseName(kind: Topic, [name, ...more]: readonly string[]): string {
+  if (name === undefined) throw new UsageError(`NAME: expected the name of a lock after ${kind}`);
+  if (more.length > 0) throw new UsageError(`NAME: expected one name after ${kind}, got ${String(more.length + 1)}`);
+  return name;
 }
 
 function rejectOtherOptions(kind: CommandKind, values: Values): void {

@@ -64,6 +64,7 @@ const commandOption: Readonly<Record<string, string>> = {
   ttlMs: '--ttl',
   timeoutMs: '--timeout',
   slots: '--slots',
+  fencingToken: '--token',
   requestTimeoutMs: '--request-timeout',
   auth: '--user',
   credentials: '--cacert',

@@ -13,20 +13,21 @@ interface Page {
 
 const duration = '\nDURATION is a number with a unit: 30s, 500ms or 1m30s.\n';
 
-const statuses = `
-Exit status of inspect, list and watch:
-  0   the output is complete
+const statuses = (first: string, busy = ''): string => `
+Exit status:
+  0   ${first}
   64  the command line is invalid
   69  etcd is unreachable or refused a request
   74  stdout cannot be written to
-  77  etcd rejected the user or the certificate
+${busy}  77  etcd rejected the user or the certificate
 `;
 
 const overview: Page = {
   head: `Usage: etcd-locker [OPTIONS] NAME -- COMMAND [ARGUMENT...]
        etcd-locker inspect [OPTIONS] NAME
        etcd-locker list [OPTIONS] [NAME_PREFIX]
-       etcd-locker watch [OPTIONS] NAME
+       etcd-locker watch [OPTIONS] [NAME]
+       etcd-locker break [OPTIONS] NAME
 
 Waits for the lock NAME in etcd, runs COMMAND while it holds the lock, and
 releases the lock when COMMAND ends. If the lock is lost, etcd-locker stops
@@ -35,10 +36,11 @@ served, on any number of machines. The queue is shared with the etcd-locker
 library and with \`etcdctl lock\`.
 
 \`inspect\` prints the holders and the waiters of NAME. \`list\` prints all names
-that are held. \`watch\` prints the holders of NAME at each change. For details
-see \`etcd-locker inspect --help\` and likewise for list and watch.
+that are held. \`watch\` prints the holders of NAME at each change. \`break\`
+removes the holders of NAME. For details see \`etcd-locker inspect --help\` and
+likewise for list, watch and break.
 `,
-  groups: ['Lock', 'Output', 'etcd', 'Other'],
+  groups: ['Lock', 'Output', 'Check', 'Break', 'etcd', 'Other'],
   tail: `${duration}
 Environment variables of COMMAND:
   ETCD_LOCKER_NAME   the name of the lock
@@ -48,7 +50,8 @@ Environment variables of COMMAND:
 etcd-locker forwards signals to COMMAND. Signals typed in a terminal (^C) reach
 COMMAND directly. In a terminal, etcd-locker stops only COMMAND when the lock
 is lost, and not the child processes of COMMAND. A shell script should start
-its program with \`exec\`.
+its program with \`exec\`. With --max-hold, the lock is held until COMMAND has
+ended.
 
 Exit status:
   If COMMAND ran and the lock was not lost, the exit status of COMMAND. If a
@@ -56,8 +59,9 @@ Exit status:
   64  the command line is invalid
   69  etcd is unreachable or refused a request
   70  internal error of etcd-locker
-  74  stdout cannot be written to (inspect, list and watch)
-  75  the lock was busy, or it was lost before COMMAND ended
+  74  stdout cannot be written to (inspect, list, watch and break)
+  75  the lock was busy, it was lost before COMMAND ended, or --max-hold ended
+      COMMAND; NAME is held (inspect --check); the answer to break was no
   77  etcd rejected the user or the certificate
   126 COMMAND cannot be run
   127 COMMAND was not found
@@ -67,6 +71,8 @@ Examples:
   etcd-locker --try reports/daily -- npm run report || echo 'not now'
   etcd-locker --slots 4 downloads -- curl -O https://example.org/file
   etcd-locker watch --json nightly
+  etcd-locker inspect --check nightly && echo 'free'
+  etcd-locker break --token 4711 nightly
 `,
 };
 
@@ -75,35 +81,53 @@ const pages: Readonly<Record<Exclude<CommandKind, 'run'>, Page>> = {
     head: `Usage: etcd-locker inspect [OPTIONS] NAME
 
 Prints the holders of NAME, then the waiters in the order of the queue. All
-rows show the same revision of etcd.
+rows show the same revision of etcd. LEFT is the time until the lease ends
+unless its process renews it.
 `,
     groups: groupsOf.inspect,
-    tail: duration + statuses,
+    tail: duration + statuses('the output is complete; with --check: NAME is free', '  75  with --check: NAME is held\n'),
   },
   list: {
     head: `Usage: etcd-locker list [OPTIONS] [NAME_PREFIX]
 
 Prints each name that is held. With NAME_PREFIX, prints only names that start
-with it.
+with it. TOKEN and LEFT are those of the first holder. LEFT is the time until
+the lease ends unless its process renews it.
 `,
     groups: groupsOf.list,
-    tail: duration + statuses,
+    tail: duration + statuses('the output is complete'),
   },
   watch: {
-    head: `Usage: etcd-locker watch [OPTIONS] NAME
+    head: `Usage: etcd-locker watch [OPTIONS] [NAME]
 
 Prints the holders of NAME, and prints them again each time that the holders or
-their values change. Runs until a signal ends it. If etcd becomes unreachable
-after the first output, watch waits until it is reachable again.
+their values change. Without NAME, does this for all names. Runs until a signal
+ends it. If etcd becomes unreachable after the first output, watch waits until
+it is reachable again, and says meanwhile that the holders may be old.
 `,
     groups: groupsOf.watch,
-    tail: duration + statuses,
+    tail: duration + statuses('the output is complete'),
+  },
+  break: {
+    head: `Usage: etcd-locker break [OPTIONS] NAME
+
+Removes the holders of NAME from the queue, so that the next waiter gets the
+lock. Shows the holders and asks first. Holders that come later stay.
+
+A holder of etcd-locker loses its lock and stops its command, a moment later
+than the next holder gets the lock. A holder that hangs, or that is another
+program, is not stopped: it may go on working. Stop it first if you can.
+`,
+    groups: groupsOf.break,
+    tail: duration + statuses('the holders are removed, or NAME was free', '  75  nothing was removed: the answer was no\n'),
   },
 };
 
 const headings: Readonly<Record<OptionRow['group'], string>> = {
   Lock: 'Options for NAME -- COMMAND:',
-  Output: 'Options for inspect, list and watch:',
+  Output: 'Options for inspect, list, watch and break:',
+  Check: 'Options for inspect:',
+  Break: 'Options for break:',
   etcd: 'Connection options:',
   Other: 'Other options:',
 };

@@ -1,10 +1,10 @@
 /** The options of the command. The parser and --help both use this table. */
 
-export type CommandKind = 'run' | 'inspect' | 'list' | 'watch';
+export type CommandKind = 'run' | 'inspect' | 'list' | 'watch' | 'break';
 
 export interface OptionRow {
   /** The section of --help that lists the option. */
-  readonly group: 'Lock' | 'Output' | 'etcd' | 'Other';
+  readonly group: 'Lock' | 'Output' | 'Check' | 'Break' | 'etcd' | 'Other';
   /** The name of its value in --help. An option without one is a switch. */
   readonly placeholder?: string;
   readonly short?: string;
@@ -26,6 +26,13 @@ const rows = {
     placeholder: 'N',
     description: 'allow at most N holders at once; all callers must pass the same N',
   },
+  'min-hold': {
+    group: 'Lock',
+    placeholder: 'DURATION',
+    description:
+      'leave the lock taken until this time after it was acquired, even if COMMAND and etcd-locker end before; rounded up to ' +
+      'seconds (default 0)',
+  },
   ttl: {
     group: 'Lock',
     placeholder: 'DURATION',
@@ -38,12 +45,20 @@ const rows = {
       'time between SIGTERM and SIGKILL for COMMAND when the lock is lost (default TTL/20, at least 250ms: half of the time ' +
       'until another process can get the lock)',
   },
+  'max-hold': {
+    group: 'Lock',
+    placeholder: 'DURATION',
+    description: 'stop COMMAND if it runs longer than this, then release the lock and exit with 75',
+  },
   value: {
     group: 'Lock',
     placeholder: 'TEXT',
-    description: 'describes this holder in the output of inspect, list and watch (default HOSTNAME:PID)',
+    description: 'describes this holder in the output of inspect, list, watch and break (default HOSTNAME:PID)',
   },
   json: { group: 'Output', description: 'print one line of JSON for each lock or change' },
+  check: { group: 'Check', description: 'print nothing: exit with 0 if NAME is free, and with 75 if it is held' },
+  token: { group: 'Break', placeholder: 'N', description: 'remove only the holder with this fencing token' },
+  yes: { group: 'Break', description: 'do not ask; needed if there is no terminal' },
   hosts: {
     group: 'etcd',
     placeholder: 'LIST',
@@ -75,7 +90,7 @@ const rows = {
     placeholder: 'DURATION',
     description: 'time limit for one request to etcd, retries on other hosts included (default 5s)',
   },
-  verbose: { group: 'Other', description: 'write log messages to stderr' },
+  verbose: { group: 'Other', description: 'write log messages to stderr, and what etcd-locker waits for' },
   help: { group: 'Other', short: 'h', description: 'print this help' },
   version: { group: 'Other', description: 'print the version' },
 } as const satisfies Readonly<Record<string, OptionRow>>;
@@ -89,7 +104,8 @@ export const isOptionName = (name: string): name is OptionName => Object.hasOwn(
 /** The groups of options that each form of the command accepts. */
 export const groupsOf: Readonly<Record<CommandKind, readonly OptionRow['group'][]>> = {
   run: ['Lock', 'etcd', 'Other'],
-  inspect: ['Output', 'etcd', 'Other'],
+  inspect: ['Output', 'Check', 'etcd', 'Other'],
   list: ['Output', 'etcd', 'Other'],
   watch: ['Output', 'etcd', 'Other'],
+  break: ['Output', 'Break', 'etcd', 'Other'],
 };

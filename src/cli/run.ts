@@ -7,6 +7,7 @@ import { Child, type Inheritance } from './child.ts';
 import { printError, type Ending, exitStatus, reportError } from './failures.ts';
 import { onUncaughtError } from './uncaught-errors.ts';
 import { Interruption, type SignalInbox } from './signals.ts';
+import { describeHolders, reportWaiting } from './waiting.ts';
 
 /** How long an etcd that has not responded has for the end of the lease. */
 const closeMs = 300;
@@ -20,7 +21,7 @@ export async function run(command: RunCommand, inheritance: Inheritance): Promis
     const lock = await acquire(locker, command, interruption.signal);
     if (interruption.ending !== undefined) return interruption.ending;
     if (lock === null) {
-      printError(`Cannot acquire lock ${quote(command.name)} now: it is busy`);
+      printError(`Cannot acquire lock ${quote(command.name)} now: ${await describeHolders(locker, command.name)}`);
       return { status: exitStatus.tempFail };
     }
     return await runCommand(lock, command, interruption.inbox, inheritance);
@@ -37,12 +38,20 @@ export async function run(command: RunCommand, inheritance: Inheritance): Promis
   }
 }
 
-const acquire = (locker: Locker, { name, lock, isTry }: RunCommand, signal: AbortSignal): Promise<Lock | null> =>
-  (isTry ? locker.tryLock : locker.lock)(name, { ...lock, signal });
+async function acquire(locker: Locker, { name, lock, isTry, isVerbose }: RunCommand, signal: AbortSignal): Promise<Lock | null> {
+  if (isTry) return locker.tryLock(name, { ...lock, signal });
+  const waiting = new AbortController();
+  if (isVerbose) void reportWaiting(locker, name, lock.value, waiting.signal);
+  try {
+    return await locker.lock(name, { ...lock, signal });
+  } finally {
+    waiting.abort();
+  }
+}
 
 async function runCommand(lock: Lock, command: RunCommand, inbox: SignalInbox, { env, descriptors }: Inheritance): Promise<Ending> {
   lock.throwIfLost();
-  const { file, args, graceMs } = command;
+  const { file, args, graceMs, maxHoldMs } = command;
   const variables = { ETCD_LOCKER_NAME: lock.name, ETCD_LOCKER_KEY: lock.key, ETCD_LOCKER_TOKEN: String(lock.fencingToken) };
   const child = new Child(file, args, { env: { ...env, ...variables }, descriptors });
   inbox.deliverTo((signal) => {
@@ -53,6 +62,10 @@ async function runCommand(lock: Lock, command: RunCommand, inbox: SignalInbox, {
     stopped ??= child.stop(graceMs); // first, because a terminal paused by ^S delays the message
     printError(`${reason.message}; stopping the command`);
   });
+  const limit = new HoldLimit(maxHoldMs, () => {
+    stopped ??= child.stop(graceMs);
+    printError('The command has run for longer than --max-hold; stopping it');
+  });
   let internalError: Ending | undefined;
   const removeHandler = onUncaughtError((error) => {
     stopped ??= child.stop(graceMs);
@@ -61,14 +74,36 @@ async function runCommand(lock: Lock, command: RunCommand, inbox: SignalInbox, {
   const ending = await child.ended;
   // The lock may be lost before the callback runs, for example after the machine slept.
   const isLost = !lock.held;
+  limit.cancel();
   stopWatching();
   await stopped;
   removeHandler();
   if (internalError !== undefined) return internalError;
-  if (!isLost) return ending;
+  if (!isLost && !limit.isOver) return ending;
   // The status of the command does not count: another process may have held the lock while the command ran.
-  printError(`The command ${describeEnding(ending)} after the lock was lost`);
+  printError(`The command ${describeEnding(ending)} after ${isLost ? 'the lock was lost' : 'it was stopped'}`);
   return { status: exitStatus.tempFail };
+}
+
+/**
+ * The time of --max-hold. The lock is held until the command has ended, so the next holder does not meet it. The option of the library
+ * would release the lock first.
+ */
+class HoldLimit {
+  isOver = false;
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  constructor(maxHoldMs: number | undefined, stop: () => void) {
+    if (maxHoldMs === undefined) return;
+    this.#timer = setTimeout(() => {
+      this.isOver = true;
+      stop();
+    }, maxHoldMs);
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+  }
 }
 
 /**

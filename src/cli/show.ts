@@ -1,7 +1,7 @@
 /** Implements `etcd-locker inspect`, `list` and `watch`: prints the state of locks to stdout. */
 import { createLocker, type Locker, type LockState } from 'etcd-locker';
 import type { ShowCommand } from './arguments.ts';
-import type { Ending } from './failures.ts';
+import { type Ending, exitStatus } from './failures.ts';
 import { write } from './output.ts';
 import { Interruption } from './signals.ts';
 import { changeHeader, formatChange, formatDetails, formatList, toJson } from './states.ts';
@@ -15,8 +15,8 @@ export async function show(command: ShowCommand): Promise<Ending> {
   const interruption = new Interruption();
   try {
     // A signal ends the command while it waits for etcd and while it waits for the reader of stdout.
-    await Promise.race([printers[command.kind](locker, command), rejectOnAbort(interruption.signal)]);
-    return interruption.ending ?? { status: 0 };
+    const status = await Promise.race([printers[command.kind](locker, command), rejectOnAbort(interruption.signal)]);
+    return interruption.ending ?? { status: status ?? 0 };
   } catch (error) {
     if (interruption.ending === undefined) throw error;
     return interruption.ending;
@@ -26,12 +26,15 @@ export async function show(command: ShowCommand): Promise<Ending> {
   }
 }
 
-type Printer = (locker: Locker, command: ShowCommand) => Promise<void>;
+/** Resolves with the exit status, if that is not 0. */
+type Printer = (locker: Locker, command: ShowCommand) => Promise<number | undefined>;
 
 const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
-  async inspect(locker, { name, json }) {
-    const state = await locker.inspect(name);
+  async inspect(locker, { name, json, isCheck }) {
+    const state = await locker.inspect(name ?? '');
+    if (isCheck) return state.held ? exitStatus.tempFail : undefined;
     await write(json ? toJson(state) : formatDetails(state));
+    return undefined;
   },
 
   async list(locker, { name, json }) {
@@ -41,15 +44,19 @@ const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
       else states.push(state);
     }
     if (!json) await write(formatList(states));
+    return undefined;
   },
 
   async watch(locker, { name, json }) {
-    if (!json) await write(changeHeader);
-    for await (const state of locker.watch(name, { failFast: true })) await write(json ? toJson(state) : formatChange(state, new Date()));
+    const hasNames = name === undefined;
+    if (!json) await write(changeHeader(hasNames));
+    const states = hasNames ? locker.watch({ failFast: true }) : locker.watch(name, { failFast: true });
+    for await (const state of states) await write(json ? toJson(state) : formatChange(state, new Date(), hasNames));
+    return undefined;
   },
 };
 
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
+export function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {
       reject(signal.reason as Error);

@@ -1,5 +1,6 @@
 /** Performs the command line and ends this process. It uses only the public API of the library. */
 import { createRequire } from 'node:module';
+import { breakHolders } from './break.ts';
 import { type Command, parseCommand } from './arguments.ts';
 import { findChangedArguments, findChangedVariables } from './encoding.ts';
 import { type Ending, reportError } from './failures.ts';
@@ -18,6 +19,8 @@ function perform(command: Command, descriptors: readonly number[]): Promise<Endi
       return print(`${(createRequire(import.meta.url)('etcd-locker/package.json') as { version: string }).version}\n`);
     case 'run':
       return run(command, { env: process.env, descriptors });
+    case 'break':
+      return breakHolders(command);
     default:
       return show(command);
   }

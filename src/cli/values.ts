@@ -65,6 +65,14 @@ export class Values {
     return Number(text);
   }
 
+  /** @throws {UsageError} the value is no fencing token */
+  token(name: OptionName): bigint | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    if (!/^[1-9]\d{0,18}$/.test(text)) throw new UsageError(`--${name}: expected a fencing token such as 4711, got ${quoteShort(text)}`);
+    return BigInt(text);
+  }
+
   /** @throws {UsageError} any variable is not UTF-8 */
   rejectChangedVariables(): void {
     for (const name of this.#changed) throw notUtf8Variable(name);

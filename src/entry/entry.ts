@@ -10,15 +10,11 @@
  *      └── lose(), from any state
  *
  * A write that creates the key is sent at most once per revision of the session's gate. If no response comes, the entry is unsettled
- * until the gate has moved. Then etcd has the key, or never will. If etcd ran out of space, it has the key already, or never will. Every delete and every value compares the revision that it means, so
- * that it never touches the entry of another process.
- *
- * `lose()` changes the state at once. The holder's `onLost` follows in a microtask of its own, or when a handle is read.
- *
- * Read in this folder: entry.ts, creation.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, abandon.ts,
- * loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
+ * until the gate has moved. Every other write compares the revision that it means, so it never touches the entry of another process.
+ * Read in this folder: entry.ts, creation.ts, unknown-outcome.ts, admission.ts (who holds), predecessors.ts (when to look again),
+ * release.ts, minimum-hold.ts, abandon.ts, loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
  */
-import { addMs, type Instant, msUntil } from '../clock.ts';
+import type { Instant } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdRefusedError, type LossReason } from '../errors.ts';
 import { byCreateRevision, entryKey, type QueueRange } from '../keys.ts';
@@ -28,17 +24,19 @@ import type { Member } from '../session/member.ts';
 import type { Session } from '../session/session.ts';
 import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
-import { detached, type OnLost, scheduleLoss } from './loss-notice.ts';
+import { detached, type Holder, scheduleLoss } from './loss-notice.ts';
+import type { MinimumHold } from './minimum-hold.ts';
 import { Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildLook, readEntry } from './transactions.ts';
+import { readSettled } from './unknown-outcome.ts';
 import { EntryGoneError, ValueWriter } from './value-writer.ts';
 
 type State =
   | { readonly kind: 'new' }
   | { readonly kind: 'unsettled'; readonly gate: bigint; readonly refusal: EtcdRefusedError | undefined }
   | { readonly kind: 'queued' }
-  | { readonly kind: 'held'; readonly onLost: OnLost }
+  | { readonly kind: 'held'; readonly holder: Holder }
   | { readonly kind: 'releasing' }
   | { readonly kind: 'gone' };
 
@@ -47,6 +45,8 @@ export class Entry implements Member {
   readonly queue: QueueRange;
   readonly session: Session;
   readonly slots: number;
+  /** Set while it is held, if a release must leave the name taken. */
+  minimumHold: MinimumHold | undefined;
   readonly #context: Context;
   readonly #number: number;
   #onChange: () => void;
@@ -135,11 +135,7 @@ export class Entry implements Member {
   async settle(timeoutMs: number): Promise<EtcdRefusedError | undefined> {
     if (this.#state.kind !== 'unsettled') return undefined;
     const { gate, refusal } = this.#state;
-    const { clock } = this.#context;
-    const until = addMs(clock.now(), timeoutMs);
-    // A full etcd would refuse to move the gate, but it has responded: no write is on its way, and a read shows the outcome.
-    if (refusal === undefined) await this.session.gate.settle(gate, timeoutMs);
-    const own = await readEntry(this.#context.store, this, Math.max(1, msUntil(until, clock.now())));
+    const own = await readSettled(this.#context, this, gate, refusal !== undefined, timeoutMs);
     if (this.kind !== 'unsettled') return undefined;
     if (own === undefined) this.#state = { kind: 'new' };
     else this.onFound(own);
@@ -199,18 +195,19 @@ export class Entry implements Member {
 
   tick(now: Instant): void {
     if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
+    else if (this.#state.kind === 'held') this.#state.holder.onTick();
   }
 
   onSessionSealed(): void {
     this.#onChange();
   }
 
-  /** Turns an admitted entry into a held one. `onLost` is called at most once, and never after `release`. */
-  hold(onLost: OnLost): void {
+  /** Turns an admitted entry into a held one. */
+  hold(holder: Holder): void {
     this.#predecessors?.stop();
     this.#predecessors = undefined;
     this.#onChange = () => undefined;
-    this.#state = { kind: 'held', onLost };
+    this.#state = { kind: 'held', holder };
   }
 
   setValue(value: string): Promise<void> {
@@ -228,17 +225,22 @@ export class Entry implements Member {
   #checkOwn(own: KeyValue | undefined, hasLease = true): boolean {
     const isSame = own?.createRevision === this.#token;
     if (isSame && (!hasLease || own.leaseId === this.session.leaseId)) return true;
-    if (isSame) this.#loseDetached();
+    if (isSame) this.#releaseAsLost('deleted', detached());
     else this.lose('deleted');
     return false;
   }
 
-  /** Another program has put the key without the lease, so its end would not delete it: loses the entry and deletes the key. */
-  #loseDetached(): void {
+  #releaseAsLost(reason: LossReason, cause?: Error): void {
     const state = this.#state;
     this.release();
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, 'deleted', detached());
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
     this.#onChange();
+  }
+
+  beforeRevocation(reason: LossReason): Promise<void> | undefined {
+    // A minimum hold outlives its locker.
+    if (reason === 'closed' && this.isHeld && this.minimumHold?.isPending === true) this.#releaseAsLost(reason);
+    return this.#release?.move;
   }
 
   /** Counts the entry as released. `release` or `confirmReleased` has to follow. */
@@ -247,7 +249,7 @@ export class Entry implements Member {
     this.#writer?.stop();
     if (this.#state.kind !== 'held' && this.#state.kind !== 'queued') return;
     this.#state = { kind: 'releasing' };
-    this.#release = new Release();
+    this.#release = new Release(this.minimumHold);
   }
 
   /** Takes in that etcd has deleted the key. */
@@ -256,10 +258,10 @@ export class Entry implements Member {
     this.#release?.confirm();
   }
 
-  /** Deletes the key, and retries until etcd responds or the session ends. */
+  /** Deletes the key, or moves it to another lease. Retries until etcd responds or the session ends. */
   release(): void {
     this.startRelease();
-    void this.#release?.send(this.#context, this);
+    this.#release?.send(this.#context, this);
   }
 
   /** Resolves once etcd has confirmed the release, or the lease is over; rejects if etcd refuses. */
@@ -278,7 +280,7 @@ export class Entry implements Member {
     if (state.kind === 'gone') return;
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
-    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.onLost, reason, cause);
+    if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
     this.#onChange();
   }
 
@@ -292,7 +294,7 @@ export class Entry implements Member {
     this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
-    if (!this.#isKeyForeign) this.session.numbers.free(this.queue.key, this.#number);
+    if (!this.#isKeyForeign) this.session.numbers.free(this.queue.key, this.#number, this.#release?.keptMs);
     this.session.unreserve();
   }
 }

@@ -1,18 +1,27 @@
 /** The second phase of a loss: it notifies the holder in a microtask, or earlier if the user reads the handle. */
 import type { LossReason } from '../errors.ts';
+import { runInMicrotask } from '../microtask.ts';
 
 /** `cause` is why the lock was lost, as far as that is known. */
 export type OnLost = (reason: LossReason, cause?: Error) => void;
 
-/** Calls `onLost` in a microtask, or when the returned function is called. */
-export function scheduleLoss(onLost: OnLost, reason: LossReason, cause?: Error): () => void {
+/** The part of a held lock that its entry uses. */
+export interface Holder {
+  /** The lock is lost. Called at most once, and never after a release. */
+  readonly onEntryLost: OnLost;
+  /** Called now and then while the entry is held. */
+  onTick(): void;
+}
+
+/** Calls `onEntryLost` in a microtask, or when the returned function is called. */
+export function scheduleLoss(holder: Holder, reason: LossReason, cause?: Error): () => void {
   let isPending = true;
   const notify = (): void => {
     if (!isPending) return;
     isPending = false;
-    onLost(reason, cause);
+    holder.onEntryLost(reason, cause);
   };
-  queueMicrotask(notify);
+  runInMicrotask(notify);
   return notify;
 }
 

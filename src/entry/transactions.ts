@@ -105,6 +105,20 @@ export async function readEntry(store: Store, entry: EntryRef, timeoutMs: number
   return ranges[0]?.[0];
 }
 
+/** What the move of an entry to another lease needs. */
+export interface MovedEntry extends EntryRef {
+  readonly token: bigint;
+  readonly value: string;
+}
+
+/** Moves the entry to another lease, if it still is the one that was created at its token. */
+export const buildMove = ({ queue, key, token, value }: MovedEntry, leaseId: string): Transaction => ({
+  compare: [isAt(key, 'create', token)],
+  then: [{ put: { key, value, leaseId } }],
+  otherwise: [],
+  lane: queue.key,
+});
+
 /** Deletes the entry that was created at `token`, and no other. */
 export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({
   compare: [isAt(entry.key, 'create', token)],

@@ -10,6 +10,7 @@ import type { Context } from '../context.ts';
 import { EtcdRefusedError, EtcdUnavailableError, LockLostError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import { quote } from '../text.ts';
+import { runWith } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 import { lossOf } from './with-lock.ts';
 
@@ -70,7 +71,7 @@ async function runTerm<T>({ logger }: Context, lock: Lock, fn: (lock: Lock) => T
     // The process may have been frozen since etcd granted the lock.
     const early = lossOf(lock);
     if (early !== undefined) return { loss: early };
-    result = await fn(lock);
+    result = await runWith(lock, fn);
   } catch (error) {
     const loss = lossOf(lock);
     if (loss !== undefined && isConsequence(error)) return { loss };

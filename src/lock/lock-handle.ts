@@ -1,77 +1,86 @@
 /**
- * The handle of a held lock.
+ * The handle of a held lock: what the user gets.
  *
- * A loss has two phases. First the lock counts as lost, without a call of user code. Then its signal aborts: in a microtask, or at once
- * when the user reads the handle. So no listener runs in the middle of a step of the library.
+ * It is a thin shell over a `Hold`, which has all states. The library never keeps the handle, so that the garbage collector can tell that
+ * the user dropped it (hold.ts).
+ *
+ * Read in this folder: lock.ts (the interface), lock-handle.ts, hold.ts, unreachable.ts (handles that were dropped), multi-lock.ts,
+ * with-lock.ts, own-holds.ts (the locks that an async context holds).
  */
-import { addMs, type Clock, type Instant, keepAlive, msUntil } from '../clock.ts';
-import type { Entry } from '../entry/entry.ts';
+import { getEventListeners } from 'node:events';
+import { keepAlive } from '../clock.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
-import { LockLostError, LockReleasedError, type LossReason } from '../errors.ts';
+import { type LockLostError, LockReleasedError } from '../errors.ts';
 import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
+import type { Hold } from './hold.ts';
 import type { Lock } from './lock.ts';
+import { runHolding } from './own-holds.ts';
+import { handlesOfSignals } from './unreachable.ts';
+
+/** The handle of several locks. Each of them keeps it, so that all are in use as long as one is. */
+interface Group {
+  isListenedTo(): boolean;
+  notify(): void;
+}
 
 export class LockHandle implements Lock {
   readonly name: string;
-  readonly #clock: Clock;
-  readonly #entry: Entry;
-  readonly #releaseEntry: () => Promise<void>;
+  readonly #hold: Hold;
   #controller: AbortController | undefined;
-  #lost: LockLostError | undefined;
-  #released: Promise<void> | undefined;
-  #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
-  #onLost: (error: LockLostError) => void = () => undefined;
+  #group: Group | undefined;
 
-  /** Holds an admitted entry. `releaseEntry` is called at most once, and never after a loss of the entry, which calls `onEntryLost`. */
-  constructor(clock: Clock, name: string, entry: Entry, releaseEntry: () => Promise<void>, onEntryLost: () => void) {
-    this.name = name;
-    this.#clock = clock;
-    this.#entry = entry;
-    this.#releaseEntry = releaseEntry;
-    entry.hold((reason, cause) => {
-      onEntryLost();
-      this.#markLost(reason, cause);
-      this.#notify();
-    });
-    entry.session.occupy();
+  constructor(hold: Hold) {
+    this.name = hold.name;
+    this.#hold = hold;
+    hold.keep(this);
     // All members read the entry and the clocks. No user can replace them.
     Object.freeze(this);
   }
 
+  static holdOf(lock: LockHandle): Hold {
+    return lock.#hold;
+  }
+
   get mode(): Mode {
-    return modeOf(this.#entry.slots);
+    return modeOf(this.#hold.entry.slots);
   }
 
   get slots(): number {
-    return this.#entry.slots;
+    return this.#hold.entry.slots;
   }
 
   get key(): string {
-    return this.#entry.key;
+    return this.#hold.entry.key;
   }
 
   get value(): string {
-    return this.#entry.value;
+    return this.#hold.entry.value;
   }
 
   get fencingToken(): bigint {
-    return this.#entry.token;
+    return this.#hold.entry.token;
   }
 
   get leaseId(): string {
-    return this.#entry.session.leaseId;
+    return this.#hold.entry.session.leaseId;
   }
 
   get guard(): [key: string, target: 'Create', op: '==', revision: string] {
-    return [this.#entry.key, 'Create', '==', String(this.#entry.token)];
+    const { key, token } = this.#hold.entry;
+    return [key, 'Create', '==', String(token)];
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    this.checkHeld();
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      handlesOfSignals.set(this.#controller.signal, this);
+    }
+    // The user may add a listener now and drop the signal.
+    if (this.checkHeld()) this.#hold.keep(this);
+    else this.#abort();
     return this.#controller.signal;
   }
 
@@ -80,31 +89,27 @@ export class LockHandle implements Lock {
   }
 
   get remainingMs(): number {
-    if (!this.checkHeld()) return 0;
-    const { remainingMs } = this.#entry.session;
-    return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.#clock.now()));
+    return this.checkHeld() ? this.#hold.remainingMs : 0;
   }
 
   throwIfLost(): void {
     if (this.checkHeld()) return;
-    throw this.#lost ?? new LockReleasedError(this.name);
+    throw this.#hold.lost ?? new LockReleasedError(this.name);
   }
 
   /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
   checkHeld(): boolean {
-    this.#entry.session.checkOpen();
-    this.#entry.notifyLoss();
-    // A timer is late after the process was stopped, and stands still while the machine sleeps.
-    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.#clock.now()) <= 0) this.lose('max-hold');
-    this.#notify();
-    return this.#entry.isHeld;
+    const isHeld = this.#hold.checkHeld();
+    if (!isHeld) this.#abort();
+    return isHeld;
   }
 
   async setValue(value: string): Promise<void> {
     checkValue(value);
     this.throwIfLost();
+    const { entry, context } = this.#hold;
     try {
-      await keepAlive(this.#clock, () => this.#entry.setValue(value));
+      await keepAlive(context.clock, () => entry.setValue(value));
     } catch (error) {
       if (error instanceof EntryGoneError) this.throwIfLost();
       throw error;
@@ -112,13 +117,7 @@ export class LockHandle implements Lock {
   }
 
   release(): Promise<void> {
-    return (this.#released ??= this.#release());
-  }
-
-  async #release(): Promise<void> {
-    if (!this.checkHeld()) return;
-    this.#maxHold?.cancel();
-    await keepAlive(this.#clock, this.#releaseEntry);
+    return this.#hold.release();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -138,51 +137,49 @@ export class LockHandle implements Lock {
     return `Lock ${inspect({ name, key, fencingToken, held }, options)}`;
   }
 
-  /** Loses the lock after `maxHoldMs` from now. */
+  /** Runs a function that uses the lock. Meanwhile the lock counts as in use, even if nothing refers to its handle. */
+  runHolding<T>(fn: () => T): T {
+    this.#hold.pin();
+    return this.#hold.isLogging ? runHolding(this.#hold, fn) : fn();
+  }
+
   limitHold(maxHoldMs: number): void {
-    if (!this.#entry.isHeld) return;
-    const cancel = this.#clock.setTimer(maxHoldMs, () => {
-      this.lose('max-hold');
-    });
-    this.#maxHold = { until: addMs(this.#clock.now(), maxHoldMs), cancel };
+    this.#hold.limit(maxHoldMs);
   }
 
-  /** Notices a deletion by others as it happens, not with the next beat. Returns the function that ends the watch. */
+  requireHold(minHoldMs: number): void {
+    this.#hold.require(minHoldMs);
+  }
+
   watchDeletion(store: Store): () => void {
-    const verify = (): void => {
-      // The beat finds out what a failed read does not.
-      this.#entry.verify().catch(() => undefined);
-    };
-    const created = (revision: bigint): void => {
-      if (revision > this.fencingToken) verify();
-    };
-    return store.watch({ key: this.key, deletesOnly: true }, { created, events: verify });
+    return this.#hold.watchDeletion(store);
   }
 
-  /** Releases the lock, and counts it as lost. */
-  lose(reason: LossReason, cause?: Error): void {
-    if (!this.#entry.isHeld) return;
-    // If etcd refuses the delete, the entry ends with its lease.
-    keepAlive(this.#clock, this.#releaseEntry).catch(() => undefined);
-    this.#markLost(reason, cause);
-  }
-
-  /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
   onLost(callback: (error: LockLostError) => void): void {
-    if (this.#lost === undefined) this.#onLost = callback;
-    else callback(this.#lost);
+    this.#hold.onLost(callback);
   }
 
-  #markLost(reason: LossReason, cause?: Error): void {
-    this.#maxHold?.cancel();
-    this.#lost = new LockLostError(this.name, this.fencingToken, reason, cause === undefined ? undefined : { cause });
-    this.#onLost(this.#lost);
-    queueMicrotask(() => {
-      this.#notify();
-    });
+  joinGroup(group: Group): void {
+    this.#group = group;
   }
 
-  #notify(): void {
-    if (this.#lost !== undefined) this.#controller?.abort(this.#lost);
+  isListenedTo(): boolean {
+    return hasListeners(this.#controller) || this.#group?.isListenedTo() === true;
+  }
+
+  onLoss(): void {
+    this.#abort();
+    this.#group?.notify();
+  }
+
+  #abort(): void {
+    if (this.#hold.lost !== undefined) this.#controller?.abort(this.#hold.lost);
   }
 }
+
+/** Runs a function with its lock. The functions of `withLock()` and `lead()` run by this. */
+export const runWith = <T>(lock: Lock, fn: (lock: Lock) => T): T =>
+  lock instanceof LockHandle ? lock.runHolding(() => fn(lock)) : fn(lock);
+
+export const hasListeners = (controller: AbortController | undefined): boolean =>
+  controller !== undefined && getEventListeners(controller.signal, 'abort').length > 0;

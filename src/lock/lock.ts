@@ -59,6 +59,8 @@ export interface Lock extends AsyncDisposable {
   /**
    * Releases the lock. Resolves when etcd has confirmed it or the lease has expired. Does nothing if the lock was lost.
    *
+   * Before `minHoldMs` is over, the name stays taken until then, also if the process ends after this call has resolved.
+   *
    * @throws {EtcdAuthError} the role may not delete the key; the lock ends with its lease
    * @throws {EtcdRefusedError} etcd refused the request; the lock ends with its lease
    * @example

@@ -1,8 +1,10 @@
 /** Several locks that are held together. */
 import type { LockLostError } from '../errors.ts';
 import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
-import type { LockHandle } from './lock-handle.ts';
+import type { Hold } from './hold.ts';
+import { hasListeners, LockHandle } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
+import { handlesOfSignals } from './unreachable.ts';
 
 /** Locks on several names. As soon as one of them is lost, the others are released and count as lost too. */
 export interface MultiLock extends AsyncDisposable {
@@ -34,40 +36,62 @@ export interface MultiLock extends AsyncDisposable {
   release(): Promise<void>;
 }
 
-export class MultiLockHandle implements MultiLock {
-  readonly locks: readonly Lock[];
-  readonly #locks: readonly LockHandle[];
-  #controller: AbortController | undefined;
+/** The holds of several locks, which are lost together. */
+class HoldGroup {
+  readonly #locks: readonly Hold[];
   #lost: LockLostError | undefined;
-  #released: Promise<void> | undefined;
 
-  constructor(locks: readonly LockHandle[]) {
-    this.#locks = [...locks];
-    this.locks = Object.freeze([...locks]);
+  constructor(locks: readonly Hold[]) {
+    this.#locks = locks;
     for (const lock of locks) {
       lock.onLost((error) => {
         this.#lose(error);
       });
     }
-    Object.freeze(this);
+  }
+
+  get lost(): LockLostError | undefined {
+    return this.#lost;
   }
 
   #lose(error: LockLostError): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
     for (const lock of this.#locks) lock.lose(error.reason, error.cause as Error | undefined);
-    queueMicrotask(() => {
-      this.#notify();
-    });
+  }
+}
+
+export class MultiLockHandle implements MultiLock {
+  readonly locks: readonly Lock[];
+  readonly #locks: readonly LockHandle[];
+  readonly #holds: HoldGroup;
+  #controller: AbortController | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(locks: readonly LockHandle[]) {
+    this.#locks = [...locks];
+    this.locks = Object.freeze([...locks]);
+    this.#holds = new HoldGroup(locks.map((lock) => LockHandle.holdOf(lock)));
+    for (const lock of locks) lock.joinGroup(this);
+    Object.freeze(this);
   }
 
-  #notify(): void {
-    if (this.#lost !== undefined) this.#controller?.abort(this.#lost);
+  isListenedTo(): boolean {
+    return hasListeners(this.#controller);
+  }
+
+  /** Aborts the signal if one of the locks is lost. */
+  notify(): void {
+    if (this.#holds.lost !== undefined) this.#controller?.abort(this.#holds.lost);
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    this.#checkHeld();
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      handlesOfSignals.set(this.#controller.signal, this);
+    }
+    // The user may add a listener now and drop the signal.
+    if (this.#checkHeld()) for (const lock of this.#locks) LockHandle.holdOf(lock).keep(lock);
     return this.#controller.signal;
   }
 
@@ -79,7 +103,7 @@ export class MultiLockHandle implements MultiLock {
     const isHeld = this.#locks.every((lock) => lock.checkHeld());
     // One lost means all lost. This reads the others again, so that their signals abort now, too.
     if (!isHeld) for (const lock of this.#locks) lock.checkHeld();
-    this.#notify();
+    this.notify();
     return isHeld;
   }
 
@@ -89,7 +113,7 @@ export class MultiLockHandle implements MultiLock {
 
   throwIfLost(): void {
     if (this.#checkHeld()) return;
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#holds.lost !== undefined) throw this.#holds.lost;
     for (const lock of this.#locks) lock.throwIfLost();
   }
 

@@ -5,6 +5,7 @@
  */
 import { type Clock, keepAlive } from '../clock.ts';
 import { LockLostError } from '../errors.ts';
+import { runWith } from './lock-handle.ts';
 import type { Lock } from './lock.ts';
 
 /** @param onReleaseFailure is called if the release fails after `fn` failed */
@@ -16,7 +17,7 @@ export async function runWithLock<T>(
 ): Promise<T> {
   let result: T;
   try {
-    result = await keepAlive(clock, async () => fn(lock));
+    result = await keepAlive(clock, async () => runWith(lock, fn));
   } catch (error) {
     await lock.release().catch(onReleaseFailure);
     throw toLoss(lock, error) ?? error;

@@ -24,7 +24,7 @@ export async function lockAll(
   isTry: boolean,
 ): Promise<MultiLock> {
   const { clock, sessions, logger } = context;
-  const { timeoutMs, maxHoldMs, lease, signal } = options;
+  const { timeoutMs, maxHoldMs, minHoldMs, lease, signal } = options;
   // The monotonic clock alone, like the timer of a single name: a wall clock that is set forward uses up no time.
   const untilMs = timeoutMs === undefined ? undefined : clock.now().monotonicMs + timeoutMs;
   const held = new Map<string, LockHandle>();
@@ -39,8 +39,9 @@ export async function lockAll(
       waiting.signal.throwIfAborted();
       // Without any time each name is tried once. With some of it, none is tried beyond its end.
       const leftMs = untilMs === undefined || timeoutMs === 0 ? timeoutMs : Math.max(1, untilMs - clock.now().monotonicMs);
-      // maxHoldMs counts from the moment when all are held.
-      const lock = await queues.lock(name, { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined }, whole);
+      // Both limits count from the moment when all are held. A call that fails has done no work, so it frees its names at once.
+      const one = { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined, minHoldMs: undefined };
+      const lock = await queues.lock(name, one, whole);
       held.set(name, lock);
       lock.onLost((error) => {
         waiting.abort(error.reason === 'closed' ? new LockerClosedError() : error);
@@ -59,7 +60,10 @@ export async function lockAll(
   }
   if (lease !== undefined) sessions.endRenewal(lease);
   const locks = names.map((name) => held.get(name)).filter((lock) => lock !== undefined);
-  if (maxHoldMs !== undefined) for (const lock of locks) lock.limitHold(maxHoldMs);
+  for (const lock of locks) {
+    if (maxHoldMs !== undefined) lock.limitHold(maxHoldMs);
+    if (minHoldMs !== undefined) lock.requireHold(minHoldMs);
+  }
   return new MultiLockHandle(locks);
 }
 

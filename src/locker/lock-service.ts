@@ -7,13 +7,15 @@ import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { Drain } from './drain.ts';
-import { EtcdRefusedError, LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { LockerClosedError } from '../errors.ts';
+import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
 import { Pauses } from '../pauses.ts';
+import { inspect } from '../states/inspect.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
@@ -23,6 +25,7 @@ import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import { lead } from '../lock/lead.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
+  type BreakOptions,
   checkName,
   checkNames,
   type CloseOptions,
@@ -33,6 +36,7 @@ import {
   type ResolvedOptions,
   resolveCloseOptions,
   resolveLeadOptions,
+  resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
   resolveWatchAllOptions,
@@ -46,8 +50,12 @@ import type { Context } from '../context.ts';
 import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
+import { traced } from './trace.ts';
+import { explainLimit, maxNamesAtOnce, nullOnTimeout } from './try-outcome.ts';
 import { StateWatch } from '../states/state-watch.ts';
-import { inspectName, type LockDetails, type LockStateIterator } from '../states/state.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
+import { isAcquireTraced } from '../telemetry/channels.ts';
+import type { AcquireOperation } from '../telemetry/messages.ts';
 
 export class LockService implements Locker {
   readonly #options: ResolvedOptions;
@@ -86,37 +94,39 @@ export class LockService implements Locker {
 
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
-    return this.#wait(name, this.#check(options));
+    const resolved = this.#check(options);
+    return this.#traced('lock', name, resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
     checkName(name);
     const resolved = this.#check(options);
-    if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
-    const locks = await this.#tryLock([name], resolved);
-    return locks?.[0] ?? null;
+    return this.#traced('tryLock', name, resolved, async () => {
+      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
+      const locks = await this.#tryLock([name], resolved);
+      return locks?.[0] ?? null;
+    });
   };
 
   readonly lockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock> => {
     const distinct = checkNames(names, 'lock all');
-    return lockAll(this.#context, this.#queues, distinct, this.#check(options), false);
+    const resolved = this.#check(options);
+    return this.#traced('lockAll', distinct, resolved, () => lockAll(this.#context, this.#queues, distinct, resolved, false));
   };
 
   readonly tryLockAll = async (names: Iterable<string>, options?: LockOptions): Promise<MultiLock | null> => {
     const distinct = checkNames(names, 'try to lock all', maxNamesAtOnce);
     const resolved = this.#check(options);
+    return this.#traced('tryLockAll', distinct, resolved, () => this.#tryLockAll(distinct, resolved));
+  };
+
+  async #tryLockAll(distinct: readonly string[], resolved: ResolvedLockOptions): Promise<MultiLock | null> {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
-    const locks = await this.#tryLock(distinct, resolved).catch((error: unknown) => {
-      const limit = exceededLimit(error);
-      if (limit === undefined) throw error;
-      throw new EtcdRefusedError(`${String(distinct.length)} names at once are more than its ${limit} allows; lockAll() takes any number`, {
-        cause: error,
-      });
-    });
+    const locks = await this.#tryLock(distinct, resolved).catch(explainLimit(distinct.length));
     return locks === null ? null : new MultiLockHandle(locks);
-  };
+  }
 
   readonly withLock = async <T>(
     name: string,
@@ -139,7 +149,7 @@ export class LockService implements Locker {
     const acquire = async (): Promise<Lock> => {
       this.#throwIfClosed();
       throwIfAborted(resolved.signal);
-      return this.#wait(name, resolved);
+      return this.#traced('lead', name, resolved, () => this.#wait(name, resolved));
     };
     const { clock } = this.#context;
     const pauses = new Pauses(clock);
@@ -150,7 +160,7 @@ export class LockService implements Locker {
 
   readonly inspect = async (name: string): Promise<LockDetails> => {
     checkName(name);
-    return this.#untilClosed(() => inspectName(this.#context, name));
+    return this.#untilClosed(() => inspect(this.#context, name, () => this.#queues.waitersOf(name)));
   };
 
   readonly list = (options?: ListOptions): LockStateIterator => {
@@ -169,6 +179,12 @@ export class LockService implements Locker {
       this.#watches.add(watch);
       watch.onEnd(() => this.#watches.delete(watch));
     });
+  };
+
+  readonly breakLock = async (name: string, options?: BreakOptions): Promise<Contender[]> => {
+    checkName(name);
+    const { fencingToken } = resolveBreakOptions(options);
+    return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
   readonly close = async (options?: CloseOptions): Promise<void> => {
@@ -191,6 +207,15 @@ export class LockService implements Locker {
       untilClosed: (task) => this.#untilClosed(task),
       resolve: (options) => ({ ...this.#check(undefined), ...options }),
     };
+  }
+
+  #traced<T extends Lock | MultiLock | null>(
+    operation: AcquireOperation,
+    names: string | readonly string[],
+    options: ResolvedLockOptions,
+    call: () => Promise<T>,
+  ): Promise<T> {
+    return isAcquireTraced() ? traced({ clock: this.#context.clock, operation, names, options }, call) : call();
   }
 
   async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
@@ -260,24 +285,5 @@ export class LockService implements Locker {
     for (const watch of [...this.#watches]) watch.end();
     await keepAlive(clock, () => waitAtMost(clock, this.#options.requestTimeoutMs, sessions.close()));
     if (store !== this.#options.store) await store.close();
-  }
-}
-
-/** etcd takes 128 operations in one transaction, unless `--max-txn-ops` says otherwise. */
-const maxNamesAtOnce = 100;
-
-/** Returns the flag of etcd whose limit a transaction exceeded. */
-function exceededLimit(error: unknown): string | undefined {
-  if (!(error instanceof EtcdRefusedError)) return undefined;
-  if (error.message.includes('too many operations')) return '--max-txn-ops';
-  return /request is too large|larger than max/.test(error.message) ? '--max-request-bytes' : undefined;
-}
-
-async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
-  try {
-    return await locking;
-  } catch (error) {
-    if (error instanceof LockTimeoutError) return null;
-    throw error;
   }
 }

@@ -1,13 +1,24 @@
 /** The public interface of a locker. */
 import type { Lock } from '../lock/lock.ts';
 import type { MultiLock } from '../lock/multi-lock.ts';
-import type { CloseOptions, LeadOptions, ListOptions, LockOptions, WatchAllOptions, WatchOptions } from '../options/options.ts';
-import type { LockDetails, LockStateIterator } from '../states/state.ts';
+import type {
+  BreakOptions,
+  CloseOptions,
+  LeadOptions,
+  ListOptions,
+  LockOptions,
+  WatchAllOptions,
+  WatchOptions,
+} from '../options/options.ts';
+import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 
 /** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
   /**
    * Waits until the lock is free and resolves with it. Callers of all processes are served in the order of their arrival.
+   *
+   * Keep the handle for as long as the lock is needed. If the program drops it, the garbage collector finds it some time later. Then the
+   * lock is released, and a warning is logged.
    *
    * @throws {InvalidOptionsError} the name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
@@ -40,7 +51,7 @@ export interface Locker extends AsyncDisposable {
    * Acquires the locks on all names, or none of them.
    *
    * All calls acquire their names one after another in the same order, so no two calls block each other. `timeoutMs` and `signal`
-   * apply to the call as a whole. `maxHoldMs` starts when all locks are held.
+   * apply to the call as a whole. `maxHoldMs` and `minHoldMs` start when all locks are held.
    *
    * @throws {InvalidOptionsError} a name or an option is invalid
    * @throws {LockTimeoutError} the call still waits after `timeoutMs`, and the lock is known to be busy
@@ -92,6 +103,7 @@ export interface Locker extends AsyncDisposable {
    * const total = await locker.withLock('orders/42', async (lock) => charge(lock.signal))
    */
   withLock<T>(this: void, name: string, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
+  /** Does the same with options. */
   withLock<T>(this: void, name: string, options: LockOptions, fn: (lock: Lock) => T | Promise<T>): Promise<T>;
   /**
    * Campaigns for the lock, and runs `fn` while it is held: leader election. `lock.fencingToken` is the number of the term.
@@ -115,6 +127,8 @@ export interface Locker extends AsyncDisposable {
   /**
    * Reads the holders and waiters of one name. They are those of one revision of etcd.
    *
+   * It sends one request for the queue, and one for each lease in it.
+   *
    * @throws {InvalidOptionsError} the name is invalid
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
@@ -127,7 +141,7 @@ export interface Locker extends AsyncDisposable {
   /**
    * Iterates over the states of all held names, in the order of their keys in etcd.
    *
-   * It reads page by page. Each state is that of its own `revision`.
+   * It reads page by page. Each state is that of its own `revision`. A page takes one request, and one for each lease of a holder.
    *
    * @throws {InvalidOptionsError} at the call: an option is invalid
    * @throws {LockerClosedError} the locker is closed, or closes during the call
@@ -168,6 +182,26 @@ export interface Locker extends AsyncDisposable {
    * for await (const { name, held } of locker.watch({ startsWith: 'orders/' })) console.log(name, held ? 'held' : 'free')
    */
   watch(this: void, options?: WatchAllOptions): LockStateIterator;
+  /**
+   * Removes the holders of a name from the queue, and resolves with the removed ones. For operators: use it if a holder hangs.
+   *
+   * A holder of this library loses its lock with the reason 'deleted', within milliseconds: its signal aborts. It may lose it a moment after
+   * the next holder has got the lock, and a process that hangs does not hear of it at all. So only the fencing token and the guard keep
+   * it from writing. A holder of another program, or with `renew: false`, gets no notice. The waiters stay in the queue.
+   *
+   * It removes only the holders that it finds at its start, and no later one. A holder that has left by itself is not in the result,
+   * unless a response of etcd was lost. After an error some holders may have been removed; it is safe to call it again.
+   *
+   * @throws {InvalidOptionsError} the name or an option is invalid
+   * @throws {LockerClosedError} the locker is closed, or closes during the call
+   * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
+   * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
+   * @throws {EtcdRefusedError} etcd refused the request
+   * @example
+   * const { holders } = await locker.inspect('reports/daily')
+   * if (holders[0]?.value === 'host-7:4711') await locker.breakLock('reports/daily', { fencingToken: holders[0].fencingToken })
+   */
+  breakLock(this: void, name: string, options?: BreakOptions): Promise<Contender[]>;
   /**
    * Releases all held locks, rejects all waiting calls, and revokes the leases.
    *

@@ -5,13 +5,13 @@
  * and host-url.ts (rules for certificates and hosts).
  */
 import { hostname } from 'node:os';
-import type { Logger } from '../context.ts';
+import { type Logger, silentLogger } from '../context.ts';
 import { InvalidOptionsError } from '../errors.ts';
 import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
 import { maxNameBytes, parse } from './schema.ts';
-import type { CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
+import type { BreakOptions, CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
 
@@ -41,6 +41,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     timeoutMs: options.timeoutMs,
     signal: options.signal,
     maxHoldMs: options.maxHoldMs === Infinity ? undefined : options.maxHoldMs,
+    minHoldMs: options.minHoldMs === 0 ? undefined : options.minHoldMs,
     lease: options.renew === false ? {} : undefined,
   };
 }
@@ -64,6 +65,11 @@ export function resolveListOptions(input: unknown): { readonly startsWith: strin
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveWatchOptions(input: unknown): WatchOptions {
   return input === undefined ? {} : parse('watch', ({ watch }) => watch, input);
+}
+
+/** @throws {InvalidOptionsError} an option is invalid */
+export function resolveBreakOptions(input: unknown): BreakOptions {
+  return input === undefined ? {} : parse('break lock', ({ breaking }) => breaking, input);
 }
 
 /** @throws {InvalidOptionsError} an option is invalid */
@@ -102,9 +108,6 @@ const copyOf = <T extends object | undefined>(given: T): T => (typeof given === 
 
 /** etcd counts the time to live of a lease in whole seconds. */
 const toTtlSeconds = (ttlMs: number): number => Math.ceil(ttlMs / 1000);
-
-const ignore = (): void => undefined;
-const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** Keeps each line on one line, and ignores errors of the logger: they must not interrupt the code that logs. */
 function guardLogger(logger: Logger): Logger {

@@ -3,6 +3,7 @@ import * as z from 'zod/mini';
 import { longestTimerMs } from '../clock.ts';
 import type { Logger } from '../context.ts';
 import { InvalidOptionsError, type OptionIssue } from '../errors.ts';
+import type { Mode } from '../kind.ts';
 import type { Store } from '../store/store.ts';
 import { findCredentialIssues } from './credentials.ts';
 import { isHost, isSecure, toHostList } from './host-url.ts';
@@ -49,6 +50,7 @@ function buildSchemas() {
     lock: buildLockSchema(fields),
     lead: buildLeadSchema(fields),
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
+    breaking: z.strictObject({ fencingToken: z.optional(z.bigint(expected('a bigint'))) }, expected('an object of options')),
     watch: z.strictObject(watch, expected('an object of options')),
     watchAll: z.strictObject({ ...watch, startsWith: z.optional(text) }, expected('an object of options')),
     close: z.strictObject(
@@ -168,14 +170,33 @@ function buildLockSchema(fieldTypes: Fields) {
         z.refine((input) => Number.isSafeInteger(input), expected('a whole number')),
       ),
     ),
+    minHoldMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
     renew: z.optional(z.boolean(expected('true or false'))),
   };
   return z.strictObject(fields, expected('an object of options')).check(
-    z.superRefine(({ mode, slots }, context) => {
-      if (mode === undefined || slots === undefined) return;
-      context.addIssue({ code: 'custom', path: ['slots'], message: 'expected either mode or slots, got both' });
+    z.superRefine((options, context) => {
+      for (const { path, message } of findLockConflicts(options)) context.addIssue({ code: 'custom', path: [path], message });
     }),
   );
+}
+
+interface LockFields {
+  readonly mode?: Mode | undefined;
+  readonly slots?: number | undefined;
+  readonly minHoldMs?: number | undefined;
+  readonly renew?: boolean | undefined;
+}
+
+/** Returns the issues of options that are valid alone but not together. */
+function findLockConflicts({ mode, slots, minHoldMs = 0, renew }: LockFields): OptionIssue[] {
+  const issues: OptionIssue[] = [];
+  if (mode !== undefined && slots !== undefined) issues.push({ path: 'slots', message: 'expected either mode or slots, got both' });
+  // The release of one of several holders must not keep the others' places, and a lock without renewal ends by itself.
+  const excluded = { "mode: 'shared'": mode === 'shared', slots: slots !== undefined, 'renew: false': renew === false };
+  for (const [other, isGiven] of Object.entries(excluded)) {
+    if (isGiven && minHoldMs > 0) issues.push({ path: 'minHoldMs', message: `expected either minHoldMs or ${other}, got both` });
+  }
+  return issues;
 }
 
 const describeSlots = (input: unknown): string =>

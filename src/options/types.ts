@@ -70,9 +70,9 @@ export interface Auth {
 }
 
 /** The options of `lock`, `tryLock`, `lockAll`, `tryLockAll` and `withLock`. All durations are in milliseconds. */
-export type LockOptions = CallOptions & (ModeOptions | SlotsOptions);
+export type LockOptions = CallOptions & (ModeOptions | SlotsOptions | MinimumHoldOptions);
 
-/** The options of a call, apart from the kind of the lock. */
+/** The options of a call, apart from the kind of the lock and its minimum hold. */
 export interface CallOptions {
   /** The text that others read of this holder, up to 64 KiB. Default: `value` of the locker. */
   readonly value?: string | undefined;
@@ -118,6 +118,7 @@ export interface ModeOptions {
    */
   readonly mode?: Mode | undefined;
   readonly slots?: undefined;
+  readonly minHoldMs?: undefined;
 }
 
 /** A semaphore. */
@@ -129,12 +130,32 @@ export interface SlotsOptions {
    * All callers must pass the same number. A caller with another number waits until the name is free.
    */
   readonly slots?: number | undefined;
+  readonly minHoldMs?: undefined;
+}
+
+/** An exclusive lock with a minimum hold. */
+export interface MinimumHoldOptions {
+  readonly mode?: 'exclusive' | undefined;
+  readonly slots?: undefined;
+  readonly renew?: true | undefined;
+  /**
+   * The shortest hold in milliseconds. A release before that leaves the name taken until then, rounded up to whole seconds, even if the
+   * process ends. It makes a job run once per tick in a fleet. Not beside `mode: 'shared'`, `slots` or `renew: false`.
+   * @default 0
+   */
+  readonly minHoldMs?: number | undefined;
 }
 
 /** The options of `list`. */
 export interface ListOptions {
   /** Only names with this prefix. Default: all names. */
   readonly startsWith?: string | undefined;
+}
+
+/** The options of `breakLock`. */
+export interface BreakOptions {
+  /** Removes only the holder with this fencing token. Default: all holders. */
+  readonly fencingToken?: bigint | undefined;
 }
 
 /** The options of `watch`. */
@@ -179,6 +200,7 @@ export interface ResolvedLockOptions {
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly maxHoldMs: number | undefined;
+  readonly minHoldMs: number | undefined;
   /** With `renew: false`, an object that identifies the private lease of this call. Undefined for a shared lease. */
   readonly lease: object | undefined;
 }

@@ -132,7 +132,7 @@ export class Acquisition {
     caller.knowsBusy = true;
     this.#entry = this.#newEntry(session, caller);
     // Other releases of this tick may join the transaction.
-    queueMicrotask(() => void this.run());
+    void Promise.resolve().then(() => this.run());
   }
 
   async run(): Promise<void> {

@@ -24,13 +24,14 @@ export class Caller<T> {
   wasEnqueued = false;
   /** Whether an acquisition serves it, or did so. */
   hasAcquisition = false;
-  /** Whether another holder or waiter was before it, by a response of etcd or because this process holds the name. */
-  knowsBusy = false;
+  /** Called once when it turns out that the caller has to wait. */
+  onBusy: (() => void) | undefined;
   /** The number of sightings of its local queue when it joined. */
   sightingsBefore = 0;
   readonly #settled = deferred<T>();
   readonly #cleanUp: (() => void)[] = [];
   #isWaiting = true;
+  #knowsBusy = false;
   #onEnd: () => void = () => undefined;
 
   constructor(clock: Clock, options: ResolvedLockOptions, limit?: TimeLimit<T>) {
@@ -54,6 +55,22 @@ export class Caller<T> {
 
   get isWaiting(): boolean {
     return this.#isWaiting;
+  }
+
+  /** Whether another holder or waiter was before it, by a response of etcd or because this process holds the name. */
+  get knowsBusy(): boolean {
+    return this.#knowsBusy;
+  }
+
+  set knowsBusy(isBusy: boolean) {
+    const isNews = isBusy && !this.#knowsBusy;
+    this.#knowsBusy = isBusy;
+    if (isNews) this.onBusy?.();
+  }
+
+  /** Calls `callback` when the waiting ends, with or without a lock. */
+  onSettled(callback: () => void): void {
+    this.#cleanUp.push(callback);
   }
 
   /** Calls `callback` if the waiting ends without a lock. Replaces an earlier callback. */

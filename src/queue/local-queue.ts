@@ -2,8 +2,7 @@
  * The local queue of one name: its callers, acquisitions and held locks in this process.
  *
  * First come, first served, across all kinds. The first caller gets an acquisition, and so an entry in etcd, if fewer entries of its
- * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
- * have one each. A release with a next caller hands over in one transaction.
+ * kind are here than may hold together. So exclusive callers have one entry together, and shared callers have one each.
  *
  * Read in this folder: local-queues.ts, local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts (the order of
  * creations), caller.ts, try-acquire.ts (no waiting), occupancy.ts (busy or not), outage.ts, head-reads.ts (the holder in an error).
@@ -13,8 +12,8 @@ import type { Entry } from '../entry/entry.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
 import { isFinal, TtlTooShortError } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
+import { Hold } from '../lock/hold.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
-import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
@@ -114,7 +113,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   /** Turns an admitted entry into a held lock. */
-  hold(entry: Entry, { maxHoldMs }: Pick<ResolvedLockOptions, 'maxHoldMs'>): LockHandle {
+  hold(entry: Entry, { joinedAt, options: { maxHoldMs, minHoldMs } }: Pick<Caller<unknown>, 'joinedAt' | 'options'>): LockHandle {
     this.#holders = [...this.#holders, entry];
     this.#sightings += 1;
     const release = (): Promise<void> => this.#release(entry);
@@ -122,9 +121,10 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
       this.#removeHolder(entry);
       this.#startAcquisitions();
     };
-    const lock = new LockHandle(this.#context.clock, this.name, entry, release, onLost);
-    if (maxHoldMs !== undefined) lock.limitHold(maxHoldMs);
-    return lock;
+    const hold = new Hold(this.#context, this.name, entry, joinedAt, release, onLost);
+    if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
+    if (minHoldMs !== undefined) hold.require(minHoldMs);
+    return new LockHandle(hold);
   }
 
   /** Rejects the callers that wait. */
@@ -192,7 +192,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
     this.#removeHolder(entry);
-    const next = this.#callers.first;
+    const next = entry.minimumHold?.isPending === true ? undefined : this.#callers.first;
     const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && this.#mayFollow(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
@@ -249,7 +249,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void {
     this.#endAcquisition(acquisition);
-    caller.resolve(this.hold(entry, caller.options));
+    caller.resolve(this.hold(entry, caller));
   }
 
   onEnded(acquisition: Acquisition): void {

@@ -16,6 +16,7 @@ import type { Occupancy } from './occupancy.ts';
 import { type Outage, toUnavailable } from './outage.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { tryAcquire } from './try-acquire.ts';
+import { WaitLog } from './wait-log.ts';
 
 type TryCaller = Caller<LockHandle[] | null>;
 
@@ -32,6 +33,7 @@ export interface WholeCall {
 export class LocalQueues implements QueueOwner {
   readonly #context: LockerContext;
   readonly #headReads: HeadReads;
+  readonly #waitLog: WaitLog;
   readonly #queues = new Map<string, LocalQueue>();
   /** The tries that are under way. */
   readonly #tries = new Set<TryCaller>();
@@ -41,6 +43,7 @@ export class LocalQueues implements QueueOwner {
   constructor(context: LockerContext) {
     this.#context = context;
     this.#headReads = new HeadReads(context);
+    this.#waitLog = new WaitLog(context);
   }
 
   /**
@@ -67,6 +70,7 @@ export class LocalQueues implements QueueOwner {
       if (isOfUse) this.#headReads.prepare(name, aheadMs);
     };
     const caller = new Caller<LockHandle>(this.#context.clock, options, { leadMs: aheadMs, prepare, end });
+    this.#waitLog.add(queue, caller);
     queue.join(caller);
     const lock = await caller.promise;
     if (caller.knowsBusy) whole.wasBusy = true;
@@ -144,7 +148,7 @@ export class LocalQueues implements QueueOwner {
       const onAcquired = (entries: readonly Entry[]): void => {
         const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
         if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
-        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, options)));
+        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, caller)));
       };
       const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
       if (!isAcquired) caller.resolve(null);
@@ -188,6 +192,11 @@ export class LocalQueues implements QueueOwner {
     }
   }
 
+  /** Returns the callers that wait for one name in this process. */
+  *waitersOf(name: string): Generator<{ readonly key: string | undefined }> {
+    yield* this.#queues.get(name)?.waiters() ?? [];
+  }
+
   #queueOf(name: string): LocalQueue {
     const found = this.#queues.get(name);
     if (found !== undefined) return found;
@@ -222,6 +231,7 @@ export class LocalQueues implements QueueOwner {
     for (const queue of [...this.#queues.values()]) queue.rejectAll(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);
     this.#headReads.close();
+    this.#waitLog.close();
   }
 }
 

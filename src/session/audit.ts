@@ -4,6 +4,7 @@
  * The list of a lease's keys may come from a member that lags behind. It raises a suspicion; a linearizable read decides. After a restore
  * from a snapshot, a released entry may be back: a stray, which would be renewed with the session for as long as that lives.
  */
+import { backoffMs } from '../backoff.ts';
 import type { Context } from '../context.ts';
 import { isEntryOf } from '../keys.ts';
 import type { Member } from './member.ts';
@@ -27,6 +28,9 @@ export class Audit {
   #wasUsed = false;
   #isRunning = false;
   #requests = 0;
+  #checkedMs = Number.NEGATIVE_INFINITY;
+  /** How many audits have followed each other closely. */
+  #closeAudits = 0;
 
   constructor(context: Context, session: AuditedSession) {
     this.#context = context;
@@ -39,7 +43,7 @@ export class Audit {
     if (this.#isRunning) this.#knownKeys.add(key);
   }
 
-  /** Audits the session, unless it had no entry since the last audit. An audit that comes soon after another one waits. */
+  /** Audits the session, unless it had no entry since the last audit. The sooner audits follow each other, the longer the next one waits. */
   async run(): Promise<void> {
     this.#requests += 1;
     if (this.#isRunning || !this.#wasUsed) return;
@@ -50,10 +54,19 @@ export class Audit {
       await this.#check().catch((error: unknown) => {
         this.#context.logger.debug(`etcd-locker: cannot check the keys of lease ${this.#session.leaseId}: ${String(error)}`);
       });
-      // Another program may write to the gate all the time, and each write calls for an audit.
-      await this.#session.pause(this.#session.marginMs / 2);
+      await this.#session.pause(this.#nextPauseMs());
     } while (done !== this.#requests && this.#session.checkOpen());
     this.#isRunning = false;
+  }
+
+  // Another program may write to the gate all the time, and each write calls for an audit. The first few of them, as by `breakLock()` on
+  // several names, are served at once.
+  #nextPauseMs(): number {
+    const { marginMs } = this.#session;
+    const { monotonicMs } = this.#context.clock.now();
+    this.#closeAudits = monotonicMs - this.#checkedMs < marginMs ? this.#closeAudits + 1 : 0;
+    this.#checkedMs = monotonicMs;
+    return backoffMs(this.#closeAudits, { firstMs: 10, maxMs: marginMs / 2 });
   }
 
   async #check(): Promise<void> {

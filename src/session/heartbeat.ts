@@ -18,6 +18,8 @@ const slowBeatFactor = 1.5;
 /** So many beats must fit between the start of a beat and the deadline, if that is possible. */
 const beatsBeforeDeadline = 3;
 const warnEveryMs = 60_000;
+/** A deadline is near if less than this part of the TTL is left. */
+const nearDeadline = 6;
 
 interface Pulse {
   /** How long beats take, in milliseconds. One fast beat halves it at most. */
@@ -30,11 +32,13 @@ export class Heartbeat {
   readonly #context: Context;
   readonly #pulses = new Map<Session, Pulse>();
   readonly #slownessLog: OutageLog;
+  readonly #deadlineLog: OutageLog;
   #nextTick: { readonly at: Instant; readonly cancel: () => void } | undefined;
 
   constructor(context: Context) {
     this.#context = context;
     this.#slownessLog = new OutageLog(context.logger, context.clock, warnEveryMs);
+    this.#deadlineLog = new OutageLog(context.logger, context.clock, warnEveryMs);
   }
 
   add(session: Session): void {
@@ -82,6 +86,7 @@ export class Heartbeat {
     this.#cancelSchedule();
     const cancel = clock.setTimer(delayMs, () => {
       this.#nextTick = undefined;
+      this.#onStandstill(clock.now().monotonicMs - at.monotonicMs);
       this.#tick();
     });
     this.#nextTick = { at, cancel };
@@ -110,6 +115,25 @@ export class Heartbeat {
     if (session.needsRenewal() && msUntil(pulse.dueAt, now) <= 0) void this.beat(session);
   }
 
+  /** Takes in that the timer was late by `lateMs`. That is measured without a timer of its own. */
+  #onStandstill(lateMs: number): void {
+    const shortest = [...this.#pulses.keys()].filter(isInUse).reduce((ttlMs, session) => Math.min(ttlMs, session.ttlMs), Infinity);
+    if (lateMs <= shortest / 3) return;
+    const [late, ttl] = [String(Math.round(lateMs)), String(shortest)];
+    this.#context.logger.warn(
+      `etcd-locker: the event loop stood still for ${late} ms, more than a third of the TTL of ${ttl} ms: ` +
+        'it was blocked by code, or the process was suspended; locks are lost if that lasts for longer',
+    );
+  }
+
+  /** Takes in a renewal that counted after others had failed, when `leftMs` were left until the deadline. */
+  #onNearDeadline(session: Session, leftMs: number): void {
+    if (leftMs >= session.ttlMs / nearDeadline || !isInUse(session)) return;
+    this.#deadlineLog.warn(
+      `renewed lease ${session.leaseId} ${String(Math.round(leftMs))} ms before its locks would have been lost, with a TTL of ${String(session.ttlMs)} ms`,
+    );
+  }
+
   async #beat(session: Session, pulse: Pulse): Promise<void> {
     for (let failures = 0; session.needsRenewal(); failures += 1) {
       if (await this.#renew(session, pulse, failures)) {
@@ -128,7 +152,10 @@ export class Heartbeat {
     const knownGate = session.gate.revision;
     try {
       const renewal = await store.renew(session.leaseId, session.gate.key, limitMs(session, pulse, failures));
+      const leftMs = session.remainingMs;
       if (!session.onRenewal(sentAt, knownGate, renewal)) return false;
+      // A renewal that is slow without a failure has a warning of its own.
+      if (failures > 0) this.#onNearDeadline(session, leftMs);
       this.#onBeatTime(session, pulse, clock.now().monotonicMs - sentAt.monotonicMs);
       return true;
     } catch (error) {
@@ -148,6 +175,9 @@ export class Heartbeat {
     );
   }
 }
+
+/** Whether somebody holds or waits with the session. */
+const isInUse = ({ members }: Session): boolean => members.size > 0;
 
 /** Whether beats have to start earlier than after a third of the TTL. */
 const isSlow = ({ ttlMs, marginMs }: Session, beatMs: number): boolean => ttlMs - marginMs - beatsBeforeDeadline * beatMs < ttlMs / 3;

@@ -18,6 +18,8 @@ export interface Member {
   lose(reason: LossReason, cause?: Error): void;
   /** The session takes no new entries, or no retry can help its renewals: a waiter moves to another session, or rejects. */
   onSessionSealed(): void;
+  /** The lease is about to be revoked. Returns the move to another lease that is under way: a revocation would delete the key. */
+  beforeRevocation(reason: LossReason): Promise<void> | undefined;
   /** Looks again if a slow look is due. */
   tick(now: Instant): void;
 }

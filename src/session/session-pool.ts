@@ -95,11 +95,12 @@ export class SessionPool {
   #open(wanted: LeaseWanted): Session {
     const startedAt = this.#context.clock.now();
     const session: Session = new Session(this.#context, wanted, {
-      onEnd: (ended) => {
+      onEnd: (ended, reason) => {
         gateWatch.stop();
         this.#shortTtls.onEnd(ended, startedAt);
         this.#remove(ended, shareKey(wanted));
-        if (ended.wasGranted) void this.#revoke(ended);
+        const moves = [...ended.members].flatMap((member) => member.beforeRevocation(reason) ?? []);
+        if (ended.wasGranted) void this.#revoke(ended, moves);
         else this.#revokeOnceGranted(ended, opening);
       },
       onOccupied: () => {
@@ -155,10 +156,10 @@ export class SessionPool {
   }
 
   // The lease may live on in etcd after a lost response to a renewal. Its entries would block others for a TTL.
-  #revoke(session: Session): Promise<void> {
+  #revoke(session: Session, moves: readonly Promise<void>[] = []): Promise<void> {
     const { store, logger } = this.#context;
-    const revocation = store
-      .revoke(session.leaseId)
+    const revoke = (): Promise<void> => store.revoke(session.leaseId);
+    const revocation = (moves.length === 0 ? revoke() : Promise.all(moves).then(revoke))
       .then(
         () => {
           session.confirmLeaseOver();

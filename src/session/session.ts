@@ -9,8 +9,7 @@
  * `end()` changes states only. It calls no code of a user: entries notify their holders in a microtask of their own.
  *
  * Read in this folder: session.ts, gate.ts (the fence for lost responses), heartbeat.ts (renewals), renewal-failures.ts (why they fail),
- * audit.ts (the keys of the lease), gate-watch.ts, session-pool.ts (which session a caller gets), member.ts, lease-id.ts, entry-numbers.ts (the numbers in
- * keys), locker-context.ts.
+ * audit.ts (the keys of the lease), gate-watch.ts, session-pool.ts (which session a caller gets), member.ts, entry-numbers.ts.
  */
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
@@ -18,7 +17,7 @@ import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
 import { EtcdRefusedError, EtcdUnavailableError, isFinal, type LossReason } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
-import type { Renewal } from '../store/store.ts';
+import { LeaseNotFoundError, type Renewal } from '../store/store.ts';
 import { Audit } from './audit.ts';
 import { EntryNumbers } from './entry-numbers.ts';
 import { Gate } from './gate.ts';
@@ -32,7 +31,7 @@ type State =
   | { readonly kind: 'ended'; readonly leaseEndsAt: Instant };
 
 interface SessionOwner {
-  readonly onEnd: (session: Session) => void;
+  readonly onEnd: (session: Session, reason: LossReason) => void;
   /** A shared session has a holder or a waiter, so its end matters to somebody. */
   readonly onOccupied: () => void;
 }
@@ -45,7 +44,7 @@ export class Session {
   /** Identifies a private lease, one that serves a single call; undefined for a shared one. */
   readonly owner: object | undefined;
   readonly members = new Set<Member>();
-  readonly numbers = new EntryNumbers();
+  readonly numbers: EntryNumbers;
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
   /** Whether etcd has renewed the lease. */
@@ -54,7 +53,7 @@ export class Session {
   readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
   readonly #pauses: Pauses;
-  readonly #failures = new RenewalFailures();
+  readonly #failures = new RenewalFailures(this);
   #refusal: Error | undefined;
   #state: State = { kind: 'opening' };
   #ttlMs: number;
@@ -69,6 +68,7 @@ export class Session {
   constructor(context: Context, { ttlSeconds, lease }: LeaseWanted, owner: SessionOwner) {
     this.#context = context;
     this.#pauses = new Pauses(context.clock);
+    this.numbers = new EntryNumbers(context.clock);
     this.ttlSeconds = ttlSeconds;
     this.owner = lease;
     this.#ttlMs = ttlSeconds * 1000;
@@ -273,7 +273,7 @@ export class Session {
     this.#state = { kind: 'ended', leaseEndsAt };
     this.#isSealed = true;
     if (cause !== undefined && this.members.size > 0) logger.warn(`etcd-locker: lost lease ${this.leaseId}: ${String(cause)}`);
-    this.#owner.onEnd(this);
+    this.#owner.onEnd(this, reason);
     this.#pauses.end();
     for (const member of [...this.members]) member.lose(reason, cause);
   }
@@ -295,5 +295,6 @@ export class Session {
   }
 }
 
-/** Whether a retry may help. A full etcd accepts writes again once its alarm is disarmed. */
-const mayPass = (error: unknown): boolean => error instanceof EtcdUnavailableError || (error instanceof EtcdRefusedError && !error.isFinal);
+/** Whether a retry may help. A full etcd accepts writes again once its alarm is disarmed. A move may use another lease. */
+const mayPass = (error: unknown): boolean =>
+  error instanceof EtcdUnavailableError || error instanceof LeaseNotFoundError || (error instanceof EtcdRefusedError && !error.isFinal);

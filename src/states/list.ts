@@ -8,6 +8,7 @@ import type { Context } from '../context.ts';
 import { keyAfter, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
 import type { KeyValue } from '../store/store.ts';
 import { readPage } from './pages.ts';
+import { readLeaseTimes } from './lease-times.ts';
 import { describeQueue, inspectName, type LockDetails, type LockState, type LockStateIterator, toLockState } from './state.ts';
 
 /** @param untilClosed runs the read of a page, and rejects if the locker is closed or closes meanwhile */
@@ -20,7 +21,7 @@ export async function* listStates(
   for (let key: string | undefined = names.key; key !== undefined;) {
     const range: QueueRange = { ...names, key };
     const { states, nextKey } = await untilClosed(() => readStates(context, range));
-    for (const state of states) if (state.held) yield toLockState(state);
+    for (const state of states) yield state;
     key = nextKey;
   }
 }
@@ -35,7 +36,8 @@ export function toIterator(states: AsyncGenerator<LockState, void, undefined>): 
 }
 
 interface StatesPage {
-  readonly states: readonly LockDetails[];
+  /** The held names. */
+  readonly states: readonly LockState[];
   /** Undefined for the last page. */
   readonly nextKey: string | undefined;
 }
@@ -44,12 +46,22 @@ async function readStates(context: Context, range: QueueRange): Promise<StatesPa
   const { prefix, store } = context;
   const { revision, kvs, isLast } = await readPage(store, range);
   const states = groupByName(prefix, kvs).map(([name, entries]) => describeQueue(name, queueRange(prefix, name), entries, revision));
-  if (isLast) return { states, nextKey: undefined };
+  if (isLast) return { states: await toHeld(context, states), nextKey: undefined };
   // The last queue may continue beyond the page. A page of keys that are in no queue has none.
   const last = states.pop();
-  if (last === undefined) return { states, nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };
+  if (last === undefined) return { states: [], nextKey: keyAfter(prefix, kvs.at(-1)?.key ?? '') };
   states.push(await inspectName(context, last.name));
-  return { states, nextKey: queueRange(prefix, last.name).rangeEnd };
+  return { states: await toHeld(context, states), nextKey: queueRange(prefix, last.name).rangeEnd };
+}
+
+/** Leaves out free names and waiters, and adds how long the leases of the holders last. */
+async function toHeld(context: Context, states: readonly LockDetails[]): Promise<readonly LockState[]> {
+  const held = states.filter((state) => state.held);
+  const addLeaseTimes = await readLeaseTimes(
+    context,
+    held.flatMap(({ holders }) => holders),
+  );
+  return held.map((state) => toLockState({ ...state, holders: addLeaseTimes(state.holders) }));
 }
 
 /** Groups the entries by their names, and leaves out keys that are in no queue. */

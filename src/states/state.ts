@@ -1,9 +1,10 @@
 /**
  * The state of a name: its holders and waiters at one revision of etcd.
  *
- * This folder reads states and never changes them. Read this file first, then pages.ts (how ranges are read), list.ts (the states of all
- * names), queue-copy.ts (a copy of queues that follows etcd), freshness.ts (whether that copy may be old), unread-states.ts (what a slow
- * reader gets) and state-watch.ts (the iterator of `watch()` on such a copy).
+ * This folder reads states and never changes them. Read this file first, then pages.ts (how ranges are read), lease-times.ts (how long
+ * leases last), inspect.ts (one name for the user), list.ts (the states of all names), queue-copy.ts (a copy of queues that follows
+ * etcd), freshness.ts (whether that copy may be old), unread-states.ts (what a slow reader gets) and state-watch.ts (the iterator of
+ * `watch()` on such a copy).
  */
 import type { Context } from '../context.ts';
 import { splitQueue } from '../entry/admission.ts';
@@ -24,6 +25,11 @@ export interface Contender {
   readonly fencingToken: bigint;
   /** The lease of the entry as a decimal int64. '0' if the entry has no lease. */
   readonly leaseId: string;
+  /**
+   * In `inspect` and `list`, the milliseconds until the lease ends unless it is renewed, in whole seconds rounded down. Null if the entry
+   * has no lease, if the role may not read it, if the store cannot tell, and in `watch` and `breakLock`.
+   */
+  readonly leaseRemainingMs: number | null;
   /** True if another program made the entry, such as `etcdctl lock`. */
   readonly foreign: boolean;
 }
@@ -49,13 +55,20 @@ export interface LockState {
 export interface LockDetails extends LockState {
   /** The waiters, in the order in which they will get the lock. */
   readonly waiters: readonly Contender[];
+  /**
+   * The callers of this process that wait without an entry of their own, behind a lock or an entry of this process. `waiting` does not
+   * count them. Other processes have such callers too, and only they can count them.
+   */
+  readonly localWaiting: number;
 }
 
 /** The iterator of `list` and `watch`. It ends at `break`, at `return()` and at the end of an `await using` block. */
 export interface LockStateIterator extends AsyncIterableIterator<LockState>, AsyncDisposable {
+  /** Ends the iteration. */
   return(): Promise<IteratorResult<LockState>>;
   /** Ends the iteration, and rejects with `error`. */
   throw(error?: unknown): Promise<IteratorResult<LockState>>;
+  /** Returns the iterator itself. */
   [Symbol.asyncIterator](): this;
 }
 
@@ -97,6 +110,7 @@ export function describeQueue(name: string, range: QueueRange, entries: Iterable
     holders: toContenders(holders),
     waiting: waiters.length,
     waiters: toContenders(waiters),
+    localWaiting: 0,
     revision,
     current: true,
   });
@@ -104,7 +118,16 @@ export function describeQueue(name: string, range: QueueRange, entries: Iterable
 
 function toContender(range: QueueRange, { key, value, createRevision, leaseId }: KeyValue): Contender {
   const slots = slotsOf(range, key);
-  return withJson({ key, mode: modeOf(slots), slots, value, fencingToken: createRevision, leaseId, foreign: !isOurs(range, key) });
+  return withJson({
+    key,
+    mode: modeOf(slots),
+    slots,
+    value,
+    fencingToken: createRevision,
+    leaseId,
+    leaseRemainingMs: null,
+    foreign: !isOurs(range, key),
+  });
 }
 
 /** Leaves out the waiters, which `list()` and `watch()` do not report. */

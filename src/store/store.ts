@@ -10,6 +10,7 @@
 import type { Clock } from '../clock.ts';
 import type { HostFailure } from '../errors.ts';
 
+/** A key with its value, as of one revision. */
 export interface KeyValue {
   readonly key: string;
   readonly value: string;
@@ -24,7 +25,7 @@ export interface Compare {
   readonly key: string;
   readonly rangeEnd?: string | undefined;
   readonly target: 'create' | 'mod';
-  readonly op: '=' | '<';
+  readonly op: '=' | '<' | '>';
   readonly revision: bigint;
 }
 
@@ -40,8 +41,11 @@ export interface Range {
   readonly revision?: bigint | undefined;
 }
 
+/** One step of a transaction. The steps run in order. */
 export type Operation =
   | { readonly put: { readonly key: string; readonly value: string; readonly leaseId: string } }
+  /** A put of the value and the lease that the key has: only its mod revision changes. etcd refuses it if there is no such key. */
+  | { readonly touch: { readonly key: string } }
   /** One key, or all of [key, rangeEnd). */
   | { readonly delete: { readonly key: string; readonly rangeEnd?: string | undefined } }
   | { readonly range: Range };
@@ -57,6 +61,7 @@ export interface Transaction {
   readonly isIndependent?: boolean;
 }
 
+/** The result of a transaction. */
 export interface Committed {
   readonly succeeded: boolean;
   /** The store's revision after the transaction: that of its writes if it wrote. */
@@ -65,6 +70,7 @@ export interface Committed {
   readonly ranges: readonly (readonly KeyValue[])[];
 }
 
+/** How a transaction is sent. */
 export interface CommitOptions {
   /** Sends the transaction at most once, unless it provably never left this process or was definitely refused. */
   readonly once?: boolean;
@@ -72,6 +78,7 @@ export interface CommitOptions {
   readonly timeoutMs?: number;
 }
 
+/** The result of a renewal: the lease and the gate of its session. */
 export interface Renewal {
   /** Whether the lease was extended, by a leader of the same term as the read of the gate. */
   readonly renewed: boolean;
@@ -79,12 +86,14 @@ export interface Renewal {
   readonly gate: KeyValue | null;
 }
 
+/** One change of a key. */
 export interface WatchEvent {
   readonly type: 'put' | 'delete';
   /** For a deleted key: its name, and the revision of the deletion as `modRevision`. */
   readonly kv: KeyValue;
 }
 
+/** The key, or the keys of [key, rangeEnd), that a watch reports on. */
 export interface WatchRequest {
   readonly key: string;
   readonly rangeEnd?: string;
@@ -95,6 +104,7 @@ export interface WatchRequest {
   readonly knownRevision?: bigint;
 }
 
+/** What a watch calls. It calls nothing before `watch()` has returned, and nothing after the watch was ended. */
 export interface WatchListener {
   /**
    * The watch reports all events after `revision`. Called again after every break, because events may be missing then. A revision below
@@ -136,6 +146,11 @@ export interface Store {
   renew(leaseId: string, gateKey: string, timeoutMs: number): Promise<Renewal>;
   /** Reads the keys of a lease from one member. The result is not linearizable. */
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>>;
+  /**
+   * Returns the milliseconds until the lease ends unless it is renewed, or null if there is no such lease. etcd counts in whole seconds,
+   * and rounds down. Optional: without it, no state of a lock says how long its leases last.
+   */
+  leaseRemainingMs?(leaseId: string): Promise<number | null>;
   /** Ends a lease and deletes its keys. Also resolves if the lease is gone already. */
   revoke(leaseId: string): Promise<void>;
   /**

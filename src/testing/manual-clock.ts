@@ -1,4 +1,6 @@
 /** A clock that stands still until a test moves it. Tests with timeouts and lost leases finish in milliseconds. */
+import { setImmediate } from 'node:timers';
+import { MessageChannel } from 'node:worker_threads';
 import type { Clock, Instant } from '../clock.ts';
 
 interface Timer {
@@ -60,13 +62,15 @@ export class ManualClock implements Clock {
    */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#monotonicMs + ms;
-    await this.settle();
+    const eventLoop = new EventLoop();
+    await eventLoop.turn();
     for (let timer = this.#findNext(untilMs); timer !== undefined; timer = this.#findNext(untilMs)) {
       this.#moveTo(Math.max(timer.atMs, this.#monotonicMs));
       this.#timers.delete(timer);
       timer.callback();
-      await this.settle();
+      await eventLoop.turn();
     }
+    eventLoop.close();
     this.#moveTo(Math.max(untilMs, this.#monotonicMs));
   }
 
@@ -98,9 +102,9 @@ export class ManualClock implements Clock {
    * await clock.settle()
    */
   async settle(): Promise<void> {
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
+    const eventLoop = new EventLoop();
+    await eventLoop.turn();
+    eventLoop.close();
   }
 
   #findNext(untilMs: number): Timer | undefined {
@@ -113,5 +117,36 @@ export class ManualClock implements Clock {
 
   #moveTo(monotonicMs: number): void {
     this.#monotonicMs = monotonicMs;
+  }
+}
+
+const isDeno = process.versions['deno'] !== undefined;
+
+/**
+ * Waits for turns of the event loop: all promises that can settle have settled then.
+ *
+ * Messages do it, because no test runner fakes them. Fake timers replace `setImmediate`, in `node:timers` too. Deno delivers messages
+ * before other promises have settled, and its fake timers leave `node:timers` alone.
+ */
+class EventLoop {
+  readonly #channel = new MessageChannel();
+  #onTurn = (): void => undefined;
+
+  constructor() {
+    this.#channel.port2.on('message', () => {
+      this.#onTurn();
+    });
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onTurn = resolve;
+      if (isDeno) setImmediate(resolve);
+      else this.#channel.port1.postMessage(undefined);
+    });
+  }
+
+  close(): void {
+    this.#channel.port2.close();
   }
 }

@@ -3,6 +3,8 @@
  *
  * Read types.ts next (the interfaces), then manager.ts (the methods), arguments.ts (their checks), request.ts (one request from its call to
  * its result), client-order.ts (the order of a client's requests) and snapshot.ts (`query()`).
+ *
+ * @module etcd-locker/web-locks
  */
 import { internalsOf } from '../locker/internals.ts';
 import type { Locker } from '../locker/locker.ts';

@@ -9,6 +9,8 @@ import { deferred } from '../deferred.ts';
 import { exclusive, shared } from '../kind.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Internals } from '../locker/internals.ts';
+import { traced } from '../locker/trace.ts';
+import { isAcquireTraced } from '../telemetry/channels.ts';
 import { quote } from '../text.ts';
 import type { RequestArguments } from './arguments.ts';
 import type { ClientOrder } from './client-order.ts';
@@ -54,7 +56,7 @@ export class Request {
   async #process(acquire: () => Promise<LockHandle | null>): Promise<void> {
     let lock;
     try {
-      lock = await acquire();
+      lock = await this.#traced(acquire);
     } catch (error) {
       this.#released.reject(toWaitingError(error));
       return;
@@ -65,6 +67,13 @@ export class Request {
     if (lock === null) this.#released.resolve(this.#callBack(null));
     else if (this.#isAborted) await this.#release(lock);
     else this.#hold(lock);
+  }
+
+  #traced(acquire: () => Promise<LockHandle | null>): Promise<LockHandle | null> {
+    if (!isAcquireTraced()) return acquire();
+    const { mode, signal } = this.#args.options;
+    const options = { slots: mode === 'shared' ? shared : exclusive, timeoutMs: undefined, signal };
+    return traced({ clock: this.#internals.context.clock, operation: 'web-locks', names: this.#args.name, options }, acquire);
   }
 
   #lock(): Promise<LockHandle> {
@@ -103,7 +112,7 @@ export class Request {
     if (lock.signal.aborted) onLoss();
     else lock.signal.addEventListener('abort', onLoss, { once: true });
 
-    const result = this.#callBack(new WebLock(lock, lost.signal));
+    const result = lock.runHolding(() => this.#callBack(new WebLock(lock, lost.signal)));
     const onSettled = async (): Promise<void> => {
       await this.#release(lock);
       stopWatching();

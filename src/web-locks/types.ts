@@ -29,14 +29,17 @@ export interface Lock {
   readonly name: string;
 }
 
+/** Runs under the lock. Gets null if `ifAvailable` is set and the lock is not free. */
 export type LockGrantedCallback<T, L extends Lock = Lock> = (lock: L | null) => T;
 
+/** One held or requested lock of a snapshot. */
 export interface LockInfo {
   clientId?: string;
   mode?: LockMode;
   name?: string;
 }
 
+/** The held and the requested locks, as `query` of the specification returns them. */
 export interface LockManagerSnapshot {
   held?: LockInfo[];
   pending?: LockInfo[];
@@ -44,8 +47,11 @@ export interface LockManagerSnapshot {
 
 /** The interface of `navigator.locks` and of {@link WebLockManager}, for code that runs on either. */
 export interface LockManager {
+  /** Waits for the lock, calls `callback` with it, and resolves with the result of `callback`. */
   request<T>(name: string, callback: LockGrantedCallback<T>): Promise<Awaited<T>>;
+  /** Does the same with options. */
   request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T>): Promise<Awaited<T>>;
+  /** Reads which locks are held and which are requested. */
   query(): Promise<LockManagerSnapshot>;
 }
 
@@ -85,6 +91,7 @@ export interface WebLockManager extends LockManager {
    * await locks.request('orders/42', async ({ signal }) => save(order, { signal }))
    */
   request<T>(name: string, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
+  /** Does the same with options. */
   request<T>(name: string, options: LockOptions, callback: LockGrantedCallback<T, HeldLock>): Promise<Awaited<T>>;
   /**
    * Reads the holders and waiters of all names and machines. They are those of one revision of etcd.

@@ -75,7 +75,7 @@ describe('the watch on the gate', () => {
       await memory.clock.advance(10);
     }
 
-    expect(memory.store.count(calls.leaseKeys)).toBeLessThan(8);
+    expect(memory.store.count(calls.leaseKeys)).toBeLessThan(16);
     expect(lock.held).toBe(true);
   });
 

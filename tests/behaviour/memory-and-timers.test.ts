@@ -19,10 +19,10 @@ test('a held lock takes less than 2 KiB of memory, and 10 000 locks take 10 sess
   const { bytes, sessions } = (await runScript(`
     import { createLocker } from '${source}index.ts';
     import { MemoryEtcd } from '${source}store/memory/memory-etcd.ts';
-    import { MemoryStore } from '${source}store/memory/memory-store.ts';
+    import { MemoryEtcdStore } from '${source}store/memory/memory-store.ts';
     import { systemClock } from '${source}clock.ts';
     // This store keeps no keys, so that the test measures only the memory of the locker.
-    class StoreWithoutKeys extends MemoryStore {
+    class StoreWithoutKeys extends MemoryEtcdStore {
       revision = 100n;
       leases = new Set();
       async grant(id, ttl) { this.leases.add(id); return ttl; }

@@ -40,8 +40,10 @@ function section(heading: string, paragraphs: readonly string[]): string[] {
 
 function intro({ isQuick, sizes }: RunInfo, date: string): string {
   const run = isQuick ? 'a quick run with small numbers' : `${sizes.rounds} rounds of each workload`;
-  return `Written by \`npm run bench\` on ${date}: ${run}. All rivals use the same machine and the same etcd,
-one after the other. So the **ratios** can be compared. The absolute times depend on the machine.`;
+  return `Written by \`npm run bench\` on ${date}: ${run}.
+
+All rivals use the same machine and the same etcd, one after the other. So the **ratios** can be
+compared. The absolute times depend on the machine.`;
 }
 
 function measurements({ rounds, ms, warmUpMs, warmUps, handOvers, queueRounds }: Sizes): string {
@@ -84,7 +86,8 @@ The workloads:
 - **release → state seen elsewhere**: one process locks, holds for ${holdMs} ms and releases.
   Measured until \`watch()\` (etcd3: its watcher) in another process reports the name as free.
 - **many waiters**: clients in two or four processes, each with its own session. A client enqueues
-  again after its hold. Before the first hold all clients wait for three seconds, in which calls and
+  again after its hold. The delay is the time from a release to the next holder: median, 99th
+  percentile, longest. Before the first hold all clients wait for three seconds, in which calls and
   messages on streams are counted. ${queueRounds} rounds.
 - **locks held at once**: acquired 128 at a time. The memory is the difference between two garbage
   collections, before and after.

@@ -29,10 +29,21 @@ test('parseCommand() passes all words after -- to the command unchanged', () => 
   });
 });
 
+test.each([
+  ['--min-hold 1m30s', { minHoldMs: 90_000 }],
+  ['--shared', { mode: 'shared' }],
+  ['--slots 3', { slots: 3 }],
+])('parseCommand() passes %s to the lock', (options, expected) => {
+  expect(parse(`${options} a -- b`)).toMatchObject({ lock: expected });
+});
+
 test('parseCommand() takes inspect before -- as the name of a lock', () => {
   expect(parse('inspect -- x')).toMatchObject({ kind: 'run', name: 'inspect' });
   expect(parse('inspect x')).toMatchObject({ kind: 'inspect', name: 'x' });
-  expect(parse('list')).toMatchObject({ kind: 'list', name: '' });
+  expect(parse('list')).toMatchObject({ kind: 'list', name: undefined });
+  expect(parse('watch')).toMatchObject({ kind: 'watch', name: undefined });
+  expect(parse('break -- x')).toMatchObject({ kind: 'run', name: 'break' });
+  expect(parse('break --token 4711 x')).toMatchObject({ kind: 'break', name: 'x', token: 4711n, isSure: false });
 });
 
 test.each([
@@ -64,6 +75,16 @@ test.each([
   ['--slots 1.5 a -- b', '--slots: expected a whole number'],
   ['--try --timeout 1s a -- b', '--try: cannot be used with --timeout'],
   ['--shared --slots 2 a -- b', '--shared: cannot be used with --slots'],
+  ['--min-hold 30s --shared a -- b', '--min-hold: cannot be used with --shared'],
+  ['--min-hold 30s --slots 2 a -- b', '--min-hold: cannot be used with --slots'],
+  ['--min-hold 30 a -- b', '--min-hold: expected a duration such as 30s'],
+  ['--max-hold 0 a -- b', '--max-hold: expected more than 0'],
+  ['break', 'NAME: expected the name of a lock after break'],
+  ['break --token 1x a', '--token: expected a fencing token such as 4711, got "1x"'],
+  ['break --token 0 a', '--token: expected a fencing token'],
+  ['--yes inspect a', '--yes: cannot be used with `inspect`'],
+  ['--check list', '--check: cannot be used with `list`'],
+  ['--check --json inspect a', '--check: cannot be used with --json'],
   ['--ttl 5s list', '--ttl: cannot be used with `list`'],
   ['--json a -- b', '--json: cannot be used with `NAME -- COMMAND`'],
   ['--cert x a -- b', '--key: expected a file'],

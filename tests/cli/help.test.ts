@@ -6,6 +6,7 @@ test.each([
   ['inspect', ['inspect']],
   ['list', ['list']],
   ['watch', ['watch']],
+  ['break', ['break']],
 ])('--help of %s equals its snapshot and fits a terminal of 80 columns', async (page, words) => {
   const { code, stdout, stderr } = await outcome([...words, '--help']);
 

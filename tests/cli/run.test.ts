@@ -55,6 +55,19 @@ describe('etcd-locker NAME -- COMMAND', () => {
     expect((await locker.inspect('env')).held).toBe(false);
   });
 
+  test('--min-hold leaves the lock taken after the command and etcd-locker have ended', { timeout: 30_000 }, async () => {
+    const locker = stage.createLocker();
+    const options = ['--min-hold', '4s', '--try', 'tick'];
+    const first = await run(...options, ...script('process.exit(3)'));
+    const { held, holders } = await locker.inspect('tick');
+    const second = await run(...options, ...script('console.log("ran twice")'));
+
+    expect([first.code, held, holders.length]).toEqual([3, true, 1]);
+    expect(second).toMatchObject({ code: 75, stdout: '' });
+    // The name becomes free by itself.
+    expect((await locker.lock('tick', { timeoutMs: 12_000 })).fencingToken).toBeGreaterThan(holders[0]?.fencingToken ?? 0n);
+  });
+
   test('reads the hosts from ETCDCTL_ENDPOINTS', async () => {
     const { code, stdout } = await outcome(['--prefix', stage.prefix, 'hosts', ...script('console.log("done")')], {
       ETCDCTL_ENDPOINTS: stage.server.endpoints.join(','),
@@ -90,7 +103,7 @@ describe('etcd-locker NAME -- COMMAND', () => {
       code: 75,
       signal: null,
       stdout: '',
-      stderr: 'etcd-locker: Cannot acquire lock "taken" now: it is busy\n',
+      stderr: `etcd-locker: Cannot acquire lock "taken" now: held by somebody (token ${String(lock.fencingToken)})\n`,
     });
     // Loading the client takes a part of the time.
     expect(await run('--timeout', '2s', 'taken', '--', 'echo', 'no')).toEqual({
@@ -100,6 +113,50 @@ describe('etcd-locker NAME -- COMMAND', () => {
       stderr: expect.stringMatching(/^etcd-locker: Cannot lock "taken" within 2000 ms: held by "somebody"\n$/) as string,
     });
     expect(lock.held).toBe(true);
+  });
+
+  test('--verbose says what it waits for: its place, the holder and each change', async () => {
+    const [one, other] = [stage.createLocker({ value: 'one' }), stage.createLocker({ value: 'other' })];
+    const lock = await one.lock('verbose');
+    const between = other.lock('verbose');
+    await stage.queued('verbose', 2);
+    await using waiting = stage.launch('--verbose', '--value', 'me', 'verbose', '--', 'echo', 'done');
+    await stage.queued('verbose', 3);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+
+    await lock.release();
+    const next = await between;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await next.release();
+
+    const { code, stderr } = await waiting.ended;
+    expect(code).toBe(0);
+    expect(stderr.split('\n').filter((line) => line.includes('Waiting for'))).toEqual([
+      'etcd-locker: Waiting for lock "verbose": place 2 of 2, held by one',
+      'etcd-locker: Waiting for lock "verbose": place 1 of 1, held by other',
+    ]);
+  });
+
+  test('--max-hold stops the command, holds the lock until it has ended, and exits with 75', async () => {
+    const startedAt = performance.now();
+    const holding = stage.run('--max-hold', '500ms', '--grace', '1500ms', 'limited', ...listener(''));
+    await stage.queued('limited', 1);
+    await using next = await stage.createLocker().lock('limited');
+    const waitedMs = performance.now() - startedAt;
+    const { code, stderr, stdout } = await holding;
+
+    expect([code, stderr]).toEqual([
+      75,
+      'etcd-locker: The command has run for longer than --max-hold; stopping it\n' +
+        'etcd-locker: The command was ended by SIGKILL after it was stopped\n',
+    ]);
+    expect(stdout).toContain('SIGTERM 1');
+    expect(waitedMs).toBeGreaterThan(2_000);
+    expect(next.held).toBe(true);
+  });
+
+  test('--max-hold does not matter to a command that ends in time', async () => {
+    expect(await run('--max-hold', '1m', 'short', '--', 'sh', '-c', 'exit 3')).toMatchObject({ code: 3, stderr: '' });
   });
 
   test.each([

@@ -46,17 +46,27 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
     const [state] = json((await stage.run('inspect', '--json', 'queue')).stdout);
 
     const rows = stdout.split('\n').map((line) => line.split(/ {2,}/));
-    expect(rows.slice(2, 3)).toEqual([['PLACE', 'KIND', 'TOKEN', 'LEASE', 'VALUE', 'KEY']]);
-    expect(rows.slice(3, 6).map(([place, kind, , , value]) => [place, kind, value])).toEqual([
+    expect(rows.slice(2, 3)).toEqual([['PLACE', 'KIND', 'TOKEN', 'LEASE', 'LEFT', 'VALUE', 'KEY']]);
+    expect(rows.slice(3, 6).map(([place, kind, , , , value]) => [place, kind, value])).toEqual([
       ['holds', 'exclusive', escapedHostile],
       ['waits 1', 'shared', 'next'],
       ['waits 2', '3 slots', 'last'],
     ]);
     expect(rows[3]?.slice(2, 4)).toEqual([String(lock.fencingToken), BigInt(lock.leaseId).toString(16)]);
+    expect(rows.slice(3, 6).map((row) => row[4])).toEqual([1, 2, 3].map(() => expect.stringMatching(/^1?\ds$/) as string));
     expect(stdout).not.toMatch(controls);
     expect(state).toMatchObject({
       held: true,
-      holders: [{ value: hostile, fencingToken: String(lock.fencingToken), key: lock.key, slots: 1 }],
+      localWaiting: 0,
+      holders: [
+        {
+          leaseRemainingMs: expect.any(Number) as number,
+          value: hostile,
+          fencingToken: String(lock.fencingToken),
+          key: lock.key,
+          slots: 1,
+        },
+      ],
       waiters: [
         { value: 'next', mode: 'shared', slots: null },
         { value: 'last', slots: 3 },
@@ -67,12 +77,27 @@ describe('etcd-locker inspect', { timeout: 60_000 }, () => {
     await (await last.promise).release();
   });
 
-  test.each([['list'], ['watch', 'x'], ['inspect', 'x']])('%s exits with 69 if etcd is unreachable', async (...words) => {
-    const { code, stdout, stderr } = await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', ...words]);
+  test('with --check prints nothing: the status is 0 for a free lock, and 75 for a held one', async () => {
+    await using lock = await stage.createLocker().lock('checked');
 
-    expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd [^\n]+\n$/) as string });
-    expect(stdout).toBe(words[0] === 'watch' ? 'TIME                      WAITING  HOLDERS\n' : '');
+    const [held, free] = [await stage.run('inspect', '--check', 'checked'), await stage.run('inspect', '--check', 'unchecked')];
+
+    expect([held, free]).toEqual([
+      { code: 75, signal: null, stdout: '', stderr: '' },
+      { code: 0, signal: null, stdout: '', stderr: '' },
+    ]);
+    expect(lock.held).toBe(true);
   });
+
+  test.each([['list'], ['watch', 'x'], ['inspect', 'x'], ['inspect', '--check', 'x'], ['break', '--yes', 'x']])(
+    '%s exits with 69 if etcd is unreachable',
+    async (...words) => {
+      const { code, stdout, stderr } = await outcome(['--hosts', '127.0.0.1:1', '--request-timeout', '300ms', ...words]);
+
+      expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/^etcd-locker: Cannot reach etcd [^\n]+\n$/) as string });
+      expect(stdout).toBe(words[0] === 'watch' ? 'TIME                      WAITING  HOLDERS\n' : '');
+    },
+  );
 });
 
 describe('etcd-locker list', { timeout: 60_000 }, () => {
@@ -93,6 +118,8 @@ describe('etcd-locker list', { timeout: 60_000 }, () => {
       .trimEnd()
       .split('\n')
       .map((line) => line.split(/ {2,}/));
+    expect(rows[0]?.slice(4)).toEqual(['TOKEN', 'LEFT', 'VALUE']);
+    expect(rows.slice(1).map((row) => row[5])).toEqual([1, 2, 3].map(() => expect.stringMatching(/^1?\ds$/) as string));
     expect(rows.map(([name, kind, holders, waiting]) => [name, kind, holders, waiting])).toEqual([
       ['NAME', 'KIND', 'HOLDERS', 'WAITING'],
       ['list/\\u001b[1m', 'exclusive', '1', '0'],
@@ -157,6 +184,21 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
     expect(watching.steps).toHaveLength(5);
   });
 
+  test('without a name prints the changes of all names', async () => {
+    const locker = stage.createLocker({ value: 'me' });
+    await using kept = await locker.lock('all/kept');
+    await using watching = stage.launch('watch');
+    await watching.reached(/^TIME {22}WAITING {2}NAME {22}HOLDERS$/);
+    await watching.reached(/Z {2}0 {8}all\/kept {18}me$/);
+
+    await locker.withLock('all/other', () => watching.reached(/Z {2}0 {8}all\/other {17}me$/));
+
+    await watching.reached(/Z {2}0 {8}all\/other {17}-$/);
+    watching.signal('SIGTERM');
+    expect(await watching.ended).toEqual({ code: null, signal: 'SIGTERM', stderr: '' });
+    expect(kept.held).toBe(true);
+  });
+
   test('prints each change as JSON', async () => {
     await using watching = stage.launch('watch', '--json', 'json');
     const isAt = (state: object) =>
@@ -183,6 +225,35 @@ describe('etcd-locker watch', { timeout: 60_000 }, () => {
 
     expect(await watching.ended).toEqual({ code: null, signal, stderr: '' });
     expect(performance.now() - startedAt).toBeLessThan(atOnceMs);
+  });
+});
+
+describe.skipIf(!canFreeze)('watch in an outage', { timeout: 60_000 }, () => {
+  afterAll(() => {
+    memberOf(stage.server).thaw();
+  });
+
+  test('says that the holders may be old, and when they are known again', async () => {
+    await using lock = await stage.createLocker({ value: 'me', ttlMs: 60_000 }).lock('silent');
+    await using lines = stage.launch('watch', '--request-timeout', '1s', 'silent');
+    await using states = stage.launch('watch', '--json', '--request-timeout', '1s', 'silent');
+    await lines.reached(/ {2}me$/);
+    await eventually(() => {
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: true });
+    });
+
+    await memberOf(stage.server).freeze();
+    await lines.reached(/ {2}me {2}\(etcd is silent: this may be old\)$/);
+    await eventually(() => {
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: false });
+    });
+    memberOf(stage.server).thaw();
+
+    await eventually(() => {
+      expect(lines.steps.at(-1)?.step).toMatch(/ {2}me$/);
+      expect(states.steps.at(-1)).toMatchObject({ held: true, current: true });
+    });
+    expect(lock.held).toBe(true);
   });
 });
 

@@ -75,6 +75,56 @@ describe.skipIf(!hasScript)('etcd-locker in a terminal', () => {
     expect((await terminal.ended).code).toBe(130);
   });
 
+  test.each([
+    ['y', 'y\n', 0, 0],
+    ['Yes', 'Yes\n', 0, 0],
+    ['n', 'n\n', 75, 1],
+    ['nothing', '\n', 75, 1],
+    ['^D', '\x04', 75, 1],
+  ])('break shows the holder and asks: the answer is %s', async (answer, typed, code, left) => {
+    const name = `asked ${answer}`;
+    const lock = await stage.createLocker({ value: 'the holder' }).lock(name);
+    await using terminal = typeAt('break', name);
+    await terminal.reached(/^A process that still runs/);
+    const [header, row] = terminal.steps;
+    expect(header?.step).toMatch(/^PLACE +KIND +TOKEN +LEASE +LEFT +VALUE +KEY/);
+    expect(row?.step).toMatch(new RegExp(`^holds +exclusive +${String(lock.fencingToken)} .* the holder +`));
+
+    terminal.type(typed);
+
+    expect((await terminal.ended).code).toBe(code);
+    expect(terminal.steps.some(({ step }) => step.includes('nothing was removed'))).toBe(left === 1);
+    expect(await stage.etcd.entries(name)).toHaveLength(left);
+    await lock.release();
+  });
+
+  test('^C at the question of break removes nobody, and the status is 130', async () => {
+    const lock = await stage.createLocker().lock('interrupted');
+    await using terminal = typeAt('break', 'interrupted');
+    await terminal.reached(/^A process that still runs/);
+
+    terminal.type(ctrl.c);
+
+    expect((await terminal.ended).code).toBe(130);
+    expect(lock.held).toBe(true);
+    await lock.release();
+  });
+
+  test('break removes only the holders that it has shown', async () => {
+    const locker = stage.createLocker();
+    const lock = await locker.lock('changed');
+    await using terminal = typeAt('break', 'changed');
+    await terminal.reached(/^A process that still runs/);
+    await lock.release();
+    await using next = await locker.lock('changed');
+
+    terminal.type('y\n');
+
+    expect((await terminal.ended).code).toBe(0);
+    expect(terminal.steps.at(-1)?.step).toMatch(/1 of the holders had left by themselves$/);
+    expect(next.held).toBe(true);
+  });
+
   test('the command reads from the terminal', async () => {
     await using terminal = typeAt('reads', '--', 'sh', '-c', 'echo working; read line; echo "got $line"; exit 3');
     await terminal.reached('working');

@@ -34,6 +34,22 @@ describe.skipIf(!(await canControlServers()))('a cluster of three', () => {
   const endpointsFrom = (first: EtcdMember) =>
     [first, ...stage.server.members.filter((member) => member !== first)].map(({ endpoint }) => endpoint);
 
+  test('a minimum hold outlasts the leader that granted its lease', async () => {
+    await findRoles();
+    const [follower] = followers;
+    if (follower === undefined) throw new RangeError('there is no follower');
+    const [locker, other] = [stage.createLockerAt(endpointsFrom(follower)), stage.createLockerAt(endpointsFrom(follower))];
+    const lock = await locker.lock('kept', { minHoldMs: 3_000 });
+    const heldAt = performance.now();
+    await lock.release();
+    await kill(leader);
+
+    const next = await other.lock('kept');
+
+    expect(performance.now() - heldAt).toBeGreaterThanOrEqual(2_990);
+    expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
+  });
+
   describe.each([
     ['killed', kill],
     ['hung', freeze],

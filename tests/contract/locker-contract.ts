@@ -1,6 +1,7 @@
 /** The contract of a locker on any store. Each suite takes a function that opens a fixture. */
 import { describe } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
+import { breakLockContract } from './suites/break-lock.ts';
 import { closeContract } from './suites/close.ts';
 import { abortAndTimeoutContract } from './suites/abort-and-timeout.ts';
 import { handleContract } from './suites/handle.ts';
@@ -14,6 +15,7 @@ import { orderContract } from './suites/order.ts';
 import { tryLockContract } from './suites/try-lock.ts';
 import { kindContract } from './suites/kinds.ts';
 import { limitContract } from './suites/limits.ts';
+import { minimumHoldContract } from './suites/minimum-hold.ts';
 import { listContract } from './suites/list.ts';
 import { lockAllContract } from './suites/lock-all.ts';
 import { tryKindContract } from './suites/try-kinds.ts';
@@ -28,6 +30,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     handleContract(open);
     inspectContract(open);
     watchContract(open);
+    breakLockContract(open);
     closeContract(open);
     leadContract(open);
     lossContract(open);
@@ -37,6 +40,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     lockAllContract(open);
     listContract(open);
     limitContract(open);
+    minimumHoldContract(open);
     kindContract(open);
   });
 }

@@ -1,14 +1,17 @@
-/** The contract of the store port for every store. Each suite takes a function that opens a fixture. */
-import { describe } from 'vitest';
+/** The contract of the store port, as users get it, on a fixture of our own. */
+import { storeContract as registerContract } from 'etcd-locker/testing';
+import { describe, test } from 'vitest';
 import type { OpenFixture } from '../support/fixtures/lockers.ts';
-import { storeCommitContract } from './suites/store-commit.ts';
-import { storeLeaseContract } from './suites/store-lease.ts';
-import { storeWatchContract } from './suites/store-watch.ts';
 
 export function storeContract(name: string, open: OpenFixture): void {
   describe(`Store contract on ${name}`, () => {
-    storeLeaseContract(open);
-    storeCommitContract(open);
-    storeWatchContract(open);
+    registerContract({
+      test,
+      open: async () => {
+        const fixture = await open();
+        const { store, prefix } = fixture;
+        return { store, prefix, pass: (ms) => fixture.pass(ms), close: async () => fixture[Symbol.asyncDispose]() };
+      },
+    });
   });
 }

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { canControlServers, type EtcdServer } from '../support/etcd/etcd.ts';
 import { startGrpcProxy, type GrpcProxy } from '../support/etcd/grpc-proxy.ts';
-import { openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { eventually, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 describe.skipIf(!(await canControlServers()))('behind etcd grpc-proxy', () => {
   let stage: Stage<EtcdServer>;
@@ -35,5 +35,20 @@ describe.skipIf(!(await canControlServers()))('behind etcd grpc-proxy', () => {
       expect(ms).toBeLessThan(5_000);
     }
     expect(kept.map(({ held }) => held)).toEqual([true, true]);
+  });
+
+  test('inspect() reports how long leases last, and a holder notices breakLock() at once', async () => {
+    const hosts = [proxy.endpoint];
+    const [locker, operator] = [1, 2].map(() => stage.createLocker({ hosts, ttlMs: 60_000 }));
+    const lock = await locker?.lock('x');
+    const { signal } = lock ?? {};
+
+    expect((await operator?.inspect('x'))?.holders[0]?.leaseRemainingMs).toBeGreaterThan(30_000);
+    await operator?.breakLock('x');
+
+    // A beat is due after 20 s, or up to a fifth earlier.
+    await eventually(() => {
+      expect(signal?.aborted).toBe(true);
+    });
   });
 });

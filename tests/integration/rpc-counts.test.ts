@@ -209,7 +209,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect(await countDuring(() => sleep(2_000))).toEqual({});
   });
 
-  test('are one Txn for each page of list()', async () => {
+  test('are one Txn and one LeaseTimeToLive for each page of list() of one lease', async () => {
     const locker = await openLocker();
     await locker.tryLockAll(['a', 'b', 'c']);
 
@@ -219,7 +219,35 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
       expect(names).toEqual(['a', 'b', 'c']);
     });
 
-    expect(calls).toEqual({ Txn: 1 });
+    expect(calls).toEqual({ Txn: 1, LeaseTimeToLive: 1 });
+  });
+
+  test('are one Txn and one LeaseTimeToLive for each lease for inspect()', async () => {
+    const [holders, waiters] = [await openLocker(), await openLocker()];
+    const held = await holders.lock('x');
+    const waiting = follow(waiters.lock('x'));
+    await stage.queued('x', 2);
+    await sleep(200);
+
+    expect(await countDuring(() => holders.inspect('x'))).toEqual({ Txn: 1, LeaseTimeToLive: 2 });
+    expect(await countDuring(() => holders.inspect('free'))).toEqual({ Txn: 1 });
+    await held.release();
+    await (await waiting.promise).release();
+  });
+
+  test('are one Txn to read and one for each holder for breakLock(), and an audit of the holder', async () => {
+    const [holders, operator] = [await openLocker(), await openLocker()];
+    const lock = await holders.lock('x');
+    await sleep(200);
+
+    const calls = await countDuring(async () => {
+      await operator.breakLock('x');
+      await sleep(200);
+    });
+
+    expect(lock.held).toBe(false);
+    // The audit lists the keys of the lease, and reads the entry that is missing.
+    expect(calls).toEqual({ Txn: 2 + 1, LeaseTimeToLive: 1 });
   });
 
   test('are none while lock() waits and no renewal is due', async () => {

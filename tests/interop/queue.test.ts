@@ -182,6 +182,21 @@ describe.skipIf('reason' in built)('one queue with Go peers', { timeout: 40_000 
     },
   );
 
+  test.each(goVersions)('breakLock() removes a holder of Go, and the next in the queue gets the lock: Go %s', async (version) => {
+    const name = `broken ${version}`;
+    const [holder, ...callers] = await enqueue(name, [
+      () => (version === '3.6.16' ? go36 : go37).lock(pathOf(name)),
+      () => startLocking(one, name),
+      () => go36.lock(pathOf(name), 'election', 'x'),
+    ]);
+    await holder?.held();
+
+    expect(await other.breakLock(name)).toMatchObject([{ foreign: true }]);
+
+    expect(await drain(callers)).toEqual(callers.map(({ title }) => title));
+    await holder?.release();
+  });
+
   test('the lock of a killed process of the locker goes to the Go peer behind it', async () => {
     await using holder = startWorker('hold.ts', {
       ...{ hosts: stage.server.endpoint, prefix: stage.prefix, name: 'killed', ttlMs, scenario: 'wait' },

@@ -14,6 +14,14 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
+/** The part of the output of `npm pack` that is used here. */
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+  readonly size: number;
+  readonly unpackedSize: number;
+}
+
 export interface Unpacked {
   /** The folder of the programs that use the package. */
   readonly folder: string;
@@ -21,6 +29,7 @@ export interface Unpacked {
   readonly path: string;
   /** The files of the package, relative to `path`. */
   readonly files: readonly string[];
+  readonly bytes: { readonly packed: number; readonly unpacked: number };
   remove(): Promise<void>;
 }
 
@@ -30,7 +39,7 @@ export async function unpackPackage(types: readonly string[] = []): Promise<Unpa
   // Without scripts, because the prepack script would rebuild dist while other tests use it.
   const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
   // npm prints a list, or in some versions an object by package name.
-  const [tarball] = Object.values(JSON.parse(stdout) as Record<string, { filename: string; files: { path: string }[] }>);
+  const [tarball] = Object.values(JSON.parse(stdout) as Record<string, Packed>);
   if (tarball === undefined) throw new Error(`Cannot read the output of npm pack: ${stdout}`);
   await run('tar', ['-xzf', join(folder, tarball.filename), '-C', folder]);
   const path = join(folder, 'node_modules', 'etcd-locker');
@@ -44,7 +53,13 @@ export async function unpackPackage(types: readonly string[] = []): Promise<Unpa
     for (const dependency of await dependenciesOf(source)) if (!existsSync(join(source, 'node_modules', dependency))) names.add(dependency);
   }
   await cp(fileURLToPath(new URL('consumers/', import.meta.url)), folder, { recursive: true });
-  return { folder, path, files: tarball.files.map((file) => file.path), remove: () => rm(folder, { recursive: true, force: true }) };
+  return {
+    folder,
+    path,
+    files: tarball.files.map((file) => file.path),
+    bytes: { packed: tarball.size, unpacked: tarball.unpackedSize },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
 }
 
 async function dependenciesOf(folder: string): Promise<readonly string[]> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Locker, type LockerOptions } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { follow } from '../support/fixtures/holding.ts';
+import { errorOf, follow } from '../support/fixtures/holding.ts';
 import { eventually } from '../support/fixtures/etcd-stage.ts';
 import { canRunRecipe, nobody, openRecipe, passwords } from '../support/fixtures/security-recipe.ts';
 import { allUses, expectAllDenied, outcomeOf, readingUses } from '../support/fixtures/security-stage.ts';
@@ -101,7 +101,9 @@ describe.skipIf(!canRunRecipe)('roles', () => {
       const lock = await locker.lock('x', { value: 'me' });
       const client = new Etcd3(dashboard());
 
-      expect(await readers.inspect('x')).toMatchObject({ holders: [{ value: 'me', leaseId: lock.leaseId }] });
+      const leaseRemainingMs = expect.any(Number) as number;
+      expect(await readers.inspect('x')).toMatchObject({ holders: [{ value: 'me', leaseId: lock.leaseId, leaseRemainingMs }] });
+      expect(await errorOf(readers.breakLock('x'))).toMatchObject({ code: 'ETCD_AUTH', prefix: 'locks/' });
       await expect(client.delete().key(lock.key).exec()).rejects.toThrow('permission denied');
       await expect(client.put(lock.key).value('').exec()).rejects.toThrow('permission denied');
       await expect(client.leaseClient.leaseRevoke({ ID: lock.leaseId })).rejects.toThrow('permission denied');

@@ -1,6 +1,6 @@
 /** One caller in a process. It locks, holds, sets values, releases and reads states in a loop. Its random numbers decide each step. */
 import type { Lock } from '../../src/lock/lock.ts';
-import type { LockOptions } from '../../src/options/options.ts';
+import type { LockOptions, MinimumHoldOptions, ModeOptions, SlotsOptions } from '../../src/options/options.ts';
 import type { CallKind, HeldLock } from './calls.ts';
 import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
@@ -21,6 +21,7 @@ export class Caller {
   readonly #prng: Prng;
   /** A separate stream, so that these draws do not shift the others. */
   readonly #multiPrng: Prng;
+  readonly #minimumPrng: Prng;
   #isDone = false;
   #count = 0;
 
@@ -30,6 +31,7 @@ export class Caller {
     this.#id = id;
     this.#prng = prng;
     this.#multiPrng = prng.fork('several');
+    this.#minimumPrng = prng.fork('minimum');
   }
 
   get isDone(): boolean {
@@ -180,15 +182,23 @@ export class Caller {
     return [
       {
         ttlMs,
-        ...(slots === 1 ? {} : slots === Infinity ? { mode: 'shared' } : { slots }),
+        ...this.#kindOf(slots, isRenewed),
         ...(isLimited ? { maxHoldMs: prng.skewed(1, 3_000) } : {}),
-        ...(isRenewed ? {} : { renew: false }),
         ...(hasValue ? { value: `${this.#id}:${String(++this.#count)}` } : {}),
         ...(isTimed ? { timeoutMs } : {}),
         ...(signal === undefined ? {} : { signal: signal.signal }),
       },
       signal,
     ];
+  }
+
+  #kindOf(slots: number, isRenewed: boolean): Pick<LockOptions, 'renew'> & (ModeOptions | SlotsOptions | MinimumHoldOptions) {
+    const renewal = isRenewed ? {} : { renew: false };
+    if (slots !== 1) return slots === Infinity ? { mode: 'shared', ...renewal } : { slots, ...renewal };
+    const { faults, scenario } = this.#world;
+    const minHoldMs = this.#minimumPrng.skewed(1, faults.isOver ? 500 : 5_000);
+    const hasMinimum = this.#minimumPrng.chance(scenario.minimumHoldShare);
+    return hasMinimum && isRenewed ? { minHoldMs } : renewal;
   }
 
   async #hold(held: HeldLock): Promise<void> {

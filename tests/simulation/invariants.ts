@@ -1,6 +1,7 @@
 /** The rules that must hold after every step. */
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { KeyValue } from '../../src/store/store.ts';
+import { isMoved } from './minimum-holds.ts';
 import type { World } from './world.ts';
 
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
@@ -108,7 +109,7 @@ function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Ca
 function checkPromptness({ judge, record, scenario, scheduler, settledMs }: World): void {
   for (const name of scenario.names) {
     const [head] = record.entries(name);
-    if (head === undefined) continue;
+    if (head === undefined || isMoved(head)) continue;
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);

@@ -14,6 +14,7 @@ import { checkStep } from './invariants.ts';
 import { isDifferent, stateProblem } from './states.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
+import { MinimumHolds } from './minimum-holds.ts';
 import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
 import { callProblem, isExplained, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
@@ -42,10 +43,12 @@ const historyRules: ReadonlySet<string> = new Set([
   'release',
   'order',
   'all',
+  'minimum',
 ]);
 
 export class Judge {
   readonly figures = new Figures();
+  readonly minimumHolds: MinimumHolds;
   readonly pending = new Set<Call>();
   readonly live = new Set<HeldLock>();
   /** The locks of `lockAll` and `tryLockAll` that are held. */
@@ -66,6 +69,7 @@ export class Judge {
 
   constructor(world: World) {
     this.#world = world;
+    this.minimumHolds = new MinimumHolds(world);
   }
 
   get violation(): Violation | undefined {
@@ -143,6 +147,7 @@ export class Judge {
       return held;
     }
     this.live.add(held);
+    this.minimumHolds.acquired(held);
     const tamperedAt = record.outsiderEndedAt(held.key, held.token);
     const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
@@ -172,6 +177,7 @@ export class Judge {
   /** etcd went back in time: tokens may come again. */
   forgetTokens(): void {
     this.#lastTokens.clear();
+    this.minimumHolds.forget();
   }
 
   #noteToken({ name, slots }: Call, token: bigint): void {
@@ -249,10 +255,13 @@ export class Judge {
     const { process } = held.call;
     if (error !== undefined && !isExplained(this.#world, process, error, held.acquiredMs))
       this.violated('error', `the release of ${String(held)} rejected: ${String(error)}`);
-    // etcd may have refused the delete. withLock does not report that if its callback has thrown.
-    const isRefused = this.#world.faultSchedule.hadWrongPasswordSince(process.machine, held.acquiredMs);
+    // etcd may have refused the delete. withLock does not report that if its callback has thrown. A full etcd refuses the put of a minimum hold.
+    const { faultSchedule } = this.#world;
+    const wasFull = (held.call.options.minHoldMs ?? 0) > 0 && faultSchedule.wasFullSince(held.acquiredMs);
+    const isRefused = wasFull || faultSchedule.hadWrongPasswordSince(process.machine, held.acquiredMs);
     const problem = isRefused ? undefined : releaseProblem(this.#world, held);
     if (problem !== undefined) this.violated('release', `${String(held)}: ${problem}`);
+    if (error === undefined && !isRefused && held.isReleased) this.minimumHolds.released(held);
   }
 
   #end(held: HeldLock): void {

@@ -1,5 +1,5 @@
 /** Other clients of the same etcd: `etcdctl lock` in the queue, and operators that delete keys and revoke leases. */
-import { byCreateRevision, queueRange } from '../../src/keys.ts';
+import { byCreateRevision, gateKey, queueRange } from '../../src/keys.ts';
 import type { FaultKind } from './faults.ts';
 import type { Prng } from './prng.ts';
 import type { World } from './world.ts';
@@ -20,7 +20,8 @@ export class Outsiders {
     });
     this.#repeat('deletedEntry', 2_500, (prng) => {
       const found = prng.choose(this.#world.record.entries(prng.pick(this.#world.scenario.names)));
-      if (found !== undefined) this.#delete(found.key);
+      // Half of the time as breakLock() does.
+      if (found !== undefined) this.#delete(found.key, prng.next() < 0.5 ? gateKey('locks/', found.leaseId) : undefined);
     });
     this.#repeat('deletedGate', 6_000, (prng) => {
       const gate = prng.choose(this.#keys('locks/@sessions/', 'locks/@sessions0'));
@@ -72,10 +73,13 @@ export class Outsiders {
       });
   }
 
-  #delete(key: string): void {
-    this.#world.history.add('operator', () => `deletes ${key}`);
-    this.#world.record.asOutsider(() => {
-      this.#world.etcd.commit({ compare: [], then: [{ delete: { key } }], otherwise: [] });
+  /** Deletes a key, and touches a gate if it is there. */
+  #delete(key: string, gate?: string): void {
+    const { etcd, history, record } = this.#world;
+    const touches = gate === undefined ? [] : this.#keys(gate, `${gate}\0`).map((one) => ({ touch: { key: one } }));
+    history.add('operator', () => (touches.length > 0 ? `breaks ${key}` : `deletes ${key}`));
+    record.asOutsider(() => {
+      etcd.commit({ compare: [], then: [{ delete: { key } }, ...touches], otherwise: [] });
     });
   }
 

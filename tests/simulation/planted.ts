@@ -288,6 +288,39 @@ export const planted: readonly Planted[] = [
       },
     ],
   },
+  {
+    name: 'move-without-compare',
+    what: 'the put of a minimum hold does not compare the create revision of its entry',
+    foundWithin: 500,
+    rules: ['minimum'],
+    edits: [
+      {
+        file: 'src/entry/transactions.ts',
+        from: "compare: [isAt(key, 'create', token)],\n  then: [{ put: { key, value, leaseId } }],",
+        to: "compare: [isAt(key, 'create', token)].slice(1),\n  then: [{ put: { key, value, leaseId } }],",
+      },
+    ],
+  },
+  {
+    name: 'kept-number-reused',
+    what: 'the number of an entry is given back at its release, although a minimum hold keeps the key',
+    foundWithin: 500,
+    rules: ['minimum'],
+    edits: [{ file: 'src/session/entry-numbers.ts', from: 'if (keptMs > 0) {', to: 'if (keptMs < 0) {' }],
+  },
+  {
+    name: 'minimum-handed-over',
+    what: 'a release before the end of a minimum hold hands the name over to the next caller of its process',
+    foundWithin: 45,
+    rules: ['minimum'],
+    edits: [
+      {
+        file: 'src/queue/local-queue.ts',
+        from: 'entry.minimumHold?.isPending === true ? undefined : this.#callers.first;',
+        to: 'this.#callers.first;',
+      },
+    ],
+  },
 ];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

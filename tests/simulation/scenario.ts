@@ -23,6 +23,8 @@ export interface Scenario {
   readonly holdMs: number;
   /** The fraction by which clocks may run too fast or too slow. */
   readonly drift: number;
+  /** The share of exclusive calls with a minimum hold. */
+  readonly minimumHoldShare: number;
   /** Whether the judge reads `held` at every step. Otherwise it relies on the signal, like code that never reads `held`. */
   readonly readsHeld: boolean;
   /** Whether the run waits until idle sessions have ended before it closes the lockers. */
@@ -73,6 +75,7 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
     pauseMs: prng.pick([50, 300, 300, 1_500]),
     holdMs: prng.pick([20, 200, 200, 1_500, 10_000]),
     drift: prng.pick([0, 0.02]),
+    minimumHoldShare: new Prng(seed).fork('minimum').pick([0, 0, 0, 0.2, 0.6]),
     readsHeld: prng.chance(0.5),
     waitsUntilIdle: prng.chance(0.2),
   };

@@ -1,5 +1,6 @@
 /** `npm run simulate`: runs many seeds, then prints the figures and the shortened history of the first seed that fails. */
 import { spawnSync } from 'node:child_process';
+import '../support/run/keep-handles.ts';
 import { type Arguments, help, readArguments } from './arguments.ts';
 import { Figures } from './figures.ts';
 import { plant, planted, type Planted } from './planted.ts';

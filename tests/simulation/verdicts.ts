@@ -11,6 +11,7 @@ import {
 import type { LockState } from '../../src/states/state.ts';
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
+import { isMoved } from './minimum-holds.ts';
 import { AbortReason } from './signals.ts';
 import type { World } from './world.ts';
 
@@ -108,7 +109,9 @@ export function valueProblem(world: World, held: HeldLock, error: unknown, start
 /** A release resolves only if the entry is deleted or the lease is over, also when the locker is closed meanwhile. */
 export function releaseProblem({ record }: World, { call, key, token, lock, deadlineMs, loss }: HeldLock): string | undefined {
   const { machine } = call.process;
-  if (loss !== undefined || record.find(call.name, key, token) === undefined) return undefined;
+  const entry = record.find(call.name, key, token);
+  if (loss !== undefined || entry === undefined) return undefined;
+  if ((call.options.minHoldMs ?? 0) > 0 && isMoved(entry)) return undefined;
   // The lease lasts beyond the deadline by the margin of its session, which is at least 500 ms.
   const isOver = machine.now().monotonicMs >= deadlineMs + 499 || machine.clockJumps !== call.clockJumps;
   return isOver || record.isGateDeleted(lock.leaseId) ? undefined : 'its release resolved, but its entry exists';

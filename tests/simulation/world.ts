@@ -135,10 +135,10 @@ export class World {
     process.start();
   }
 
-  /** Waits until every caller has acquired and released its lock. */
+  /** Waits until every caller has acquired and released its lock, and every minimum hold is over. */
   #drain(): void {
     const { scheduler, judge, scenario } = this;
-    if (this.allProcesses.some((process) => !process.isQuiet)) {
+    if (this.allProcesses.some((process) => !process.isQuiet) || scheduler.nowMs < judge.minimumHolds.endsAtMs) {
       if (scheduler.nowMs - this.#drainingSinceMs > drainLimitMs)
         judge.violated(
           'unserved',

@@ -27,7 +27,7 @@ import {
   type InvalidOptionsError,
   type Store,
 } from 'etcd-locker';
-import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { ManualClock, type MemoryStore, memoryStore } from 'etcd-locker/testing';
 import { type HeldLock, type LockManager, type WebLockManager, webLocks } from 'etcd-locker/web-locks';
 import { Etcd3 } from 'etcd3';
 import { describe, expectTypeOf, test } from 'vitest';
@@ -42,7 +42,8 @@ describe('the public types', () => {
     expectTypeOf<LockerOptions['hosts']>().toEqualTypeOf<string | readonly string[] | undefined>();
     expectTypeOf<LockerOptions['ttlMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockerOptions['store']>().toEqualTypeOf<Store | undefined>();
-    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<Store>();
+    expectTypeOf(memoryStore({ clock: new ManualClock() })).toEqualTypeOf<MemoryStore>();
+    expectTypeOf<MemoryStore>().toExtend<Store>();
   });
 
   test('unknown options and wrong types do not compile', () => {
@@ -115,6 +116,7 @@ describe('the public types', () => {
     expectTypeOf<LockOptions['mode']>().toEqualTypeOf<Mode | undefined>();
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockOptions['minHoldMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
     expectTypeOf<{ mode: undefined; slots: undefined; maxHoldMs: undefined; renew: undefined }>().toExtend<LockOptions>();
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
@@ -126,6 +128,13 @@ describe('the public types', () => {
       void locker.lock('a', { mode: 'shared', slots: 3 });
       // @ts-expect-error a semaphore has no mode
       void locker.withLock('a', { mode: 'exclusive', slots: 3 }, () => 1);
+      void locker.tryLock('a', { minHoldMs: 30_000, mode: 'exclusive', renew: true, maxHoldMs: 60_000 });
+      // @ts-expect-error a shared lock has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, mode: 'shared' });
+      // @ts-expect-error a semaphore has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, slots: 2 });
+      // @ts-expect-error a lock without renewal has no minimum hold
+      void locker.tryLock('a', { minHoldMs: 30_000, renew: false });
       // @ts-expect-error slots are a number
       void locker.lock('a', { slots: '3' });
       // @ts-expect-error renew is true or false
@@ -219,8 +228,12 @@ describe('the public types', () => {
       readonly value: string;
       readonly fencingToken: bigint;
       readonly leaseId: string;
+      readonly leaseRemainingMs: number | null;
       readonly foreign: boolean;
     }>();
+    expectTypeOf<LockDetails['localWaiting']>().toBeNumber();
+    expectTypeOf<Locker['breakLock']>().toBeCallableWith('a', { fencingToken: 7n });
+    expectTypeOf<Locker['breakLock']>().returns.resolves.toEqualTypeOf<Contender[]>();
   });
 
   test('errors have their own codes', () => {

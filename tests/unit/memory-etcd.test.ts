@@ -2,7 +2,7 @@
 import { ManualClock } from 'etcd-locker/testing';
 import { expect, test } from 'vitest';
 import { MemoryEtcd } from '../../src/store/memory/memory-etcd.ts';
-import { MemoryStore } from '../../src/store/memory/memory-store.ts';
+import { MemoryEtcdStore } from '../../src/store/memory/memory-store.ts';
 
 const put = (etcd: MemoryEtcd, key: string, leaseId = '0') =>
   etcd.commit({ compare: [], then: [{ put: { key, value: '', leaseId } }], otherwise: [] }).revision;
@@ -45,7 +45,7 @@ test('restore() breaks watches, which then begin again at the restored revision'
   const clock = new ManualClock();
   const etcd = new MemoryEtcd(clock);
   const seen: string[] = [];
-  new MemoryStore(etcd, clock).watch(
+  new MemoryEtcdStore(etcd, clock).watch(
     { key: 'a' },
     {
       created: (revision) => seen.push(`created ${String(revision)}`),

@@ -255,6 +255,11 @@ describe('options of lock() and the other methods', () => {
     ['a renew that is no boolean', { renew: 1 }, 'renew'],
     ['maxHoldMs 0', { maxHoldMs: 0 }, 'maxHoldMs'],
     ['a maxHoldMs beyond timers', { maxHoldMs: 2 ** 31 }, 'maxHoldMs'],
+    ['a negative minHoldMs', { minHoldMs: -1 }, 'minHoldMs'],
+    ['an infinite minHoldMs', { minHoldMs: Infinity }, 'minHoldMs'],
+    ['minHoldMs of a shared lock', { minHoldMs: 1, mode: 'shared' }, 'minHoldMs'],
+    ['minHoldMs of a semaphore', { minHoldMs: 1, slots: 2 }, 'minHoldMs'],
+    ['minHoldMs without renewal', { minHoldMs: 1, renew: false }, 'minHoldMs'],
     ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
@@ -291,6 +296,9 @@ describe('options of lock() and the other methods', () => {
     [{ timeoutMs: -Infinity }, 'timeoutMs: expected a number of milliseconds, got -Infinity'],
     [{ timeoutMs: -1 }, 'timeoutMs: expected at least 0 ms, got -1'],
     [{ maxHoldMs: 2 ** 31 }, 'maxHoldMs: expected at most 2147483647 ms, got 2147483648'],
+    [{ minHoldMs: 5, mode: 'shared' }, "minHoldMs: expected either minHoldMs or mode: 'shared', got both"],
+    [{ minHoldMs: 5, slots: 1 }, 'minHoldMs: expected either minHoldMs or slots, got both'],
+    [{ minHoldMs: 5, renew: false }, 'minHoldMs: expected either minHoldMs or renew: false, got both'],
   ])('lock() rejects %j and says what it expects', async (options, message) => {
     await using memory = await openFaultyMemory();
 

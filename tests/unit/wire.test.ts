@@ -47,10 +47,11 @@ const compare: fc.Arbitrary<Compare> = fc.record({
   key: text,
   rangeEnd: maybe(text),
   target: fc.constantFrom('create', 'mod'),
-  op: fc.constantFrom('=', '<'),
+  op: fc.constantFrom('=', '<', '>'),
   revision,
 });
 const operation: fc.Arbitrary<Operation> = fc.oneof(
+  fc.record({ touch: fc.record({ key: text }) }),
   fc.record({ range }),
   fc.record({ put: fc.record({ key: text, value: fc.oneof(text, fc.string({ minLength: 3_000, maxLength: 9_000 })), leaseId }) }),
   fc.record({ delete: fc.record({ key: text, rangeEnd: maybe(text) }) }),
@@ -76,11 +77,12 @@ const rangeMessage = ({ key, rangeEnd, order, limit, maxCreateRevision, keysOnly
 const compareMessage = ({ key, rangeEnd, target, op, revision: number }: Compare) => ({
   key: bytes(key),
   range_end: bytes(rangeEnd),
-  result: op === '=' ? 'Equal' : 'Less',
+  result: { '=': 'Equal', '>': 'Greater', '<': 'Less' }[op],
   ...(target === 'create' ? { target: 'Create', create_revision: String(number) } : { target: 'Mod', mod_revision: String(number) }),
 });
 const operationMessage = (one: Operation) => {
   if ('range' in one) return { request_range: rangeMessage(one.range) };
+  if ('touch' in one) return { request_put: { key: bytes(one.touch.key), ignore_value: true, ignore_lease: true } };
   if ('delete' in one) return { request_delete_range: { key: bytes(one.delete.key), range_end: bytes(one.delete.rangeEnd) } };
   return { request_put: { key: bytes(one.put.key), value: bytes(one.put.value), lease: one.put.leaseId } };
 };
@@ -136,6 +138,7 @@ describe('requests that etcd3 decodes', () => {
         expect(leases('LeaseRevoke').readRequest(encodeLease(id))).toEqual({ ID: id });
         expect(leases('LeaseKeepAlive').readRequest(encodeLease(id))).toEqual({ ID: id });
         expect(leases('LeaseTimeToLive').readRequest(encodeLeaseKeys(id))).toEqual({ ID: id, keys: true });
+        expect(leases('LeaseTimeToLive').readRequest(encodeLease(id))).toEqual({ ID: id, keys: false });
       }),
     );
   });

@@ -25,7 +25,7 @@ import { Hosts } from './hosts.ts';
 import { methods } from './raw-client.ts';
 import { renewAt } from './renewal.ts';
 import { WatchStream } from './watch-stream.ts';
-import { decodeCommitted, decodeGrant, decodeLeaseKeys } from './wire/decode.ts';
+import { decodeCommitted, decodeGrant, decodeLeaseKeys, decodeTimeToLive } from './wire/decode.ts';
 import { encodeGrant, encodeLease, encodeLeaseKeys, encodeTransaction } from './wire/encode.ts';
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {
@@ -87,7 +87,15 @@ class EtcdStore implements Store {
 
   leaseKeys(leaseId: string): Promise<ReadonlySet<string>> {
     const request = encodeLeaseKeys(leaseId);
-    return this.#hosts.request(async (host, timeoutMs) => decodeLeaseKeys(await host.call(timeoutMs, methods.leaseKeys, request)));
+    return this.#hosts.request(async (host, timeoutMs) => decodeLeaseKeys(await host.call(timeoutMs, methods.timeToLive, request)));
+  }
+
+  async leaseRemainingMs(leaseId: string): Promise<number | null> {
+    const request = encodeLease(leaseId);
+    const seconds = await this.#hosts.request(async (host, timeoutMs) =>
+      decodeTimeToLive(await host.call(timeoutMs, methods.timeToLive, request)),
+    );
+    return seconds < 0 ? null : 1_000 * seconds;
   }
 
   async revoke(leaseId: string): Promise<void> {

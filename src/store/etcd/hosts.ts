@@ -8,6 +8,8 @@
 import { backoffMs } from '../../backoff.ts';
 import { ClientLoadError, EtcdUnavailableError, type HostFailure } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
+import { channels, publishLater } from '../../telemetry/channels.ts';
+import type { HostChangedMessage } from '../../telemetry/messages.ts';
 import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, isResponseTooLarge, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { HomeHost } from './home-host.ts';
@@ -75,15 +77,23 @@ export class Hosts {
   failed(host: Host): void {
     if (host !== this.current) return;
     if (this.#at === this.#home) this.#homeHost.onLeft();
-    this.#at = (this.#at + 1) % this.#hosts.length;
+    this.#moveTo((this.#at + 1) % this.#hosts.length, 'failed');
   }
 
   /** Goes back to the home host some time after it failed, once a read in the background shows that it is well. */
   considerReturn(): void {
     if (this.#at === this.#home || !this.#homeHost.isDue || this.#isClosed) return;
     void this.#homeHost.probe(this.tryMs).then((isWell) => {
-      if (isWell) this.#at = this.#home;
+      if (isWell) this.#moveTo(this.#home, 'returned');
     });
+  }
+
+  #moveTo(index: number, cause: HostChangedMessage['cause']): void {
+    const from = this.current;
+    this.#at = index;
+    const to = this.current;
+    if (to === from || !channels.hostChanged.hasSubscribers) return;
+    publishLater(channels.hostChanged, { from: from.address, to: to.address, cause });
   }
 
   /**

@@ -24,7 +24,7 @@ export const methods = {
   txn: '/etcdserverpb.KV/Txn',
   grant: '/etcdserverpb.Lease/LeaseGrant',
   revoke: '/etcdserverpb.Lease/LeaseRevoke',
-  leaseKeys: '/etcdserverpb.Lease/LeaseTimeToLive',
+  timeToLive: '/etcdserverpb.Lease/LeaseTimeToLive',
   keepAlive: '/etcdserverpb.Lease/LeaseKeepAlive',
   watch: '/etcdserverpb.Watch/Watch',
   authenticate: '/etcdserverpb.Auth/Authenticate',

@@ -3,7 +3,7 @@
  *
  * It responds at once and loses nothing. Tests put the faults of a network between it and a locker.
  */
-import type { Clock } from '../../clock.ts';
+import { type Clock, longestTimerMs } from '../../clock.ts';
 import { EtcdRefusedError } from '../../errors.ts';
 import {
   type Committed,
@@ -77,17 +77,25 @@ export class MemoryEtcd {
   /** Grants a lease. Returns false if a lease with that id exists. */
   grant(id: string, ttlSeconds: number): boolean {
     if (this.#leases.has(id)) return false;
-    const lease: Lease = { ttlSeconds, keys: new Set(), endsAtMs: this.#endsAtMs(ttlSeconds), cancelTimer: () => undefined };
+    const lease: Lease = { ttlSeconds, keys: new Set(), endsAtMs: 0, cancelTimer: () => undefined };
     this.#leases.set(id, lease);
-    this.#armTimer(id, lease);
+    this.#startLease(id, lease);
     return true;
   }
 
   /** Renews a lease. Returns false if the lease is gone. */
   renew(id: string): boolean {
     const lease = this.#leases.get(id);
-    if (lease !== undefined) lease.endsAtMs = this.#endsAtMs(lease.ttlSeconds);
-    return lease !== undefined;
+    if (lease === undefined) return false;
+    lease.cancelTimer();
+    this.#startLease(id, lease);
+    return true;
+  }
+
+  /** The time until the lease ends, in whole seconds as etcd counts it. Null if there is no such lease. */
+  leaseRemainingMs(id: string): number | null {
+    const lease = this.#leases.get(id);
+    return lease === undefined ? null : 1_000 * Math.floor((lease.endsAtMs - this.#clock.now().monotonicMs) / 1_000);
   }
 
   leaseKeys(id: string): ReadonlySet<string> {
@@ -111,6 +119,7 @@ export class MemoryEtcd {
       if ('put' in operation && operation.put.leaseId !== '0' && !this.#leases.has(operation.put.leaseId)) {
         throw new LeaseNotFoundError('requested lease not found');
       }
+      if ('touch' in operation && !this.#kvs.has(operation.touch.key)) throw new EtcdRefusedError('etcdserver: key not found');
     }
     const ranges = this.#write(operations);
     return { succeeded, revision: this.#revision, ranges };
@@ -149,13 +158,17 @@ export class MemoryEtcd {
     for (const watcher of [...this.#watchers]) watcher.onBreak();
   }
 
-  #endsAtMs(ttlSeconds: number): number {
-    return this.#clock.now().monotonicMs + ttlSeconds * 1000;
+  /** Counts by timers alone: fake timers may move them without `performance.now()`, as those of node:test do. */
+  #startLease(id: string, lease: Lease): void {
+    const ttlMs = lease.ttlSeconds * 1_000;
+    lease.endsAtMs = this.#clock.now().monotonicMs + ttlMs;
+    this.#startTimer(id, lease, ttlMs);
   }
 
-  #armTimer(id: string, lease: Lease): void {
-    lease.cancelTimer = this.#clock.setTimer(Math.max(0, lease.endsAtMs - this.#clock.now().monotonicMs), () => {
-      if (lease.endsAtMs > this.#clock.now().monotonicMs) this.#armTimer(id, lease);
+  #startTimer(id: string, lease: Lease, leftMs: number): void {
+    const stepMs = Math.min(leftMs, longestTimerMs);
+    lease.cancelTimer = this.#clock.setTimer(stepMs, () => {
+      if (leftMs > stepMs) this.#startTimer(id, lease, leftMs - stepMs);
       else this.revoke(id);
     });
   }
@@ -164,7 +177,7 @@ export class MemoryEtcd {
     const found = this.#range({ key, rangeEnd });
     // A missing key counts as revision 0, and so does an empty range.
     const revisions = found.length === 0 ? [0n] : found.map((kv) => (target === 'create' ? kv.createRevision : kv.modRevision));
-    return revisions.every((one) => (op === '=' ? one === revision : one < revision));
+    return revisions.every((one) => (op === '=' ? one === revision : op === '<' ? one < revision : one > revision));
   }
 
   /** Runs the operations in their order. All their writes have one new revision. */
@@ -175,6 +188,8 @@ export class MemoryEtcd {
     for (const operation of operations) {
       if ('range' in operation) ranges.push(this.#range(operation.range));
       else if ('put' in operation) events.push({ type: 'put', kv: this.#put(operation.put, revision) });
+      else if ('touch' in operation)
+        events.push(...this.#range(operation.touch).map((kv) => ({ type: 'put' as const, kv: this.#put(kv, revision) })));
       else {
         for (const { key } of this.#range(operation.delete)) {
           this.#delete(key, revision);
@@ -254,7 +269,7 @@ const isWithin = (key: string, from: string, end: string | undefined): boolean =
 
 /** Whether a key is put twice, or put and deleted. etcd refuses both. */
 function writesTwice(operations: readonly Operation[]): boolean {
-  const puts = operations.flatMap((one) => ('put' in one ? [one.put.key] : []));
+  const puts = operations.flatMap((one) => ('put' in one ? [one.put.key] : 'touch' in one ? [one.touch.key] : []));
   const isDeleted = (key: string): boolean =>
     operations.some((one) => 'delete' in one && isWithin(key, one.delete.key, one.delete.rangeEnd));
   return new Set(puts).size < puts.length || puts.some(isDeleted);

@@ -1,30 +1,14 @@
 /**
- * The store port on a `MemoryEtcd`, for tests without a server.
+ * The store port on a `MemoryEtcd`, for tests without a server. It gives the same results as etcd, one microtask later.
  *
- * It gives the same results as etcd, one microtask later. Read `memory-etcd.ts` next: it has the semantics of etcd.
+ * Read `memory-etcd.ts` next: it has the semantics of etcd. `memoryStore()` in ../../testing adds the faults that tests cause.
  */
-import { type Clock, systemClock } from '../../clock.ts';
+import type { Clock } from '../../clock.ts';
+import { runInMicrotask } from '../../microtask.ts';
 import type { Committed, Renewal, Store, Transaction, WatchEvent, WatchListener, WatchRequest } from '../store.ts';
-import { MemoryEtcd } from './memory-etcd.ts';
+import type { MemoryEtcd } from './memory-etcd.ts';
 
-export interface MemoryStoreOptions {
-  /** The clock of the leases and of the lockers on this store. Default: the system's clock. */
-  readonly clock?: Clock;
-}
-
-/**
- * Creates a store for tests. Lockers that share it exclude each other as on one etcd cluster.
- *
- * @example
- * const store = memoryStore()
- * await using one = createLocker({ store })
- * await using other = createLocker({ store })
- */
-export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): Store {
-  return new MemoryStore(new MemoryEtcd(clock), clock);
-}
-
-export class MemoryStore implements Store {
+export class MemoryEtcdStore implements Store {
   readonly clock: Clock;
   readonly #etcd: MemoryEtcd;
 
@@ -51,6 +35,11 @@ export class MemoryStore implements Store {
     return this.#etcd.leaseKeys(leaseId);
   }
 
+  async leaseRemainingMs(leaseId: string): Promise<number | null> {
+    await Promise.resolve();
+    return this.#etcd.leaseRemainingMs(leaseId);
+  }
+
   async revoke(leaseId: string): Promise<void> {
     await Promise.resolve();
     this.#etcd.revoke(leaseId);
@@ -65,7 +54,7 @@ export class MemoryStore implements Store {
     let isOver = false;
     // Keeps the order of the events, and never calls the listener before `watch` has returned.
     const later = (notify: () => void): void => {
-      queueMicrotask(() => {
+      runInMicrotask(() => {
         if (!isOver) notify();
       });
     };

@@ -18,8 +18,8 @@ const scenarios: Record<string, () => Promise<void>> = {
     await locker.lock(name);
   },
   async 'a lock held until a signal'() {
-    await locker.lock(name);
-    const stay = setInterval(() => undefined, 1_000);
+    const lock = await locker.lock(name);
+    const stay = setInterval(() => lock.name, 1_000);
     const signalled = once(process, 'SIGUSR2');
     report('holding');
     await signalled;

@@ -24,5 +24,6 @@ if (scenario === 'spin') {
   await locker.close();
   client.close();
 } else {
-  setInterval(() => undefined, 1_000);
+  // The handle is in use until the end of the process.
+  setInterval(() => lock.name, 1_000);
 }

@@ -1,7 +1,8 @@
 // An ES module that uses the packed package.
 import assert from 'node:assert/strict';
+import diagnostics from 'node:diagnostics_channel';
 import { createRequire } from 'node:module';
-import { createLocker, InvalidOptionsError, isLockerError, LockTimeoutError } from 'etcd-locker';
+import { createLocker, InvalidOptionsError, isLockerError, LeaseNotFoundError, LockTimeoutError } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
 import { webLocks } from 'etcd-locker/web-locks';
 
@@ -22,7 +23,19 @@ assert.equal(await webLocks(locker).request('settings', ({ mode }) => mode), 'ex
 await locker.close();
 
 assert.throws(() => createLocker({ ttlMs: 1 }), InvalidOptionsError);
-assert.equal(typeof new ManualClock().now().monotonicMs, 'number');
+
+const clock = new ManualClock();
+const manual = memoryStore({ clock });
+const renewing = createLocker({ store: manual });
+const renewed = await renewing.lock('a');
+await clock.advance(60_000);
+assert.equal(renewed.held, true);
+manual.drop('a');
+await clock.advance(1_000);
+assert.equal(renewed.held, false);
+await renewing.close();
+const put = { key: 'a', value: '', leaseId: '7' };
+await assert.rejects(manual.commit({ compare: [], then: [{ put }], otherwise: [] }), LeaseNotFoundError);
 
 // The CommonJS copy in the same process has its own classes, but isLockerError recognises its errors.
 const commonjs = createRequire(import.meta.url)('etcd-locker');
@@ -35,6 +48,14 @@ for (const each of [createLocker({ store: memoryStore() }), commonjs.createLocke
   assert.equal(commonjsWebLocks(each), webLocks(each));
   await each.close();
 }
+
+// Both copies publish on the same channels.
+const messages = [];
+diagnostics.subscribe('tracing:etcd-locker:acquire:asyncEnd', ({ names, result }) => messages.push(`${result} ${names}`));
+diagnostics.subscribe('etcd-locker:released', ({ name }) => messages.push(`released ${name}`));
+await createLocker({ store }).withLock('esm', () => undefined);
+await commonjs.createLocker({ store }).withLock('cjs', () => undefined);
+assert.deepEqual(messages, ['acquired esm', 'released esm', 'acquired cjs', 'released cjs']);
 
 // Generators have this method from Node 24 on.
 for (const states of [createLocker({ store }).watch('a'), createLocker({ store }).list()]) await states[Symbol.asyncDispose]();

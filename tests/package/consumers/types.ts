@@ -11,12 +11,16 @@ import {
   type Mode,
   type Store,
 } from 'etcd-locker';
-import { ManualClock, memoryStore, type MemoryStoreOptions } from 'etcd-locker/testing';
+import { ManualClock, type MemoryStore, memoryStore, type MemoryStoreOptions, storeContract } from 'etcd-locker/testing';
 import { type HeldLock, type LockManager, type LockManagerSnapshot, webLocks, type WebLockManager } from 'etcd-locker/web-locks';
 
 const clock = new ManualClock();
 const memory: MemoryStoreOptions = { clock };
-const store: Store = memoryStore(memory);
+const inMemory: MemoryStore = memoryStore(memory);
+const store: Store = inMemory;
+export const check = (test: (title: string, run: () => Promise<void>) => void): void => {
+  storeContract({ test, open: () => ({ store, pass: (ms) => clock.advance(ms) }) });
+};
 const options: LockerOptions = { store, ttlMs: 15_000, prefix: 'locks/' };
 
 export async function use(signal: AbortSignal): Promise<bigint> {

@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect } from 'vitest';
+import './keep-handles.ts';
 
 /** gRPC closes its sockets with a delay, and a killed process ends with a delay. */
 const waitMs = 3_000;

@@ -55,6 +55,10 @@ export class TestProcess implements AsyncDisposable {
     return this.#isRunning;
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Waits for `step`. Rejects at once if the process has ended without it. */
   async reached(step: string | RegExp): Promise<Step> {
     const find = (): Step | undefined => this.steps.find((one) => (step instanceof RegExp ? step.test(one.step) : one.step === step));

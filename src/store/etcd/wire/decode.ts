@@ -100,6 +100,17 @@ export function decodeLeaseKeys(response: Buffer): Set<string> {
   return keys;
 }
 
+/** Returns the whole seconds that a lease still lasts. Negative if there is no such lease. */
+export function decodeTimeToLive(response: Buffer): number {
+  const reader = new Reader(response);
+  let ttlSeconds = 0;
+  for (let field = reader.next(); field !== 0; field = reader.next()) {
+    if (field === 3) ttlSeconds = Number(reader.int64());
+    else reader.skip();
+  }
+  return ttlSeconds;
+}
+
 export function decodeKeepAlive(response: Buffer): KeepAliveResponse {
   const reader = new Reader(response);
   let header = noHeader;

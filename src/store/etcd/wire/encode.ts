@@ -13,7 +13,7 @@ const leaseWriter = new Writer();
 
 const target = { create: 1, mod: 2 };
 const revisionOf = { create: 5, mod: 6 };
-const result = { '=': 0, '<': 2 };
+const result = { '=': 0, '>': 1, '<': 2 };
 const order = { oldest: 1, newest: 2 };
 const byCreateRevision = 2;
 const withoutPuts = 0;
@@ -54,7 +54,7 @@ export function encodeGrant(leaseId: string, ttlSeconds: number): Buffer {
   return writer.finish();
 }
 
-/** Encodes a request to revoke or to renew a lease. */
+/** Encodes a request to revoke or to renew a lease, or to read how long it lasts. */
 export function encodeLease(leaseId: string): Buffer {
   writer.begin();
   writer.int64(1, BigInt(leaseId));
@@ -113,6 +113,11 @@ function writeOperation(branch: number, operation: Operation): void {
     writeLease(leaseId);
     if (value !== '') writer.string(2, value);
     writer.string(1, key);
+    writer.close(2, mark);
+  } else if ('touch' in operation) {
+    writer.flag(6, true); // ignore_lease
+    writer.flag(5, true); // ignore_value
+    writer.string(1, operation.touch.key);
     writer.close(2, mark);
   } else {
     const { key, rangeEnd } = operation.delete;

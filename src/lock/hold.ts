@@ -1,0 +1,246 @@
+/**
+ * A held lock as the library sees it. The user has a handle of it, `LockHandle`.
+ *
+ * A loss has two phases. First the lock counts as lost, without a call of user code. Then its signal aborts: in a microtask, or at once
+ * when the user reads the handle. So no listener runs in the middle of a step of the library.
+ *
+ * A handle that the user drops without a release is collected by the garbage collector, and the lock is released then. So no part of the
+ * library may keep the handle, except this file: until the first tick of the heartbeat, which spares short holds the cost; while somebody
+ * listens to its signal; and while `withLock()` or a callback runs. docs/decisions/025 has the reasons.
+ */
+import { addMs, type Instant, keepAlive, msUntil } from '../clock.ts';
+import { type Context, silentLogger } from '../context.ts';
+import type { Entry } from '../entry/entry.ts';
+import type { Holder } from '../entry/loss-notice.ts';
+import { MinimumHold } from '../entry/minimum-hold.ts';
+import { LockLostError, type LossReason } from '../errors.ts';
+import { modeOf } from '../kind.ts';
+import { runInMicrotask } from '../microtask.ts';
+import type { Store } from '../store/store.ts';
+import { channels, publishLater } from '../telemetry/channels.ts';
+import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
+import { quote } from '../text.ts';
+import { unreachable } from './unreachable.ts';
+
+/** The part of a handle that its hold uses. */
+interface Handle {
+  /** Whether somebody listens to one of its signals. */
+  isListenedTo(): boolean;
+  onLoss(error: LockLostError): void;
+}
+
+export class Hold implements Holder {
+  readonly name: string;
+  readonly entry: Entry;
+  readonly context: Pick<Context, 'clock' | 'logger'>;
+  readonly #releaseEntry: () => Promise<void>;
+  readonly #onEntryLost: () => void;
+  /** When the hold began. Undefined if nobody wanted to know. */
+  readonly #heldSinceMs: number | undefined;
+  #lost: LockLostError | undefined;
+  #released: Promise<void> | undefined;
+  #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
+  #onLost: (error: LockLostError) => void = () => undefined;
+  #handle: Handle | undefined;
+  /** The handle, once the garbage collector may take it. */
+  #weakHandle: WeakRef<Handle> | undefined;
+  #isPinned = false;
+
+  /**
+   * Holds an admitted entry of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never after a loss of
+   * the entry, which calls `onEntryLost`.
+   */
+  constructor(
+    context: Pick<Context, 'clock' | 'logger'>,
+    name: string,
+    entry: Entry,
+    askedAt: Instant,
+    releaseEntry: () => Promise<void>,
+    onEntryLost: () => void,
+  ) {
+    this.name = name;
+    this.context = context;
+    this.entry = entry;
+    this.#releaseEntry = releaseEntry;
+    this.#onEntryLost = onEntryLost;
+    entry.hold(this);
+    entry.session.occupy();
+    if (this.isLogging || channels.held.hasSubscribers || channels.released.hasSubscribers || channels.lost.hasSubscribers) {
+      this.#heldSinceMs = context.clock.now().monotonicMs;
+      this.#onHeld(this.#heldSinceMs - askedAt.monotonicMs);
+    }
+  }
+
+  get isLogging(): boolean {
+    return this.context.logger !== silentLogger;
+  }
+
+  /** The error of the loss. Undefined if the lock is held or was released. */
+  get lost(): LockLostError | undefined {
+    return this.#lost;
+  }
+
+  get remainingMs(): number {
+    const { remainingMs } = this.entry.session;
+    return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.context.clock.now()));
+  }
+
+  /** Takes in the handle, and keeps it at least until the next tick. */
+  keep(handle: Handle): void {
+    this.#handle = handle;
+  }
+
+  /** Keeps the handle until the lock is released or lost: a function of the library or a callback uses the lock. */
+  pin(): void {
+    this.#isPinned = true;
+  }
+
+  /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
+  checkHeld(): boolean {
+    this.entry.session.checkOpen();
+    this.entry.notifyLoss();
+    // A timer is late after the process was stopped, and stands still while the machine sleeps.
+    if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.context.clock.now()) <= 0) this.lose('max-hold');
+    this.#notify();
+    return this.entry.isHeld;
+  }
+
+  release(): Promise<void> {
+    return (this.#released ??= this.#release());
+  }
+
+  async #release(): Promise<void> {
+    if (!this.checkHeld()) return;
+    await this.#endHold('release');
+  }
+
+  /** The garbage collector has taken the handle. */
+  onUnreachable(): void {
+    if (!this.entry.isHeld) return;
+    const { logger } = this.context;
+    const message =
+      `lock ${quote(this.name)} (token ${String(this.entry.token)}) was dropped without a release, so it is released now; ` +
+      'keep its handle for as long as the lock is needed, or use withLock()';
+    if (this.isLogging) logger.warn(`etcd-locker: ${message}`);
+    else process.emitWarning(message, { type: 'EtcdLockerWarning', code: 'ETCD_LOCKER_UNRELEASED' });
+    this.#endHold('garbage-collected').catch((error: unknown) => {
+      logger.warn(`etcd-locker: ${String(error)}`);
+    });
+  }
+
+  #endHold(cause: ReleasedMessage['cause']): Promise<void> {
+    this.#maxHold?.cancel();
+    if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
+    this.#forgetHandle();
+    return keepAlive(this.context.clock, this.#releaseEntry);
+  }
+
+  /** Loses the lock after `maxHoldMs` from now. */
+  limit(maxHoldMs: number): void {
+    if (!this.entry.isHeld) return;
+    const cancel = this.context.clock.setTimer(maxHoldMs, () => {
+      this.lose('max-hold');
+    });
+    this.#maxHold = { until: addMs(this.context.clock.now(), maxHoldMs), cancel };
+  }
+
+  /** From now on, a release within `minHoldMs` leaves the name taken until then. */
+  require(minHoldMs: number): void {
+    this.entry.minimumHold = new MinimumHold(this.context.clock, minHoldMs);
+  }
+
+  /** Notices a deletion by others as it happens, not with the next beat. Returns the function that ends the watch. */
+  watchDeletion(store: Store): () => void {
+    const { entry } = this;
+    const verify = (): void => {
+      // The beat finds out what a failed read does not.
+      entry.verify().catch(() => undefined);
+    };
+    const created = (revision: bigint): void => {
+      if (revision > entry.token) verify();
+    };
+    return store.watch({ key: entry.key, deletesOnly: true }, { created, events: verify });
+  }
+
+  /** Releases the lock, and counts it as lost. */
+  lose(reason: LossReason, cause?: Error): void {
+    if (!this.entry.isHeld) return;
+    // If etcd refuses the delete, the entry ends with its lease.
+    keepAlive(this.context.clock, this.#releaseEntry).catch(() => undefined);
+    this.#markLost(reason, cause);
+  }
+
+  /** Calls `callback` when the lock is lost, or at once if it was. The callback must not call user code. */
+  onLost(callback: (error: LockLostError) => void): void {
+    if (this.#lost === undefined) this.#onLost = callback;
+    else callback(this.#lost);
+  }
+
+  onEntryLost(reason: LossReason, cause?: Error): void {
+    this.#onEntryLost();
+    this.#markLost(reason, cause);
+    this.#notify();
+  }
+
+  /** Lets the garbage collector take the handle, unless somebody still listens to its signal. */
+  onTick(): void {
+    if (this.#isPinned) return;
+    const handle = this.#handle ?? this.#weakHandle?.deref();
+    if (handle === undefined) return;
+    if (this.#weakHandle === undefined) {
+      this.#weakHandle = new WeakRef(handle);
+      unreachable().register(handle, this, this);
+    }
+    this.#handle = handle.isListenedTo() ? handle : undefined;
+  }
+
+  #markLost(reason: LossReason, cause?: Error): void {
+    this.#maxHold?.cancel();
+    const error = new LockLostError(this.name, this.entry.token, reason, cause === undefined ? undefined : { cause });
+    this.#lost = error;
+    this.#onLost(error);
+    if (channels.lost.hasSubscribers) publishLater(channels.lost, { ...this.#toMessage(), heldMs: this.#heldMs(), reason, error });
+    // The end of a session with a cause has a line of its own, for all its locks. The user knows of the end of a locker.
+    const isLogged = reason === 'closed' || (reason === 'expired' && cause !== undefined);
+    if (!isLogged) this.context.logger.warn(`etcd-locker: ${String(error)}`);
+    runInMicrotask(() => {
+      this.#notify();
+      this.#forgetHandle();
+    });
+  }
+
+  #notify(): void {
+    if (this.#lost !== undefined) (this.#handle ?? this.#weakHandle?.deref())?.onLoss(this.#lost);
+  }
+
+  #forgetHandle(): void {
+    if (this.#weakHandle !== undefined) unreachable().unregister(this);
+    this.#handle = undefined;
+  }
+
+  #onHeld(waitMs: number): void {
+    if (channels.held.hasSubscribers) publishLater(channels.held, { ...this.#toMessage(), waitMs });
+    if (this.isLogging) this.#debug('acquired', waitMs);
+  }
+
+  #onRelease(cause: ReleasedMessage['cause']): void {
+    const heldMs = this.#heldMs();
+    if (channels.released.hasSubscribers) publishLater(channels.released, { ...this.#toMessage(), heldMs, cause });
+    if (this.isLogging) this.#debug('released', heldMs ?? 0);
+  }
+
+  #toMessage(): LockMessage {
+    const { name, entry } = this;
+    const { slots, key, token, session } = entry;
+    return { name, mode: modeOf(slots), slots, key, fencingToken: token, leaseId: session.leaseId };
+  }
+
+  #heldMs(): number | undefined {
+    return this.#heldSinceMs === undefined ? undefined : this.context.clock.now().monotonicMs - this.#heldSinceMs;
+  }
+
+  #debug(what: string, ms: number): void {
+    const { name, entry, context } = this;
+    context.logger.debug(`etcd-locker: ${what} lock ${quote(name)} (token ${String(entry.token)}) after ${String(Math.round(ms))} ms`);
+  }
+}

@@ -1,0 +1,172 @@
+/** Tests the examples that run in several processes at once: each process is started as a user would start it. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { createLocker } from 'etcd-locker';
+import { Etcd3 } from 'etcd3';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { eventually } from '../support/fixtures/etcd-stage.ts';
+import { startExample } from '../support/run/examples.ts';
+import type { TestProcess } from '../support/run/processes.ts';
+
+let etcd: EtcdServer;
+let client: Etcd3;
+let folder: string;
+
+beforeAll(async () => {
+  etcd = await startEtcd();
+  client = new Etcd3({ hosts: [...etcd.endpoints] });
+  folder = await mkdtemp(join(tmpdir(), 'examples-'));
+});
+
+beforeEach(async () => {
+  await client.delete().key('schema-version');
+});
+
+afterAll(async () => {
+  client.close();
+  await etcd.stop();
+  await rm(folder, { recursive: true });
+});
+
+const start = (file: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): TestProcess =>
+  startExample(file, args, { ETCD_ENDPOINTS: etcd.endpoints.join(','), ...env });
+
+const textOf = ({ steps }: TestProcess): string[] => steps.map(({ step }) => step);
+
+/** Starts the example in `count` processes, waits for all of them, and returns the lines of each. */
+async function runAll(file: string, count: number, env?: NodeJS.ProcessEnv): Promise<string[][]> {
+  await using processes = new AsyncDisposableStack();
+  const all = Array.from({ length: count }, () => processes.use(start(file, [], env)));
+  for (const one of all) expect(await one.ended).toMatchObject({ code: 0 });
+  return all.map(textOf);
+}
+
+test('worker-pool.ts runs two jobs at a time over all processes, never three', async () => {
+  const lines = (await runAll('worker-pool.ts', 3)).flat();
+  // At the same millisecond, an end comes first: it was printed before the release.
+  const events = lines
+    .map((line) => line.split(' '))
+    .sort(([a = '', x = ''], [b = '', y = '']) => a.localeCompare(b) || y.localeCompare(x));
+  const running: number[] = [];
+  let now = 0;
+  for (const [, what] of events) running.push((now += what === 'begin' ? 1 : -1));
+
+  expect(lines).toHaveLength(24);
+  expect(Math.max(...running)).toBe(2);
+});
+
+describe('migration.ts', () => {
+  const steps = ['create the table', 'copy the rows', 'add the index'];
+
+  test('migrates in exactly one of the replicas that start at once', async () => {
+    const lines = await runAll('migration.ts', 4);
+    const work = lines.filter((one) => one.length > 1);
+
+    expect(work).toEqual([[...steps.flatMap((step) => [`begin: ${step}`, `done: ${step}`]), 'the schema is up to date']]);
+    for (const one of lines) expect(one.at(-1)).toBe('the schema is up to date');
+  });
+
+  test('goes on in another replica after a crash in the middle, at the step that was not done', async () => {
+    await using processes = new AsyncDisposableStack();
+    const replicas = Array.from({ length: 3 }, () => processes.use(start('migration.ts')));
+    let crashed: TestProcess | undefined;
+    await eventually(() => {
+      crashed = replicas.find((replica) => textOf(replica).includes('begin: copy the rows'));
+      expect(crashed).toBeDefined();
+    });
+    crashed?.signal('SIGKILL');
+    const others = replicas.filter((replica) => replica !== crashed);
+    for (const other of others) expect(await other.ended).toMatchObject({ code: 0 });
+
+    const work = steps.slice(1).flatMap((step) => [`begin: ${step}`, `done: ${step}`]);
+    expect(others.map(textOf).sort((a, b) => a.length - b.length)).toEqual([
+      ['the schema is up to date'],
+      [...work, 'the schema is up to date'],
+    ]);
+    expect(await client.get('schema-version').string()).toBe('3');
+  });
+
+  test('gives up with 75 if another replica still migrates after timeoutMs', async () => {
+    await using locker = createLocker({ hosts: etcd.endpoints, value: 'replica-1' });
+    await using lock = await locker.lock('migration');
+    await using replica = start('migration.ts', [], { MIGRATION_TIMEOUT_MS: '300' });
+
+    expect(await replica.ended).toMatchObject({ code: 75 });
+    expect(textOf(replica)).toEqual(['gave up: replica-1 still migrates']);
+    lock.throwIfLost();
+  });
+});
+
+test('transfer.ts loses no money in three processes', async () => {
+  const file = join(folder, 'accounts.db');
+  const lines = await runAll('transfer.ts', 3, { DATABASE: file });
+
+  for (const one of lines) expect(one).toEqual(['30 transfers done, the total is 300']);
+  const database = new DatabaseSync(file);
+  const accounts = database.prepare('SELECT balance, fence FROM accounts').all();
+  database.close();
+  expect(accounts).toHaveLength(3);
+  for (const { fence } of accounts) expect(fence).toBeGreaterThan(0);
+});
+
+test('transfer.ts fails if a later holder has written to an account', async () => {
+  const file = join(folder, 'later.db');
+  const database = new DatabaseSync(file);
+  database.exec('CREATE TABLE accounts (id TEXT PRIMARY KEY, balance INTEGER, fence INTEGER)');
+  database.exec("INSERT INTO accounts VALUES ('alice', 100, 0), ('bob', 100, 9000000000), ('carol', 100, 0)");
+  await using fenced = start('transfer.ts', [], { DATABASE: file });
+  const { code, stderr } = await fenced.ended;
+  const accounts = database.prepare('SELECT balance FROM accounts ORDER BY id').all();
+  database.close();
+
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/Cannot transfer from \w+ to \w+: a later holder has written/);
+  expect(accounts.reduce((sum, { balance }) => sum + Number(balance), 0)).toBe(300);
+  expect(accounts[1]).toEqual({ balance: 100 });
+});
+
+describe('cache.ts', () => {
+  test('loads once for all processes that miss at the same time', async () => {
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    const lock = await locker.lock('cache/rates');
+    const ended = runAll('cache.ts', 4, { CACHE: join(folder, 'rates') });
+    await eventually(async () => {
+      expect(await locker.inspect('cache/rates')).toMatchObject({ waiting: 4 });
+    });
+    await lock.release(); // all of them read now, before one of them loads
+    const lines = await ended;
+
+    expect(lines.flat().filter((line) => line === 'loads the rates')).toHaveLength(1);
+    expect(new Set(lines.map((one) => one.at(-1)))).toHaveLength(1);
+  });
+
+  test('reads together with other readers, and waits for a writer', async () => {
+    const cache = join(folder, 'shared');
+    const [[, loaded] = []] = await runAll('cache.ts', 1, { CACHE: cache });
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    const reading = await locker.lock('cache/rates', { mode: 'shared' });
+    expect(await runAll('cache.ts', 1, { CACHE: cache })).toEqual([[loaded]]);
+    await reading.release();
+    const writing = await locker.lock('cache/rates');
+    await using reader = start('cache.ts', [], { CACHE: cache });
+    await eventually(async () => {
+      expect(await locker.inspect('cache/rates')).toMatchObject({ waiting: 1 });
+    });
+    expect(textOf(reader)).toEqual([]);
+    await writing.release();
+
+    expect(await reader.ended).toMatchObject({ code: 0 });
+    expect(textOf(reader).at(-1)).toMatch(/^rates: /);
+  });
+
+  test('counts half a file as a miss', async () => {
+    const cache = join(folder, 'rates');
+    await writeFile(join(cache, 'rates.json'), '{"rates":0.5,"load');
+    const [lines = []] = await runAll('cache.ts', 1, { CACHE: cache });
+
+    expect(lines[0]).toBe('loads the rates');
+  });
+});
