@@ -7,21 +7,21 @@ import { throwIfAborted } from '../abort.ts';
 import { keepAlive, systemClock, waitAtMost } from '../clock.ts';
 import { deferred } from '../deferred.ts';
 import { Drain } from './drain.ts';
-import { LockerClosedError, LockTimeoutError } from '../errors.ts';
+import { LockerClosedError } from '../errors.ts';
 import { breakLock } from './break-lock.ts';
 import { Heartbeat } from '../session/heartbeat.ts';
 import { type Internals, internals } from './internals.ts';
 import { buildGateValue } from '../keys.ts';
 import { LocalQueues } from '../queue/local-queues.ts';
 import { OutageLog } from '../outage-log.ts';
-import { inspect } from '../states/inspect.ts';
 import { Pauses } from '../pauses.ts';
+import { inspect } from '../states/inspect.ts';
 import { listStates, toIterator } from '../states/list.ts';
 import { lockAll } from './lock-all.ts';
 import type { Lock } from '../lock/lock.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { Locker } from './locker.ts';
-import type { MultiLock } from '../lock/multi-lock.ts';
+import { type MultiLock, MultiLockHandle } from '../lock/multi-lock.ts';
 import { lead } from '../lock/lead.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
@@ -34,9 +34,9 @@ import {
   type LockOptions,
   type ResolvedLockOptions,
   type ResolvedOptions,
-  resolveBreakOptions,
   resolveCloseOptions,
   resolveLeadOptions,
+  resolveBreakOptions,
   resolveListOptions,
   resolveLockOptions,
   resolveWatchAllOptions,
@@ -51,7 +51,7 @@ import { SessionPool } from '../session/session-pool.ts';
 import { etcdStore } from '../store/etcd/etcd-store.ts';
 import { allNames, type CopyTarget, oneName } from '../states/queue-copy.ts';
 import { traced } from './trace.ts';
-import { maxNamesAtOnce, tryLockAllAtOnce } from './try-lock-all.ts';
+import { explainLimit, maxNamesAtOnce, nullOnTimeout } from './try-outcome.ts';
 import { StateWatch } from '../states/state-watch.ts';
 import type { Contender, LockDetails, LockStateIterator } from '../states/state.ts';
 import { isAcquireTraced } from '../telemetry/channels.ts';
@@ -124,7 +124,8 @@ export class LockService implements Locker {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
       return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
-    return tryLockAllAtOnce(distinct.length, () => this.#tryLock(distinct, resolved));
+    const locks = await this.#tryLock(distinct, resolved).catch(explainLimit(distinct.length));
+    return locks === null ? null : new MultiLockHandle(locks);
   }
 
   readonly withLock = async <T>(
@@ -284,14 +285,5 @@ export class LockService implements Locker {
     for (const watch of [...this.#watches]) watch.end();
     await keepAlive(clock, () => waitAtMost(clock, this.#options.requestTimeoutMs, sessions.close()));
     if (store !== this.#options.store) await store.close();
-  }
-}
-
-async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
-  try {
-    return await locking;
-  } catch (error) {
-    if (error instanceof LockTimeoutError) return null;
-    throw error;
   }
 }

@@ -2,8 +2,7 @@
  * The local queue of one name: its callers, acquisitions and held locks in this process.
  *
  * First come, first served, across all kinds. The first caller gets an acquisition, and so an entry in etcd, if fewer entries of its
- * kind are here than may hold together: more could not hold anyway. So exclusive callers have one entry together, and shared callers
- * have one each. A release with a next caller hands over in one transaction.
+ * kind are here than may hold together. So exclusive callers have one entry together, and shared callers have one each.
  *
  * Read in this folder: local-queues.ts, local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts (the order of
  * creations), caller.ts, try-acquire.ts (no waiting), occupancy.ts (busy or not), outage.ts, head-reads.ts (the holder in an error).

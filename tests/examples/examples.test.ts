@@ -1,7 +1,7 @@
 /** Tests that each example ends and prints the expected lines. */
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
-import { join, parse } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -11,15 +11,14 @@ import { findOtherNode } from '../support/run/other-nodes.ts';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'examples');
-/** The examples that other test files run, in several processes. */
+/** The examples that other test files run, in processes of their own. */
 const ofSeveralProcesses = [
   ...['cache.ts', 'migration.ts', 'transfer.ts', 'worker-pool.ts'], // processes.test.ts
+  ...['graceful-shutdown.ts', 'leader.ts'], // tests of their names
   ...['zombie-etcd.ts', 'zombie-postgres.ts', 'zombie-sqlite.ts'], // zombie.test.ts
 ];
 const all = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
-const ownTests = await readdir(join(root, 'tests/examples'));
-/** Without those that have a test of their own, such as services that end by a signal. */
-const files = all.filter((file) => !ofSeveralProcesses.includes(file) && !ownTests.includes(`${parse(file).name}.test.ts`));
+const files = all.filter((file) => !ofSeveralProcesses.includes(file));
 const other = await findOtherNode();
 
 const commonjsLines = ['held: true', 'busy: held by a CommonJS program'];
