@@ -122,6 +122,56 @@ describe('close({ drainMs })', () => {
     await lock.release();
   });
 
+  test.each<[string, (locker: Locker) => Promise<{ release(): Promise<void> } | null>]>([
+    ['lock', (locker) => locker.lock('f')],
+    ['tryLock', (locker) => locker.tryLock('f')],
+    ['tryLockAll', (locker) => locker.tryLockAll(['f', 'g', 'h'])],
+    ['lock without renewal', (locker) => locker.lock('f', { renew: false })],
+  ])('either rejects %s() or lets it drain, at whatever step it begins', async (_, acquire) => {
+    const outcomes = new Set<string>();
+    for (let steps = 0; steps < 60; steps += 2) {
+      await using memory = await openFaultyMemory();
+      const locker = memory.createLocker();
+      await locker.withLock('warm', () => undefined);
+      const acquiring = follow(acquire(locker));
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
+
+      const closed = follow(locker.close({ drainMs }));
+      await memory.clock.advance(1_000);
+
+      outcomes.add(acquiring.error === undefined ? 'drains' : 'rejects');
+      if (acquiring.error === undefined) {
+        expect(closed.isSettled).toBe(false);
+        await acquiring.value?.release();
+        await memory.clock.settle();
+      } else {
+        expect(acquiring.error).toBeInstanceOf(LockerClosedError);
+      }
+      expect(closed.isSettled).toBe(true);
+      for (const name of ['f', 'g', 'h']) expect(memory.entries(name)).toEqual([]);
+    }
+    expect([...outcomes].sort()).toEqual(['drains', 'rejects']);
+  });
+
+  test('lets lockAll() wait for no further name, at whatever step it begins', async () => {
+    const rounds = Array.from({ length: 60 }, (_, steps) => steps);
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('g');
+    for (const steps of rounds) {
+      const locker = memory.createLocker();
+      await locker.withLock('warm', () => undefined);
+      const acquiring = follow(locker.lockAll(['f', 'g']));
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
+
+      const closed = follow(locker.close({ drainMs }));
+      await memory.clock.settle();
+
+      expect(acquiring.error).toBeInstanceOf(LockerClosedError);
+      expect(closed.isSettled).toBe(true);
+      expect([memory.entries('f').length, memory.entries('g').length]).toEqual([0, 1]);
+    }
+  });
+
   test('keeps reads, watches and held locks working until it is over', async () => {
     await using memory = await openFaultyMemory();
     const { locker, lock, closed } = await openDrain(memory);

@@ -328,6 +328,26 @@ describe('the move to another lease', () => {
   });
 });
 
+describe('breakLock()', () => {
+  test.each(['lives', 'is closed'])('frees a name in its minimum hold while its locker %s', async (state) => {
+    await using memory = await openFaultyMemory();
+    const [locker, operator] = [memory.createLocker(), memory.createLocker()];
+    await using other = state === 'lives' ? await locker.lock('b') : undefined;
+    const lock = await locker.lock('a', options);
+    await lock.release();
+    if (state === 'is closed') await locker.close();
+    const waiting = follow(operator.lock('a'));
+    await memory.clock.settle();
+
+    const removed = await operator.breakLock('a', { fencingToken: lock.fencingToken });
+    await memory.clock.advance(100);
+
+    expect(removed).toMatchObject([{ key: lock.key }]);
+    expect(waiting.value?.held).toBe(true);
+    expect(other?.held ?? true).toBe(true);
+  });
+});
+
 describe('the audit of the session', () => {
   test('keeps the released entry, also if a list out of date has its key', async () => {
     await using memory = await openFaultyMemory();

@@ -72,6 +72,32 @@ describe('examples/leader.ts', { concurrent: true }, () => {
     expect(await last.ended).toEqual({ code: 0, signal: null, stderr: '' });
   });
 
+  test('a leader that was frozen for longer than the TTL ends its term when it wakes up, and follows the next leader', async () => {
+    await using server = await startEtcd();
+    await using one = start(server, 'http://one');
+    await using two = start(server, 'http://two');
+    const candidates = new Map([
+      ['http://one', one],
+      ['http://two', two],
+    ]);
+    const [first, [other = '']] = await whenElected(candidates);
+    const [leader, next] = [candidates.get(first) ?? one, candidates.get(other) ?? two];
+    const term = termOf(leader);
+
+    leader.signal('SIGSTOP');
+    await next.reached(/^term \d+ begins$/);
+    expect(termOf(next)).toBeGreaterThan(term);
+    leader.signal('SIGCONT');
+
+    await leader.reached(`term ${String(term)} ends`);
+    await leader.reached(`leader: ${other}`);
+    next.signal('SIGTERM');
+    expect(await next.ended).toEqual({ code: 0, signal: null, stderr: '' });
+    await eventually(() => {
+      expect(termOf(leader)).toBeGreaterThan(termOf(next));
+    });
+  });
+
   test('SIGTERM ends a process that campaigns, and the leader goes on', async () => {
     await using server = await startEtcd();
     await using leader = start(server, 'http://leader');
