@@ -24,6 +24,13 @@ export default tseslint.config(
   },
   { files: ['src/store/etcd/**', 'tests/**', 'examples/**'], rules: { 'no-restricted-imports': 'off' } },
   {
+    files: ['examples/nest/**', 'tests/examples/nest/**'],
+    rules: {
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
+    },
+  },
+  {
     files: ['**/*.cjs'],
     languageOptions: { globals: { require: 'readonly', console: 'readonly', process: 'readonly', module: 'readonly' } },
   },

@@ -1,7 +1,7 @@
 /** Tests that each example ends and prints the expected lines. */
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -13,8 +13,8 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'examples');
 /** The examples that other test files run, in processes of their own. */
 const ofSeveralProcesses = [
-  ...['cache.ts', 'migration.ts', 'transfer.ts', 'worker-pool.ts'], // processes.test.ts
-  ...['graceful-shutdown.ts', 'leader.ts'], // tests of their names
+  ...['cache.ts', 'health-mesh.ts', 'migration.ts', 'name-server.ts', 'transfer.ts', 'worker-pool.ts'], // processes.test.ts
+  ...['graceful-shutdown.ts', 'leader.ts'], // test files of their names
   ...['zombie-etcd.ts', 'zombie-postgres.ts', 'zombie-sqlite.ts'], // zombie.test.ts
 ];
 const all = (await readdir(folder)).filter((file) => /\.(ts|cjs|sh)$/.test(file));
@@ -89,7 +89,8 @@ const lines: Readonly<Record<string, readonly string[]>> = {
 };
 
 test('each example has expected lines', () => {
-  expect([...Object.keys(lines), ...ofSeveralProcesses].sort()).toEqual(all.sort());
+  expect(Object.keys(lines).sort()).toEqual(files.sort());
+  expect(ofSeveralProcesses.filter((file) => !all.includes(file))).toEqual([]);
 });
 
 test.each(files)('%s prints its expected lines', async (file) => {
@@ -98,8 +99,33 @@ test.each(files)('%s prints its expected lines', async (file) => {
   expect(stdout.trimEnd().split('\n')).toEqual(lines[file]);
 });
 
-test.each(all)('%s has less than 40 lines', async (file) => {
-  expect((await readFile(join(folder, file), 'utf8')).split('\n').length).toBeLessThan(40);
+test.each(all)('%s has at most 40 lines', async (file) => {
+  expect((await readFile(join(folder, file), 'utf8')).trimEnd().split('\n').length).toBeLessThanOrEqual(40);
+});
+
+test('each example says how to install the packages that it imports', async () => {
+  const paths = (await readdir(folder, { recursive: true })).filter((path) => /\.ts$/.test(path) && !path.startsWith('demo/'));
+  const missing: string[] = [];
+  for (const path of paths) {
+    // The files of a folder belong to one example.
+    const siblings = paths.filter((one) => one === path || (path.includes('/') && dirname(one) === dirname(path)));
+    const texts = await Promise.all(siblings.map((one) => readFile(join(folder, one), 'utf8')));
+    const installed = texts.flatMap((text) => [...text.matchAll(/npm i ([\w@/ -]+)/g)].flatMap(([, names = '']) => names.split(' ')));
+    const code = await readFile(join(folder, path), 'utf8');
+    for (const [, name = ''] of code.matchAll(/^(?:import |import .* from |} from )'([^.'][^']*)'/gm)) {
+      if (!/^(node:|etcd-locker)/.test(name) && !installed.includes(name)) missing.push(`${path}: ${name}`);
+    }
+    if (/from '\.\.\//.test(code)) missing.push(`${path}: a file outside of the examples`);
+  }
+
+  expect(missing).toEqual([]);
+  expect(paths.length).toBeGreaterThan(20);
+});
+
+test('docs/recipes.md has a recipe for each example of several processes', async () => {
+  const page = await readFile(join(root, 'docs', 'recipes.md'), 'utf8');
+
+  expect(ofSeveralProcesses.filter((file) => !page.includes(`(../examples/${file})`))).toEqual([]);
 });
 
 test.skipIf(other === null)(`commonjs.cjs runs on another version of Node (${other?.version ?? 'none found'})`, async () => {

@@ -6,27 +6,27 @@ import { DatabaseSync } from 'node:sqlite';
 import { createLocker } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { startEtcd, startTcpProxy, type EtcdServer } from '../support/etcd/etcd.ts';
 import { eventually } from '../support/fixtures/etcd-stage.ts';
 import { startExample } from '../support/run/examples.ts';
 import type { TestProcess } from '../support/run/processes.ts';
 
 let etcd: EtcdServer;
-let client: Etcd3;
+let etcdClient: Etcd3;
 let folder: string;
 
 beforeAll(async () => {
   etcd = await startEtcd();
-  client = new Etcd3({ hosts: [...etcd.endpoints] });
+  etcdClient = new Etcd3({ hosts: [...etcd.endpoints] });
   folder = await mkdtemp(join(tmpdir(), 'examples-'));
 });
 
 beforeEach(async () => {
-  await client.delete().key('schema-version');
+  await etcdClient.delete().key('schema-version');
 });
 
 afterAll(async () => {
-  client.close();
+  etcdClient.close();
   await etcd.stop();
   await rm(folder, { recursive: true });
 });
@@ -86,7 +86,7 @@ describe('migration.ts', () => {
       ['the schema is up to date'],
       [...work, 'the schema is up to date'],
     ]);
-    expect(await client.get('schema-version').string()).toBe('3');
+    expect(await etcdClient.get('schema-version').string()).toBe('3');
   });
 
   test('gives up with 75 if another replica still migrates after timeoutMs', async () => {
@@ -169,4 +169,73 @@ describe('cache.ts', () => {
 
     expect(lines[0]).toBe('loads the rates');
   });
+});
+
+/** Follows the lines of a process. Each call waits for the next line that it has not returned yet. */
+function linesOf(process: TestProcess): () => Promise<string> {
+  let read = 0;
+  return async () => {
+    await eventually(() => {
+      expect(process.steps.length).toBeGreaterThan(read);
+    });
+    return process.steps[read++]?.step ?? '';
+  };
+}
+
+describe('name-server.ts', () => {
+  test('a client follows the address of a service, over a killed service to its successor', async () => {
+    await using client = start('name-server.ts', ['mail']);
+    const next = linesOf(client);
+    expect(await next()).toBe('mail: nowhere');
+    await using first = start('name-server.ts', ['mail', 'http://10.0.0.7:8080']);
+    expect(await next()).toBe('mail: http://10.0.0.7:8080');
+    await using second = start('name-server.ts', ['mail', 'http://10.0.0.8:8080']);
+    await eventually(async () => {
+      expect(await etcdClient.getAll().prefix('locks/services%2Fmail/').count()).toBe(2);
+    });
+    first.signal('SIGKILL');
+    expect(await next()).toBe('mail: http://10.0.0.8:8080');
+    second.signal('SIGTERM');
+    expect(await next()).toBe('mail: nowhere');
+
+    expect(await second.ended).toMatchObject({ code: 0, stderr: '' });
+    client.signal('SIGTERM');
+    expect(await client.ended).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('a client says when etcd is silent, and when the address is certain again', async () => {
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    await using lock = await locker.lock('services/web', { value: 'http://10.0.0.9:8080' });
+    await using proxy = await startTcpProxy(etcd.endpoint);
+    await using client = start('name-server.ts', ['web'], { ETCD_ENDPOINTS: proxy.endpoint });
+    const next = linesOf(client);
+    expect(await next()).toBe(`web: ${lock.value}`);
+    await proxy.cut();
+    expect(await next()).toBe('etcd is silent, the address may be old');
+    await proxy.restore();
+    expect(await next()).toBe(`web: ${lock.value}`);
+  });
+});
+
+test('health-mesh.ts says who comes, who is killed, who ends, and who is unhealthy', async () => {
+  await using orders = start('health-mesh.ts', ['orders']);
+  const next = linesOf(orders);
+  await using payments = start('health-mesh.ts', ['payments']);
+  expect(await next()).toBe('mesh/payments is here');
+  await using mail = start('health-mesh.ts', ['mail']);
+  expect(await next()).toBe('mesh/mail is here');
+  payments.signal('SIGKILL');
+  expect(await next()).toBe('mesh/payments has left');
+  await using restarted = start('health-mesh.ts', ['payments']);
+  expect(await next()).toBe('mesh/payments is here');
+  const leftAt = performance.now();
+  mail.signal('SIGTERM');
+  expect(await next()).toBe('mesh/mail has left');
+  expect(performance.now() - leftAt).toBeLessThan(2_000); // at once: well before the TTL of 3 s
+  expect(await mail.ended).toMatchObject({ code: 0, stderr: '' });
+  restarted.signal('SIGUSR2');
+  expect(await next()).toBe('mesh/payments has left');
+  restarted.signal('SIGUSR2');
+  expect(await next()).toBe('mesh/payments is here');
+  expect(textOf(restarted)).toContain('mesh/orders is here');
 });

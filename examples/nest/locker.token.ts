@@ -1,0 +1,2 @@
+/** The token of the locker, for `@Inject(LOCKER) locker: Locker`. */
+export const LOCKER = Symbol('LOCKER');
