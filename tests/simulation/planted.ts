@@ -338,7 +338,8 @@ export function plant({ name, edits }: Planted): ScratchCopy {
   };
   try {
     mkdirSync(join(folder, 'tests'));
-    for (const part of ['src', 'tests/simulation', 'package.json']) cpSync(join(root, part), join(folder, part), { recursive: true });
+    for (const part of ['src', 'tests/simulation', 'tests/support/run/keep-handles.ts', 'package.json'])
+      cpSync(join(root, part), join(folder, part), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
     for (const { file, from, to } of edits) {
       const path = join(folder, file);
