@@ -24,7 +24,12 @@ const namesForTracers = `;(module) => {
 
 export default defineConfig([
   {
-    entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts', 'web-locks': 'src/web-locks/index.ts', otel: 'src/otel/index.ts' },
+    entry: {
+      index: 'src/index.ts',
+      'testing/index': 'src/testing/index.ts',
+      'web-locks': 'src/web-locks/index.ts',
+      otel: 'src/otel/index.ts',
+    },
     format: ['esm', 'cjs'],
     target: 'node20',
     dts: true,

@@ -1,7 +1,13 @@
 /** Tests of `etcd-locker/otel`, with the SDK of OpenTelemetry and its exporters in memory. */
 import { context, type Attributes, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { AggregationTemporality, type Histogram as HistogramValue, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import {
+  AggregationTemporality,
+  type Histogram as HistogramValue,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { instrumentLockers, type OtelOptions } from 'etcd-locker/otel';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
