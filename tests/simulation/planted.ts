@@ -305,7 +305,7 @@ export const planted: readonly Planted[] = [
     name: 'kept-number-reused',
     what: 'the number of an entry is given back at its release, although a minimum hold keeps the key',
     foundWithin: 500,
-    rules: ['minimum'],
+    rules: ['minimum', 'token'],
     edits: [{ file: 'src/session/entry-numbers.ts', from: 'if (keptMs > 0) {', to: 'if (keptMs < 0) {' }],
   },
   {
