@@ -187,7 +187,8 @@ export class LockService implements Locker {
     return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
-  readonly close = async (options?: CloseOptions): Promise<void> => {
+  // A rest parameter: jest gives a hook with a parameter a callback, and `afterAll(locker.close)` is such a hook.
+  readonly close = async (...[options]: readonly [options?: CloseOptions | undefined]): Promise<void> => {
     const { drainMs } = resolveCloseOptions(options);
     if (this.#closed === undefined) this.#closed = this.#close(drainMs ?? 0);
     // The end of an `await using` block cuts no drain short.

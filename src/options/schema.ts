@@ -55,7 +55,8 @@ function buildSchemas() {
     watchAll: z.strictObject({ ...watch, startsWith: z.optional(text) }, expected('an object of options')),
     close: z.strictObject(
       { drainMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))) },
-      expected('an object of options'),
+      // `process.on('SIGTERM', locker.close)` passes the name of the signal.
+      { error: ({ input }) => `expected an object of options, got ${describeInput(input)}; as a callback, pass () => locker.close()` },
     ),
     name,
     names: z.array(name, expected('an iterable of names')).check(z.minLength(1, { error: 'expected at least one name' })),
