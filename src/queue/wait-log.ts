@@ -22,6 +22,7 @@ const maxLines = 10;
 interface WaitedQueue {
   readonly name: string;
   readonly heldEntries: readonly { readonly token: bigint }[];
+  isBusyFor(caller: WaitingCaller): boolean;
 }
 
 type WaitingCaller = Pick<Caller<unknown>, 'options' | 'joinedAt' | 'knowsBusy' | 'hasAcquisition' | 'onBusy' | 'onSettled'>;
@@ -82,7 +83,7 @@ export class WaitLog {
     let nextMs = Infinity;
     for (const wait of this.#waits) {
       const isDue = wait.dueAtMs <= nowMs;
-      if (isDue && wait.caller.knowsBusy) {
+      if (isDue && wait.queue.isBusyFor(wait.caller)) {
         this.#waits.delete(wait);
         const due = byQueue.get(wait.queue);
         if (due === undefined) byQueue.set(wait.queue, [wait]);

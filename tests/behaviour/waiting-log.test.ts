@@ -121,6 +121,18 @@ describe('a warning of a long wait', () => {
     ]);
   });
 
+  test('counts calls that joined before it was known that the name is busy', async () => {
+    await using memory = await openLogged();
+    await memory.other.lock('a');
+    const waiting = [1, 2, 3].map(() => errorOf(memory.locker.lock('a')));
+
+    await memory.clock.advance(10_000);
+
+    expect(ofWaits(memory.warnings)).toEqual([expect.stringContaining('(and 2 calls that came later): another process holds it')]);
+    await memory.locker.close();
+    await Promise.all(waiting);
+  });
+
   test('does not block the event loop when tens of thousands of calls wait for one name', async () => {
     await using memory = await openLogged();
     await memory.other.lock('a');
