@@ -233,11 +233,12 @@ export class LockService implements Locker {
     return locks;
   }
 
-  #resolveWatch([first, ...rest]: readonly unknown[]): [CopyTarget, WatchOptions] {
+  #resolveWatch(args: readonly unknown[]): [CopyTarget, WatchOptions] {
+    const [first, ...rest] = args;
     const { prefix } = this.#options;
     const isOptions = first === undefined || (typeof first === 'object' && first !== null);
     if (isOptions && rest.length === 0) {
-      const { startsWith = '', ...options } = resolveWatchAllOptions(first);
+      const { startsWith = '', ...options } = resolveWatchAllOptions(...args);
       return [allNames(prefix, startsWith), options];
     }
     checkName(first);
