@@ -102,7 +102,8 @@ export class LockService implements Locker {
     checkName(name);
     const resolved = this.#check(options);
     return this.#traced('tryLock', name, resolved, async () => {
-      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
+      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
+        return nullOnTimeout(this.#wait(name, resolved, true), resolved.signal);
       const locks = await this.#tryLock([name], resolved);
       return locks?.[0] ?? null;
     });
@@ -122,7 +123,7 @@ export class LockService implements Locker {
 
   async #tryLockAll(distinct: readonly string[], resolved: ResolvedLockOptions): Promise<MultiLock | null> {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
-      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
+      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true), resolved.signal);
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
     const locks = await this.#tryLock(distinct, resolved).catch(explainLimit(distinct.length));
     return locks === null ? null : new MultiLockHandle(locks);
