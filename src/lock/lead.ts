@@ -39,7 +39,7 @@ export async function lead<T>(context: Context, candidate: Candidate, fn: (lock:
       const lock = await campaign(context, candidate);
       if (lock !== undefined) {
         const startedMs = context.clock.now().monotonicMs;
-        const term = await runTerm(context, lock, fn);
+        const term = await runTerm(context, signal, lock, fn);
         if ('result' in term) return term.result;
         if (context.clock.now().monotonicMs - startedMs >= longTermMs) failures = 0;
       }
@@ -67,12 +67,19 @@ async function campaign({ outageLog }: Context, { name, signal, acquire }: Candi
 type Term<T> = { readonly result: T } | { readonly loss: LockLostError };
 
 /** Runs the function, and releases the lock if it is still held then. Returns the loss if the next campaign is to begin. */
-async function runTerm<T>({ logger }: Context, lock: Lock, fn: (lock: Lock) => T | Promise<T>): Promise<Term<T>> {
+async function runTerm<T>(
+  { logger }: Context,
+  signal: AbortSignal | undefined,
+  lock: Lock,
+  fn: (lock: Lock) => T | Promise<T>,
+): Promise<Term<T>> {
   let result: T;
   try {
     // The process may have been frozen since etcd granted the lock.
     const early = lossOf(lock);
     if (early !== undefined) return { loss: early };
+    // The signal may abort in the tick in which etcd grants the lock. No listener that the function adds would hear of it.
+    throwIfAborted(signal);
     result = await runWith(lock, fn);
   } catch (error) {
     const loss = lossOf(lock);

@@ -1,4 +1,5 @@
 /** Tests of lead(): campaigns, terms, and what ends them. */
+import diagnostics from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   EtcdAuthError,
@@ -474,6 +475,23 @@ describe('the end of lead()', () => {
 
     expect(await leading).toBe(signal.reason);
     await holder.release();
+  });
+
+  test('runs no term if its signal aborts between the grant and the function, and releases the lock', async () => {
+    await using memory = await openFaultyMemory();
+    const controller = new AbortController();
+    const reason = new Error('stop');
+    const abort = (): void => {
+      controller.abort(reason);
+    };
+    let terms = 0;
+    diagnostics.subscribe('etcd-locker:held', abort);
+    const leading = errorOf(memory.createLocker().lead('a', { signal: controller.signal }, () => (terms += 1)));
+    await memory.clock.settle();
+    diagnostics.unsubscribe('etcd-locker:held', abort);
+
+    expect(await leading).toBe(reason);
+    expect([terms, memory.entries('a')]).toEqual([0, []]);
   });
 
   test('a signal that has aborted and a closed locker reject at once', async () => {
