@@ -174,7 +174,7 @@ export interface Locker extends AsyncDisposable {
    * The state of a name that becomes free has `held: false`. A slow reader gets the newest state of each name that changed. The locker
    * keeps a copy of all entries under the prefix. Apart from that, it behaves as `watch` with a name.
    *
-   * @throws {InvalidOptionsError} at the call: an option is invalid
+   * @throws {InvalidOptionsError} at the call: an option is invalid, or the argument is undefined, which may be meant as a name
    * @throws {LockerClosedError} at the call: the locker is closed
    * @throws {EtcdUnavailableError} with `failFast`, before the first state: etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix

@@ -72,9 +72,13 @@ export function resolveBreakOptions(input: unknown): BreakOptions {
   return input === undefined ? {} : parse('break lock', ({ breaking }) => breaking, input);
 }
 
-/** @throws {InvalidOptionsError} an option is invalid */
-export function resolveWatchAllOptions(input: unknown): WatchAllOptions {
-  return input === undefined ? {} : parse('watch', ({ watchAll }) => watchAll, input);
+/**
+ * Takes the arguments of the call. A name that is undefined by mistake must not watch all names.
+ *
+ * @throws {InvalidOptionsError} an option is invalid
+ */
+export function resolveWatchAllOptions(...args: readonly unknown[]): WatchAllOptions {
+  return args.length === 0 ? {} : parse('watch', ({ watchAll }) => watchAll, args[0]);
 }
 
 /** @throws {InvalidOptionsError} the name is not a well-formed string of 1 to 1024 bytes */

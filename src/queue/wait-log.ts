@@ -22,6 +22,7 @@ const maxLines = 10;
 interface WaitedQueue {
   readonly name: string;
   readonly heldEntries: readonly { readonly token: bigint }[];
+  isBusyFor(caller: WaitingCaller): boolean;
 }
 
 type WaitingCaller = Pick<Caller<unknown>, 'options' | 'joinedAt' | 'knowsBusy' | 'hasAcquisition' | 'onBusy' | 'onSettled'>;
@@ -82,9 +83,11 @@ export class WaitLog {
     let nextMs = Infinity;
     for (const wait of this.#waits) {
       const isDue = wait.dueAtMs <= nowMs;
-      if (isDue && wait.caller.knowsBusy) {
+      if (isDue && wait.queue.isBusyFor(wait.caller)) {
         this.#waits.delete(wait);
-        byQueue.set(wait.queue, [...(byQueue.get(wait.queue) ?? []), wait]);
+        const due = byQueue.get(wait.queue);
+        if (due === undefined) byQueue.set(wait.queue, [wait]);
+        else due.push(wait);
       } else {
         // etcd has not responded. The outage log says so, and the caller may have to wait for others later.
         if (isDue) wait.dueAtMs = nowMs + longWaitMs;
