@@ -143,7 +143,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * const { held, holders } = await locker.inspect('master')
-   * console.log(held ? `master is ${holders[0].value}` : 'no master')
+   * console.log(held ? `master is ${holders[0]?.value}` : 'no master')
    */
   inspect(this: void, name: string): Promise<LockDetails>;
   /**
