@@ -3,6 +3,7 @@ import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { hasNoReason } from '../../src/store/etcd/silence.ts';
 
 const outcomes = [
   ['14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1', 'unsent'],
@@ -160,6 +161,21 @@ describe('toFailure() of a failed TLS handshake', () => {
     '14 UNAVAILABLE: No connection established. Last error: null. Resolution note: ',
   ])('%j is not a problem with certificates', (message) => {
     expect(toFailure(new Error(message)).kind).not.toBe('untrusted');
+  });
+});
+
+describe('toFailure() of a connection that failed', () => {
+  test.each([
+    [tls('Error: connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1'],
+    [tls('null'), 'no connection established'],
+    [`${tls('Error: connect ECONNREFUSED 127.0.0.1:1')}no address`, 'connect ECONNREFUSED 127.0.0.1:1; no address'],
+  ])('the details of %j are the reason alone', (message, words) => {
+    expect(toFailure(new Error(message))).toMatchObject({ kind: 'unsent', details: words });
+  });
+
+  test('hasNoReason() is true only if grpc-js gave no reason', () => {
+    expect(hasNoReason(toFailure(new Error(tls('null'))))).toBe(true);
+    expect(hasNoReason(toFailure(new Error(tls('Error: connect ECONNREFUSED 127.0.0.1:1'))))).toBe(false);
   });
 });
 

@@ -34,9 +34,17 @@ export class CallFailure extends Error {
     super(details, { cause });
     const tls = tlsProblem(details);
     this.code = code;
-    this.details = tls?.words ?? details;
+    this.details = tls?.words ?? withoutFrame(details);
     this.kind = tls?.isCertain === true ? 'untrusted' : kindOf(code, details);
   }
+}
+
+/** The reason why a connection failed, without the words that grpc-js puts around it. Users see it for each host. */
+function withoutFrame(details: string): string {
+  const [, reason, note] = /^No connection established\. Last error: (?:Error: )?(.+?)\. Resolution note: (.*)$/s.exec(details) ?? [];
+  if (reason === undefined || note === undefined) return details;
+  const plain = reason === 'null' ? 'no connection established' : reason;
+  return note === '' ? plain : `${plain}; ${note}`;
 }
 
 /** The status codes of gRPC that make a difference here. */
