@@ -8,6 +8,7 @@
 import type { Clock } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
 import type { Hold } from '../lock/hold.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import { findOwnHolds } from '../lock/own-holds.ts';
 import { quote } from '../text.ts';
 import type { Caller } from './caller.ts';
@@ -22,9 +23,10 @@ const maxLines = 10;
 interface WaitedQueue {
   readonly name: string;
   readonly heldEntries: readonly { readonly token: bigint }[];
+  isBusyFor(caller: WaitingCaller): boolean;
 }
 
-type WaitingCaller = Pick<Caller<unknown>, 'options' | 'joinedAt' | 'knowsBusy' | 'hasAcquisition' | 'onBusy' | 'onSettled'>;
+type WaitingCaller = Caller<LockHandle>;
 
 interface Wait {
   readonly queue: WaitedQueue;
@@ -82,7 +84,7 @@ export class WaitLog {
     let nextMs = Infinity;
     for (const wait of this.#waits) {
       const isDue = wait.dueAtMs <= nowMs;
-      if (isDue && wait.caller.knowsBusy) {
+      if (isDue && wait.queue.isBusyFor(wait.caller)) {
         this.#waits.delete(wait);
         byQueue.set(wait.queue, [...(byQueue.get(wait.queue) ?? []), wait]);
       } else {
