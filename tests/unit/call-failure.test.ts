@@ -177,6 +177,12 @@ describe('toFailure() of a connection that failed', () => {
     expect(hasNoReason(toFailure(new Error(tls('null'))))).toBe(true);
     expect(hasNoReason(toFailure(new Error(tls('Error: connect ECONNREFUSED 127.0.0.1:1'))))).toBe(false);
   });
+
+  test('the details name the time of a call without a response', () => {
+    const failure = toFailure(new Error('4 DEADLINE_EXCEEDED: Deadline exceeded after 1.25s,LB pick: 0.001s,remote_addr=127.0.0.1:2379'));
+
+    expect(failure).toMatchObject({ kind: 'unknown', code: 4, details: 'no response within 1250 ms' });
+  });
 });
 
 describe('toRefusal()', () => {
@@ -196,6 +202,18 @@ describe('toRefusal()', () => {
     expect(refusal).toBeInstanceOf(type);
     expect(refusal.message).toContain(details);
     if (refusal instanceof EtcdAuthError) expect(refusal).toMatchObject({ prefix: 'locks/' });
+  });
+
+  test.each([
+    [3, 'etcdserver: user name is empty', 'authentication is on: set the option auth or a client certificate'],
+    [
+      3,
+      'etcdserver: authentication failed, invalid user ID or password',
+      'set the option auth to the name and the password of a user of etcd',
+    ],
+    [7, 'etcdserver: permission denied', 'the role needs readwrite permission for the prefix "locks/"'],
+  ])('toRefusal() of %i %j says what to do', (code, details, remedy) => {
+    expect(toRefusal(new CallFailure(code, details), 'locks/').message).toBe(`Cannot use etcd: ${details}; ${remedy}`);
   });
 
   test('toRefusal() marks only a corrupt cluster as a refusal that no retry can help', () => {
