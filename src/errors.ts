@@ -234,7 +234,8 @@ export class ClientLoadError extends LockerError {
   readonly code = 'CLIENT_LOAD' as const;
 
   constructor(cause: unknown) {
-    super(`Cannot load the packages etcd3 and @grpc/grpc-js: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`Cannot load the packages etcd3 and @grpc/grpc-js: ${reason}; install them, and keep them out of bundles`, { cause });
   }
 }
 

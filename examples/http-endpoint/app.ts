@@ -32,14 +32,14 @@ export function createApp({ locker, paymentUrl }: Services): FastifyInstance {
 
   app.setErrorHandler((error, _request, reply) => {
     if (!isLockerError(error)) return reply.send(error);
-    const { code, message } = error;
+    const { code } = error; // its message names the holder, which is for the log and not for the client
     switch (code) {
       case 'LOCK_TIMEOUT': // another request works on the order
-        return reply.code(409).header('retry-after', '2').send({ code, message });
+        return reply.code(409).header('retry-after', '2').send({ code });
       case 'ETCD_UNAVAILABLE': // etcd is down
       case 'LOCK_LOST': // another process may have worked on the order
       case 'LOCKER_CLOSED': // this process ends
-        return reply.code(503).header('retry-after', '5').send({ code, message });
+        return reply.code(503).header('retry-after', '5').send({ code });
       default: // wrong credentials and the like: for the log, not for the client
         return reply.code(500).send({ code });
     }

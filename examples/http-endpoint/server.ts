@@ -1,4 +1,8 @@
-/** Starts the endpoint: `ETCD_ENDPOINTS=127.0.0.1:2379 PAYMENT_URL=http://127.0.0.1:3001 node server.ts` */
+/**
+ * Starts the endpoint: `ETCD_ENDPOINTS=127.0.0.1:2379 PAYMENT_URL=http://127.0.0.1:3001 node server.ts`
+ *
+ * Needs Node 24, and `"type": "module"` in package.json.
+ */
 import { createLocker } from 'etcd-locker';
 import { createApp } from './app.ts';
 

@@ -26,6 +26,7 @@ import { lead } from '../lock/lead.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
   type BreakOptions,
+  checkFunction,
   checkName,
   checkNames,
   type CloseOptions,
@@ -134,6 +135,7 @@ export class LockService implements Locker {
     ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LockOptions, fn: (lock: Lock) => T | Promise<T>]
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    checkFunction('lock', fn);
     const lock = await this.lock(name, options);
     return runWithLock(this.#context.clock, lock, fn, (cause) => {
       this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
@@ -145,6 +147,7 @@ export class LockService implements Locker {
     ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LeadOptions, fn: (lock: Lock) => T | Promise<T>]
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    checkFunction('lead', fn);
     checkName(name);
     const resolved = resolveLeadOptions(options, this.#options);
     const acquire = async (): Promise<Lock> => {

@@ -8,6 +8,7 @@
 import type { Clock } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
 import type { Hold } from '../lock/hold.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import { findOwnHolds } from '../lock/own-holds.ts';
 import { quote } from '../text.ts';
 import type { Caller } from './caller.ts';
@@ -25,7 +26,7 @@ interface WaitedQueue {
   isBusyFor(caller: WaitingCaller): boolean;
 }
 
-type WaitingCaller = Pick<Caller<unknown>, 'options' | 'joinedAt' | 'knowsBusy' | 'hasAcquisition' | 'onBusy' | 'onSettled'>;
+type WaitingCaller = Caller<LockHandle>;
 
 interface Wait {
   readonly queue: WaitedQueue;

@@ -150,6 +150,20 @@ describe('a warning of a long wait', () => {
     await Promise.all(waiting);
   });
 
+  test('comes for calls that came together with the holder, before etcd has said anything', async () => {
+    await using memory = await openLogged();
+    const first = memory.locker.lock('a');
+    const waiting = Array.from({ length: 3 }, () => errorOf(memory.locker.lock('a', { timeoutMs: 3_000 })));
+    const holder = await first;
+
+    await memory.clock.advance(3_000);
+    await Promise.all(waiting);
+
+    expect(ofWaits(memory.warnings)).toEqual([
+      `etcd-locker: still waiting for lock "a" after 1000 ms (and 2 calls that came later): this process holds it (token ${String(holder.fencingToken)})`,
+    ]);
+  });
+
   test('leaves no timer behind, and sends no request', async () => {
     await using memory = await openLogged();
     const holder = await memory.other.lock('a');

@@ -3,6 +3,7 @@ import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { hasNoReason } from '../../src/store/etcd/silence.ts';
 
 const outcomes = [
   ['14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1', 'unsent'],
@@ -163,6 +164,27 @@ describe('toFailure() of a failed TLS handshake', () => {
   });
 });
 
+describe('toFailure() of a connection that failed', () => {
+  test.each([
+    [tls('Error: connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1'],
+    [tls('null'), 'no connection established'],
+    [`${tls('Error: connect ECONNREFUSED 127.0.0.1:1')}no address`, 'connect ECONNREFUSED 127.0.0.1:1; no address'],
+  ])('the details of %j are the reason alone', (message, words) => {
+    expect(toFailure(new Error(message))).toMatchObject({ kind: 'unsent', details: words });
+  });
+
+  test('hasNoReason() is true only if grpc-js gave no reason', () => {
+    expect(hasNoReason(toFailure(new Error(tls('null'))))).toBe(true);
+    expect(hasNoReason(toFailure(new Error(tls('Error: connect ECONNREFUSED 127.0.0.1:1'))))).toBe(false);
+  });
+
+  test('the details name the time of a call without a response', () => {
+    const failure = toFailure(new Error('4 DEADLINE_EXCEEDED: Deadline exceeded after 1.25s,LB pick: 0.001s,remote_addr=127.0.0.1:2379'));
+
+    expect(failure).toMatchObject({ kind: 'unknown', code: 4, details: 'no response within 1250 ms' });
+  });
+});
+
 describe('toRefusal()', () => {
   test.each([
     [5, 'etcdserver: requested lease not found', LeaseNotFoundError],
@@ -180,6 +202,18 @@ describe('toRefusal()', () => {
     expect(refusal).toBeInstanceOf(type);
     expect(refusal.message).toContain(details);
     if (refusal instanceof EtcdAuthError) expect(refusal).toMatchObject({ prefix: 'locks/' });
+  });
+
+  test.each([
+    [3, 'etcdserver: user name is empty', 'authentication is on: set the option auth or a client certificate'],
+    [
+      3,
+      'etcdserver: authentication failed, invalid user ID or password',
+      'set the option auth to the name and the password of a user of etcd',
+    ],
+    [7, 'etcdserver: permission denied', 'the role needs readwrite permission for the prefix "locks/"'],
+  ])('toRefusal() of %i %j says what to do', (code, details, remedy) => {
+    expect(toRefusal(new CallFailure(code, details), 'locks/').message).toBe(`Cannot use etcd: ${details}; ${remedy}`);
   });
 
   test('toRefusal() marks only a corrupt cluster as a refusal that no retry can help', () => {

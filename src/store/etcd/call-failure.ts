@@ -6,7 +6,6 @@
  * api/v3rpc/rpctypes/error.go. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
-import { quote } from '../../text.ts';
 import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
@@ -34,9 +33,19 @@ export class CallFailure extends Error {
     super(details, { cause });
     const tls = tlsProblem(details);
     this.code = code;
-    this.details = tls?.words ?? details;
+    this.details = tls?.words ?? withoutFrame(details);
     this.kind = tls?.isCertain === true ? 'untrusted' : kindOf(code, details);
   }
+}
+
+/** The reason why a connection failed, without the words that grpc-js puts around it. Users see it for each host. */
+function withoutFrame(details: string): string {
+  const [, seconds] = /^Deadline exceeded after ([\d.]+)s,.*remote_addr=/.exec(details) ?? [];
+  if (seconds !== undefined) return noResponse(Number(seconds) * 1_000).details;
+  const [, reason, note] = /^No connection established\. Last error: (?:Error: )?(.+?)\. Resolution note: (.*)$/s.exec(details) ?? [];
+  if (reason === undefined || note === undefined) return details;
+  const plain = reason === 'null' ? 'no connection established' : reason;
+  return note === '' ? plain : `${plain}; ${note}`;
 }
 
 /** The status codes of gRPC that make a difference here. */
@@ -149,8 +158,9 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
     /authentication (failed|is not enabled)|user name (is empty|not found)/.test(details) ||
     isStaleToken(details);
   if (!isAuth) return new EtcdRefusedError(details, { isFinal: isCorrupt(code, details) });
-  const role = `the role needs readwrite permission for the prefix ${quote(prefix)}`;
   if (/authentication failed/.test(details))
-    return new EtcdAuthError(prefix, details, `the option auth needs the name and the password of a user of etcd; ${role}`);
+    return new EtcdAuthError(prefix, details, 'set the option auth to the name and the password of a user of etcd');
+  if (/user name is empty/.test(details))
+    return new EtcdAuthError(prefix, details, 'authentication is on: set the option auth or a client certificate');
   return new EtcdAuthError(prefix, details);
 }
