@@ -67,7 +67,7 @@ export function nameOf(prefix: string, key: string): string | undefined {
 
 export const leaseHex = (leaseId: string): string => BigInt(leaseId).toString(16);
 
-export const entryKey = (queue: QueueRange, leaseId: string, n: number, slots: number): string =>
+export const entryKey = (queue: Pick<QueueRange, 'key'>, leaseId: string, n: number, slots: number): string =>
   `${queue.key}${leaseHex(leaseId)}-${String(n)}${suffixOf(slots)}`;
 
 function suffixOf(slots: number): string {

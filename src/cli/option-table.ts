@@ -57,7 +57,7 @@ const rows = {
   },
   json: { group: 'Output', description: 'print one line of JSON for each lock or change' },
   check: { group: 'Check', description: 'print nothing: exit with 0 if NAME is free, and with 75 if it is held' },
-  token: { group: 'Break', placeholder: 'N', description: 'remove only the holder with this fencing token' },
+  token: { group: 'Break', placeholder: 'N', description: 'remove only holders with this fencing token' },
   yes: { group: 'Break', description: 'do not ask; needed if there is no terminal' },
   hosts: {
     group: 'etcd',

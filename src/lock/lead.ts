@@ -4,7 +4,7 @@
  * A term ends when the function settles. If the lock was lost before, the next campaign begins, unless the function failed for a reason
  * of its own. Otherwise the lock is released, and the outcome of the function is that of `lead()` (docs/decisions/022).
  */
-import { onAbort } from '../abort.ts';
+import { onAbort, throwIfAborted } from '../abort.ts';
 import { backoffMs } from '../backoff.ts';
 import type { Context } from '../context.ts';
 import { EtcdRefusedError, EtcdUnavailableError, LockLostError } from '../errors.ts';
@@ -52,10 +52,12 @@ export async function lead<T>(context: Context, candidate: Candidate, fn: (lock:
 }
 
 /** Waits for the lock. Returns undefined if that failed, and a retry may help. */
-async function campaign({ outageLog }: Context, { name, acquire }: Candidate): Promise<Lock | undefined> {
+async function campaign({ outageLog }: Context, { name, signal, acquire }: Candidate): Promise<Lock | undefined> {
   try {
     return await acquire();
   } catch (error) {
+    // First of all: the signal of another lock aborts with a loss, which looks like one that may pass.
+    throwIfAborted(signal);
     if (!mayPass(error)) throw error;
     outageLog.warn(`still campaigning for lock ${quote(name)}: ${String(error)}`);
     return undefined;

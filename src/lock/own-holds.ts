@@ -16,7 +16,10 @@ let storage: AsyncLocalStorage<OwnHold> | undefined;
 
 export function runHolding<T>(hold: Hold, fn: () => T): T {
   storage ??= new AsyncLocalStorage();
-  return storage.run({ hold, outer: storage.getStore() }, fn);
+  let outer = storage.getStore();
+  // A function may start its own next run, in its context. Without this the chain would have all runs so far.
+  while (outer?.hold.entry.isHeld === false) outer = outer.outer;
+  return storage.run({ hold, outer }, fn);
 }
 
 /** Returns the locks on `name` that the running code got by the locker with that context. They may be released by now. */

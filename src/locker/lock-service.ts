@@ -26,6 +26,7 @@ import { lead } from '../lock/lead.ts';
 import { runWithLock } from '../lock/with-lock.ts';
 import {
   type BreakOptions,
+  checkFunction,
   checkName,
   checkNames,
   type CloseOptions,
@@ -102,7 +103,8 @@ export class LockService implements Locker {
     checkName(name);
     const resolved = this.#check(options);
     return this.#traced('tryLock', name, resolved, async () => {
-      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0) return nullOnTimeout(this.#wait(name, resolved, true));
+      if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
+        return nullOnTimeout(this.#wait(name, resolved, true), resolved.signal);
       const locks = await this.#tryLock([name], resolved);
       return locks?.[0] ?? null;
     });
@@ -122,7 +124,7 @@ export class LockService implements Locker {
 
   async #tryLockAll(distinct: readonly string[], resolved: ResolvedLockOptions): Promise<MultiLock | null> {
     if (resolved.timeoutMs !== undefined && resolved.timeoutMs > 0)
-      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true));
+      return nullOnTimeout(lockAll(this.#context, this.#queues, distinct, resolved, true), resolved.signal);
     checkTransactionSize('try to lock all', this.#options.prefix, distinct, resolved.value);
     const locks = await this.#tryLock(distinct, resolved).catch(explainLimit(distinct.length));
     return locks === null ? null : new MultiLockHandle(locks);
@@ -133,6 +135,7 @@ export class LockService implements Locker {
     ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LockOptions, fn: (lock: Lock) => T | Promise<T>]
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    checkFunction('lock', fn);
     const lock = await this.lock(name, options);
     return runWithLock(this.#context.clock, lock, fn, (cause) => {
       this.#options.logger.warn(`etcd-locker: ${String(cause)}`);
@@ -144,6 +147,7 @@ export class LockService implements Locker {
     ...rest: [fn: (lock: Lock) => T | Promise<T>] | [options: LeadOptions, fn: (lock: Lock) => T | Promise<T>]
   ): Promise<T> => {
     const [options, fn] = rest.length === 1 ? [undefined, rest[0]] : rest;
+    checkFunction('lead', fn);
     checkName(name);
     const resolved = resolveLeadOptions(options, this.#options);
     const acquire = async (): Promise<Lock> => {
@@ -187,7 +191,8 @@ export class LockService implements Locker {
     return this.#untilClosed(() => breakLock(this.#context, name, fencingToken));
   };
 
-  readonly close = async (options?: CloseOptions): Promise<void> => {
+  // A rest parameter: jest gives a hook with a parameter a callback, and `afterAll(locker.close)` is such a hook.
+  readonly close = async (...[options]: readonly [options?: CloseOptions | undefined]): Promise<void> => {
     const { drainMs } = resolveCloseOptions(options);
     if (this.#closed === undefined) this.#closed = this.#close(drainMs ?? 0);
     // The end of an `await using` block cuts no drain short.
@@ -232,11 +237,12 @@ export class LockService implements Locker {
     return locks;
   }
 
-  #resolveWatch([first, ...rest]: readonly unknown[]): [CopyTarget, WatchOptions] {
+  #resolveWatch(args: readonly unknown[]): [CopyTarget, WatchOptions] {
+    const [first, ...rest] = args;
     const { prefix } = this.#options;
     const isOptions = first === undefined || (typeof first === 'object' && first !== null);
     if (isOptions && rest.length === 0) {
-      const { startsWith = '', ...options } = resolveWatchAllOptions(first);
+      const { startsWith = '', ...options } = resolveWatchAllOptions(...args);
       return [allNames(prefix, startsWith), options];
     }
     checkName(first);

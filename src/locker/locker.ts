@@ -15,7 +15,8 @@ import type { Contender, LockDetails, LockStateIterator } from '../states/state.
 /** Acquires locks on names, and reports who holds them. Its methods also work detached, as in `const { lock } = locker`. */
 export interface Locker extends AsyncDisposable {
   /**
-   * Waits until the lock is free and resolves with it. Callers of all processes are served in the order of their arrival.
+   * Waits until the lock is free and resolves with it. Entries are served in the order in which etcd created them. Exclusive callers of one
+   * process have one entry at a time, so processes alternate.
    *
    * Keep the handle for as long as the lock is needed. If the program drops it, the garbage collector finds it some time later. Then the
    * lock is released, and a warning is logged.
@@ -26,6 +27,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in the queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @throws the reason of `signal`, if it aborts while the call waits
    * @example
    * await using lock = await locker.lock('orders/42', { timeoutMs: 10_000 })
@@ -41,6 +43,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @throws the reason of `signal`, if it aborts during the call
    * @example
    * await using lock = await locker.tryLock('reports/daily')
@@ -60,6 +63,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in a queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @throws the reason of `signal`, if it aborts while the call waits
    * @example
    * await using locks = await locker.lockAll(['account/7', 'account/9'])
@@ -78,6 +82,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @throws the reason of `signal`, if it aborts during the call
    * @example
    * await using locks = await locker.tryLockAll(['account/7', 'account/9'])
@@ -96,6 +101,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs` or `timeoutMs` before the call had an entry in the queue
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request, for example because its storage is full
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @throws the reason of `signal`, if it aborts while the call waits
    * @throws {LockLostError} the lock was lost while `fn` ran; the `cause` is the AbortError of `fn`, if there is one
    * @throws the error of `fn`
@@ -134,9 +140,10 @@ export interface Locker extends AsyncDisposable {
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * const { held, holders } = await locker.inspect('master')
-   * console.log(held ? `master is ${holders[0].value}` : 'no master')
+   * console.log(held ? `master is ${holders[0]?.value}` : 'no master')
    */
   inspect(this: void, name: string): Promise<LockDetails>;
   /**
@@ -148,6 +155,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {LockerClosedError} the locker is closed, or closes during the call
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not read under the prefix
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * for await (const { name, holders } of locker.list({ startsWith: 'orders/' })) console.log(name, holders[0]?.value)
    */
@@ -164,6 +172,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} with `failFast`, before the first state: etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix
    * @throws {EtcdRefusedError} before the first state: etcd refused the read, and no retry can help
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * for await (const { holders, current } of locker.watch('master')) console.log(current ? (holders[0]?.value ?? 'none') : 'unknown')
    */
@@ -174,11 +183,12 @@ export interface Locker extends AsyncDisposable {
    * The state of a name that becomes free has `held: false`. A slow reader gets the newest state of each name that changed. The locker
    * keeps a copy of all entries under the prefix. Apart from that, it behaves as `watch` with a name.
    *
-   * @throws {InvalidOptionsError} at the call: an option is invalid
+   * @throws {InvalidOptionsError} at the call: an option is invalid, or the argument is undefined, which may be meant as a name
    * @throws {LockerClosedError} at the call: the locker is closed
    * @throws {EtcdUnavailableError} with `failFast`, before the first state: etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} before the first state: the credentials are wrong, or the role may not read under the prefix
    * @throws {EtcdRefusedError} before the first state: etcd refused the read, and no retry can help
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * for await (const { name, held } of locker.watch({ startsWith: 'orders/' })) console.log(name, held ? 'held' : 'free')
    */
@@ -198,6 +208,7 @@ export interface Locker extends AsyncDisposable {
    * @throws {EtcdUnavailableError} etcd did not respond within `requestTimeoutMs`
    * @throws {EtcdAuthError} the credentials are wrong, or the role may not write under the prefix
    * @throws {EtcdRefusedError} etcd refused the request
+   * @throws {ClientLoadError} the client of etcd cannot be loaded
    * @example
    * const { holders } = await locker.inspect('reports/daily')
    * if (holders[0]?.value === 'host-7:4711') await locker.breakLock('reports/daily', { fencingToken: holders[0].fencingToken })

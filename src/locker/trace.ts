@@ -45,6 +45,8 @@ const toMessage = ({ name, mode, slots, key, fencingToken, leaseId }: Lock): Loc
 });
 
 function resultOf(error: unknown, signal: AbortSignal | undefined): AcquireResult {
+  // First of all: the signal of another lock aborts with an error of this package.
+  if (signal?.aborted === true && error === signal.reason) return 'aborted';
   if (isLockerError(error)) {
     if (error.code === 'LOCK_TIMEOUT') return 'timeout';
     return error.code === 'LOCKER_CLOSED' ? 'closed' : 'failed';

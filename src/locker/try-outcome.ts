@@ -22,11 +22,12 @@ function exceededLimit(error: unknown): string | undefined {
   return /request is too large|larger than max/.test(error.message) ? '--max-request-bytes' : undefined;
 }
 
-export async function nullOnTimeout<T>(locking: Promise<T>): Promise<T | null> {
+export async function nullOnTimeout<T>(locking: Promise<T>, signal: AbortSignal | undefined): Promise<T | null> {
   try {
     return await locking;
   } catch (error) {
-    if (error instanceof LockTimeoutError) return null;
+    // The signal may abort with the timeout of another call.
+    if (error instanceof LockTimeoutError && error !== signal?.reason) return null;
     throw error;
   }
 }

@@ -10,6 +10,7 @@ import { InvalidOptionsError } from '../errors.ts';
 import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
+import { describeInput } from './issues.ts';
 import { maxNameBytes, parse } from './schema.ts';
 import type { BreakOptions, CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
@@ -72,9 +73,13 @@ export function resolveBreakOptions(input: unknown): BreakOptions {
   return input === undefined ? {} : parse('break lock', ({ breaking }) => breaking, input);
 }
 
-/** @throws {InvalidOptionsError} an option is invalid */
-export function resolveWatchAllOptions(input: unknown): WatchAllOptions {
-  return input === undefined ? {} : parse('watch', ({ watchAll }) => watchAll, input);
+/**
+ * Takes the arguments of the call. A name that is undefined by mistake must not watch all names.
+ *
+ * @throws {InvalidOptionsError} an option is invalid
+ */
+export function resolveWatchAllOptions(...args: readonly unknown[]): WatchAllOptions {
+  return args.length === 0 ? {} : parse('watch', ({ watchAll }) => watchAll, args[0]);
 }
 
 /** @throws {InvalidOptionsError} the name is not a well-formed string of 1 to 1024 bytes */
@@ -82,6 +87,16 @@ export function checkName(name: unknown): asserts name is string {
   // The schema is slower, and every lock() checks a name. A UTF-16 unit takes at most 3 bytes.
   if (typeof name === 'string' && name.length > 0 && name.length <= maxNameBytes / 3 && name.isWellFormed()) return;
   parse('lock', (schemas) => schemas.name, name, 'name');
+}
+
+/**
+ * Checks the function of `withLock` and `lead` before the call asks for the lock.
+ *
+ * @throws {InvalidOptionsError} it is not a function
+ */
+export function checkFunction(action: string, fn: unknown): void {
+  if (typeof fn === 'function') return;
+  throw new InvalidOptionsError(action, [{ path: 'fn', message: `expected a function as the last argument, got ${describeInput(fn)}` }]);
 }
 
 /** @throws {InvalidOptionsError} the value is not a well-formed string of at most 64 KiB */

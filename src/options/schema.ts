@@ -52,10 +52,17 @@ function buildSchemas() {
     list: z.strictObject({ startsWith: z.optional(text) }, expected('an object of options')),
     breaking: z.strictObject({ fencingToken: z.optional(z.bigint(expected('a bigint'))) }, expected('an object of options')),
     watch: z.strictObject(watch, expected('an object of options')),
-    watchAll: z.strictObject({ ...watch, startsWith: z.optional(text) }, expected('an object of options')),
+    watchAll: z.strictObject(
+      { ...watch, startsWith: z.optional(text) },
+      {
+        error: ({ input }) =>
+          `expected a name or an object of options, got ${describeInput(input)}; watch() without an argument takes all names`,
+      },
+    ),
     close: z.strictObject(
       { drainMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))) },
-      expected('an object of options'),
+      // `process.on('SIGTERM', locker.close)` passes the name of the signal.
+      { error: ({ input }) => `expected an object of options, got ${describeInput(input)}; as a callback, pass () => locker.close()` },
     ),
     name,
     names: z.array(name, expected('an iterable of names')).check(z.minLength(1, { error: 'expected at least one name' })),

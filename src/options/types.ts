@@ -154,7 +154,7 @@ export interface ListOptions {
 
 /** The options of `breakLock`. */
 export interface BreakOptions {
-  /** Removes only the holder with this fencing token. Default: all holders. */
+  /** Removes only holders with this fencing token. Holders of a semaphore and readers may share one. Default: all holders. */
   readonly fencingToken?: bigint | undefined;
 }
 

@@ -1,5 +1,5 @@
 /** The instruments: how long calls wait and locks are held, how many there are, and what goes wrong. */
-import type { Attributes, Counter, Histogram, Meter, UpDownCounter } from '@opentelemetry/api';
+import { type Attributes, type Counter, diag, type Histogram, type Meter, type UpDownCounter } from '@opentelemetry/api';
 import type {
   AcquireMessage,
   HeldMessage,
@@ -119,7 +119,13 @@ export class LockMetrics implements Listener {
   }
 
   #describeName(name: string): Attributes {
-    const text = this.#nameOf(name);
-    return text === undefined ? {} : { [attribute.name]: text };
+    try {
+      const text = this.#nameOf(name);
+      return text === undefined ? {} : { [attribute.name]: text };
+    } catch (error) {
+      // An error in a subscriber ends the process as an uncaught exception.
+      diag.error('etcd-locker: nameOf failed, so a metric has no name', error);
+      return {};
+    }
   }
 }

@@ -86,7 +86,9 @@ export class WaitLog {
       const isDue = wait.dueAtMs <= nowMs;
       if (isDue && wait.queue.isBusyFor(wait.caller)) {
         this.#waits.delete(wait);
-        byQueue.set(wait.queue, [...(byQueue.get(wait.queue) ?? []), wait]);
+        const due = byQueue.get(wait.queue);
+        if (due === undefined) byQueue.set(wait.queue, [wait]);
+        else due.push(wait);
       } else {
         // etcd has not responded. The outage log says so, and the caller may have to wait for others later.
         if (isDue) wait.dueAtMs = nowMs + longWaitMs;

@@ -32,14 +32,20 @@ export class EntryNumbers {
 
   /** Frees the number of an entry that can no longer be created, once `keptMs` have passed and etcd has no such key. */
   free(queue: string, n: number, keptMs = 0): void {
-    if (n > 32) return;
     if (keptMs > 0) {
       this.#kept.push({ queue, n, untilMs: this.#clock.now().monotonicMs + keptMs });
       return;
     }
+    if (n > 32) return;
     const taken = (this.#taken.get(queue) ?? 0) & ~(1 << (n - 1));
     if (taken === 0) this.#taken.delete(queue);
     else this.#taken.set(queue, taken);
+  }
+
+  /** Returns the numbers whose keys etcd may still keep, with their queues. */
+  get kept(): readonly { readonly queue: string; readonly n: number }[] {
+    this.#freeKept();
+    return this.#kept;
   }
 
   // In the order of the releases: a number behind one that is kept for longer is only freed later.

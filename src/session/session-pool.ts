@@ -3,6 +3,8 @@ import { backoffMs } from '../backoff.ts';
 import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
+import { entryKey } from '../keys.ts';
+import { exclusive } from '../kind.ts';
 import { Pauses } from '../pauses.ts';
 import { LeaseNotFoundError } from '../store/store.ts';
 import { GateWatch } from './gate-watch.ts';
@@ -82,6 +84,13 @@ export class SessionPool {
   /** Stops the renewals of a private lease, once all locks that it is for are acquired. */
   endRenewal(lease: object): void {
     for (const session of this.#byShareKey.get(lease) ?? []) session.endRenewal();
+  }
+
+  /** Returns the keys of released entries that etcd keeps until the end of their minimum holds. */
+  *keptKeys(): Generator<string, void, undefined> {
+    for (const { leaseId, numbers } of this.#sessions.keys()) {
+      for (const { queue, n } of numbers.kept) yield entryKey({ key: queue }, leaseId, n, exclusive);
+    }
   }
 
   #find(wanted: LeaseWanted, count: number): Session | undefined {

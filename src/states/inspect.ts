@@ -14,8 +14,8 @@ export async function inspect(
   localWaiters: () => Iterable<{ readonly key: string | undefined }>,
 ): Promise<LockDetails> {
   const state = await inspectName(context, name);
-  // At once: a caller may get an entry while the leases are read.
-  const keys = new Set(state.waiters.map(({ key }) => key));
+  // At once: a caller may get an entry while the leases are read. A caller may not know yet that its entry holds.
+  const keys = new Set([...state.holders, ...state.waiters].map(({ key }) => key));
   const localWaiting = [...localWaiters()].filter(({ key }) => key === undefined || !keys.has(key)).length;
   const addLeaseTimes = await readLeaseTimes(context, [...state.holders, ...state.waiters]);
   return withJson({ ...state, holders: addLeaseTimes(state.holders), waiters: addLeaseTimes(state.waiters), localWaiting });

@@ -36,7 +36,10 @@ export async function takeSnapshot(internals: Internals): Promise<LockSnapshot> 
 
   const localWaiters = [...queues.waiters()];
   const localKeys = new Set([...localWaiters, ...queues.heldEntries()].map(({ key }) => key));
-  const present = entries.filter((entry) => localKeys.has(entry.key) || clientOf(entry) !== clientId);
+  // A lock that was released before the end of its minimum hold still keeps the name taken.
+  const keptKeys = new Set(context.sessions.keptKeys());
+  const isOwnPresent = ({ key }: KeyValue): boolean => localKeys.has(key) || keptKeys.has(key);
+  const present = entries.filter((entry) => isOwnPresent(entry) || clientOf(entry) !== clientId);
   const presentKeys = new Set(present.map(({ key }) => key));
 
   const held: KeyValue[] = [];

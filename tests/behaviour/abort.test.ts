@@ -1,4 +1,5 @@
 /** Tests of an abort signal that several calls share. */
+import { LockTimeoutError } from 'etcd-locker';
 import { expect, test } from 'vitest';
 import { openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf } from '../support/fixtures/holding.ts';
@@ -80,4 +81,19 @@ test.each([
   expect(await Promise.all(late)).toMatchObject([expected, expected, expected]);
   expect(await locker.watch('a', { signal }).next()).toEqual({ done: true, value: undefined });
   expect(held.held).toBe(true);
+});
+
+test('a try rejects with the reason of its signal, even if that is the timeout of another call', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
+  await memory.createLocker().lockAll(['a', 'b']);
+  const reason = new LockTimeoutError('other', 1_000, undefined);
+  const controller = new AbortController();
+  const options = { timeoutMs: 60_000, signal: controller.signal };
+  const trying = [locker.tryLock('a', options), locker.tryLockAll(['a', 'b'], options)].map(errorOf);
+  await memory.clock.settle();
+
+  controller.abort(reason);
+
+  expect(await Promise.all(trying)).toEqual([reason, reason]);
 });

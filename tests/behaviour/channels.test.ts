@@ -90,6 +90,20 @@ describe('a call that asks for locks', () => {
     expect(errors).toHaveLength(3);
   });
 
+  test('ended by an abort if its signal is that of a lock that was lost', async () => {
+    await using memory = await openFaultyMemory();
+    const ended = record(`${acquire}:asyncEnd`);
+    const locker = memory.createLocker();
+    await memory.createLocker().lock('busy');
+    const { signal } = await locker.lock('a', { maxHoldMs: 1_000 });
+    const waiting = errorOf(locker.lock('busy', { signal }));
+
+    await memory.clock.advance(1_000);
+
+    expect(await waiting).toMatchObject({ code: 'LOCK_LOST', lockName: 'a' });
+    expect(ended.at(-1)).toMatchObject({ names: ['busy'], result: 'aborted' });
+  });
+
   test('is published for each kind of call, and for requests of Web Locks', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();

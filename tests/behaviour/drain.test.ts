@@ -341,6 +341,18 @@ describe('close({ drainMs })', () => {
     expect(closed.isSettled).toBe(true);
   });
 
+  test('says how to pass it as a callback, and is one for a hook of a test runner', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+
+    const error = await errorOf(locker.close('SIGTERM' as never));
+
+    const message = 'Cannot close locker: expected an object of options, got "SIGTERM"; as a callback, pass () => locker.close()';
+    expect(error).toMatchObject({ message });
+    // jest waits for a callback of its own in a hook that has a parameter.
+    expect(locker.close).toHaveLength(0);
+  });
+
   test.each([{ drainMs: -1 }, { drainMs: '5s' }, { drainMs: Number.NaN }, { drainMs: 3e9 }, { drain: 5 }, null, 5])(
     'rejects %j, names the option, and leaves the locker open',
     async (options) => {

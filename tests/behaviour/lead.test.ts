@@ -1,6 +1,14 @@
 /** Tests of lead(): campaigns, terms, and what ends them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EtcdAuthError, EtcdRefusedError, InvalidOptionsError, type Lock, LockerClosedError, LockLostError } from 'etcd-locker';
+import {
+  EtcdAuthError,
+  EtcdRefusedError,
+  EtcdUnavailableError,
+  InvalidOptionsError,
+  type Lock,
+  LockerClosedError,
+  LockLostError,
+} from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { ClientLoadError, TtlTooShortError } from '../../src/errors.ts';
 import {
@@ -443,6 +451,30 @@ describe('the end of lead()', () => {
       expect(memory.store.calls).toEqual([]);
     },
   );
+
+  test.each([
+    ['a loss', (memory: FaultyMemory) => memory.createLocker().lock('outer', { maxHoldMs: 1_000 })],
+    [
+      'an outage',
+      (memory: FaultyMemory) => {
+        const controller = new AbortController();
+        memory.clock.setTimer(1_000, () => {
+          controller.abort(new EtcdUnavailableError(5_000, []));
+        });
+        return controller;
+      },
+    ],
+  ])('ends its campaign if its signal aborts with an error that lead() takes for %s', async (_, open) => {
+    await using memory = await openFaultyMemory();
+    const holder = await memory.createLocker().lock('a');
+    const { signal } = await open(memory);
+    const leading = errorOf(memory.createLocker().lead('a', { signal }, () => 1));
+
+    await memory.clock.advance(1_000);
+
+    expect(await leading).toBe(signal.reason);
+    await holder.release();
+  });
 
   test('a signal that has aborted and a closed locker reject at once', async () => {
     await using memory = await openFaultyMemory();

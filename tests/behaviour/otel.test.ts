@@ -1,5 +1,5 @@
 /** Tests of `etcd-locker/otel`, with the SDK of OpenTelemetry and its exporters in memory. */
-import { context, type Attributes, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, type Attributes, diag, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import {
   AggregationTemporality,
@@ -211,6 +211,25 @@ describe('metrics', () => {
       ['orders', 2],
       [undefined, 1],
     ]);
+  });
+
+  test('have no lock name if nameOf throws, which ends no process', async () => {
+    await using memory = await openFaultyMemory();
+    const nameOf = (name: string): string => {
+      throw new TypeError(`Cannot shorten ${name}`);
+    };
+    const errors: unknown[] = [];
+    const ignore = (): void => undefined;
+    diag.setLogger({ error: (...args) => errors.push(args), warn: ignore, info: ignore, debug: ignore, verbose: ignore });
+    await using otel = instrument({ nameOf });
+
+    const lock = await memory.createLocker().lock('a');
+    const { points } = await otel.collect();
+    await lock.release();
+    diag.disable();
+
+    expect(points('etcd_locker.held')).toEqual([[{ 'etcd_locker.mode': 'exclusive' }, 1]]);
+    expect(errors[0]).toEqual(['etcd-locker: nameOf failed, so a metric has no name', new TypeError('Cannot shorten a')]);
   });
 
   test('do not count locks from before the start, and end at stop()', async () => {

@@ -121,6 +121,35 @@ describe('a warning of a long wait', () => {
     ]);
   });
 
+  test('counts calls that joined before it was known that the name is busy', async () => {
+    await using memory = await openLogged();
+    await memory.other.lock('a');
+    const waiting = [1, 2, 3].map(() => errorOf(memory.locker.lock('a')));
+
+    await memory.clock.advance(10_000);
+
+    expect(ofWaits(memory.warnings)).toEqual([expect.stringContaining('(and 2 calls that came later): another process holds it')]);
+    await memory.locker.close();
+    await Promise.all(waiting);
+  });
+
+  test('does not block the event loop when tens of thousands of calls wait for one name', async () => {
+    await using memory = await openLogged();
+    await memory.other.lock('a');
+    const waiting = [errorOf(memory.locker.lock('a'))];
+    await memory.clock.settle();
+    for (let calls = 1; calls < 40_000; calls += 1) waiting.push(errorOf(memory.locker.lock('a')));
+    await memory.clock.advance(9_900);
+
+    const startedMs = performance.now();
+    await memory.clock.advance(200);
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+
+    expect(ofWaits(memory.warnings)).toEqual([expect.stringContaining('and 39999 calls that came later')]);
+    await memory.locker.close();
+    await Promise.all(waiting);
+  });
+
   test('comes for calls that came together with the holder, before etcd has said anything', async () => {
     await using memory = await openLogged();
     const first = memory.locker.lock('a');

@@ -34,6 +34,23 @@ describe('waiting', () => {
     expect((await waiting.promise).held).toBe(true);
   });
 
+  test('a waiter whose entry holds in etcd is in inspect() as a holder, and not as a local waiter', async () => {
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
+    const holder = await other.lock('a');
+    const waiting = follow(locker.lock('a', { value: 'next' }));
+    await memory.clock.settle();
+    memory.store.breakWatches();
+    await holder.release();
+
+    const state = await locker.inspect('a');
+
+    expect(waiting.isSettled).toBe(false);
+    expect(state).toMatchObject({ holders: [{ value: 'next' }], waiting: 0, localWaiting: 0 });
+    await memory.clock.advance(6_000);
+    await (await waiting.promise).release();
+  });
+
   test('a waiter looks once more when its watch was confirmed only after the deletion', async () => {
     await using memory = await openFaultyMemory();
     memory.store.breakWatches();

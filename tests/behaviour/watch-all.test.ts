@@ -201,6 +201,17 @@ describe('watch() without a name', () => {
     remove(memory, 'a/1', 'b/1');
   });
 
+  test('is refused for a name that is undefined by mistake', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const name = process.env['ETCD_LOCKER_NO_SUCH_NAME'];
+
+    expect(() => locker.watch(name as never)).toThrow(
+      'Cannot watch: expected a name or an object of options, got undefined; watch() without an argument takes all names',
+    );
+    expect(() => locker.watch(name as never, {})).toThrow(/name: expected a string, got undefined/);
+  });
+
   test('ends without an error when its locker closes', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();

@@ -1,4 +1,4 @@
-/** Tests of query() during a hand-over. */
+/** Tests of query() during a hand-over and a minimum hold. */
 import { webLocks } from 'etcd-locker/web-locks';
 import { expect, test } from 'vitest';
 import { respondsAfter, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
@@ -21,4 +21,22 @@ test('query() reports a request that got its lock between the read and its respo
 
   expect(state.value?.held.map(({ name }) => name)).toEqual(['a']);
   expect(state.value?.pending).toEqual([]);
+});
+
+test('query() reports a released lock as held until the end of its minimum hold', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker();
+  const locks = webLocks(locker);
+  const names = (list: readonly { readonly name?: string | undefined }[] | undefined) => list?.map(({ name }) => name);
+  await (await locker.lock('a', { minHoldMs: 10_000 })).release();
+  const waiting = follow(memory.createLocker().lock('a'));
+  await memory.clock.settle();
+
+  const early = await locks.query();
+  await memory.clock.advance(11_000);
+  const late = await locks.query();
+
+  expect([names(early.held), names(early.pending)]).toEqual([['a'], ['a']]);
+  expect(waiting.value?.held).toBe(true);
+  expect([names(late.held), names(late.pending)]).toEqual([['a'], []]);
 });

@@ -151,3 +151,18 @@ describe('withLock() whose lock was not lost', () => {
     expect(await errorOf(memory.createLocker().withLock('a', () => Promise.reject(error)))).toBe(error);
   });
 });
+
+describe('a missing function', () => {
+  test.each(['withLock', 'lead'] as const)('%s() rejects before it sends a request', async (method) => {
+    await using memory = await openFaultyMemory();
+    const call = memory.createLocker()[method] as (...args: readonly unknown[]) => Promise<unknown>;
+    const options = { value: 'mine' };
+
+    for (const rest of [[], [options], [options, 'text'], [() => 1, options]]) {
+      const error = await errorOf(call('a', ...rest));
+      expect(error).toMatchObject({ code: 'INVALID_OPTIONS', issues: [{ path: 'fn' }] });
+      expect(error).toHaveProperty('message', expect.stringContaining('fn: expected a function as the last argument, got'));
+    }
+    expect(memory.store.calls).toEqual([]);
+  });
+});

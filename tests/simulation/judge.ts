@@ -128,6 +128,8 @@ export class Judge {
   /** Whether nobody else wanted the name from the start of the call until now. The judge can tell only of calls with a value of their own. */
   wasFree({ kind, name, value, options, wasNameBusy, startedMs }: Call): boolean {
     if (isPartOfMultiCall({ kind }) || wasNameBusy || options.value === undefined) return false;
+    // The record forgets at a restore who was there before.
+    if (this.#world.wasBlurredAt(startedMs)) return false;
     // Its own entry of a lost lease may be before its new one.
     return !this.#world.record.hasEntriesSince(name, startedMs, (entry, queue) => entry.value !== value || queue.length > 1);
   }

@@ -22,7 +22,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
     what: 'the deadline counts from the response, not from the sending',
-    foundWithin: 500,
+    foundWithin: 600,
     rules: ['exclusion'],
     edits: [
       {
@@ -84,7 +84,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
-    foundWithin: 210,
+    foundWithin: 250,
     rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry/unknown-outcome.ts', from: 'await entry.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
@@ -195,7 +195,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'names-in-no-order',
     what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
-    foundWithin: 60,
+    foundWithin: 80,
     rules: ['unserved'],
     edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
@@ -228,7 +228,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'sealed-by-full-disk',
     what: 'a write that etcd refuses for lack of space seals its session',
-    foundWithin: 2000,
+    foundWithin: 2400,
     rules: ['place', 'error'],
     edits: [
       {
@@ -259,7 +259,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'stray-in-use',
     what: 'the audit deletes each key that it does not know, without a look at new entries and without a comparison',
-    foundWithin: 90,
+    foundWithin: 120,
     rules: ['exclusion', 'gone', 'place', 'prompt'],
     edits: [
       { file: 'src/session/audit.ts', from: 'if (this.#isRunning) this.#knownKeys.add(key);', to: 'void key;' },
@@ -278,7 +278,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'restore-unnoticed',
     what: 'a gate that went back in time does not end the session',
-    foundWithin: 670,
+    foundWithin: 1000,
     rules: ['spin', 'prompt', 'unserved'],
     edits: [
       {
@@ -304,7 +304,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-number-reused',
     what: 'the number of an entry is given back at its release, although a minimum hold keeps the key',
-    foundWithin: 500,
+    foundWithin: 600,
     rules: ['minimum', 'token'],
     edits: [{ file: 'src/session/entry-numbers.ts', from: 'if (keptMs > 0) {', to: 'if (keptMs < 0) {' }],
   },

@@ -3,6 +3,7 @@ import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { hasNoReason } from '../../src/store/etcd/silence.ts';
 
 const outcomes = [
   ['14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1', 'unsent'],
@@ -163,16 +164,21 @@ describe('toFailure() of a failed TLS handshake', () => {
   });
 });
 
-describe('the details of a failed call', () => {
+describe('toFailure() of a connection that failed', () => {
   test.each([
     [tls('Error: connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1'],
-    [tls('Error: connect EHOSTUNREACH 10.0.0.1:2379 - Local (10.0.0.2:0)'), 'connect EHOSTUNREACH 10.0.0.1:2379 - Local (10.0.0.2:0)'],
-    [tls('null'), 'No connection established. Last error: null. Resolution note: '],
-  ])('of %j are %j', (message, details) => {
-    expect(toFailure(new Error(message))).toMatchObject({ kind: 'unsent', details });
+    [tls('null'), 'no connection established'],
+    [`${tls('Error: connect ECONNREFUSED 127.0.0.1:1')}no address`, 'connect ECONNREFUSED 127.0.0.1:1; no address'],
+  ])('the details of %j are the reason alone', (message, words) => {
+    expect(toFailure(new Error(message))).toMatchObject({ kind: 'unsent', details: words });
   });
 
-  test('name the time of a call without a response', () => {
+  test('hasNoReason() is true only if grpc-js gave no reason', () => {
+    expect(hasNoReason(toFailure(new Error(tls('null'))))).toBe(true);
+    expect(hasNoReason(toFailure(new Error(tls('Error: connect ECONNREFUSED 127.0.0.1:1'))))).toBe(false);
+  });
+
+  test('the details name the time of a call without a response', () => {
     const failure = toFailure(new Error('4 DEADLINE_EXCEEDED: Deadline exceeded after 1.25s,LB pick: 0.001s,remote_addr=127.0.0.1:2379'));
 
     expect(failure).toMatchObject({ kind: 'unknown', code: 4, details: 'no response within 1250 ms' });

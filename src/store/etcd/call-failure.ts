@@ -34,17 +34,19 @@ export class CallFailure extends Error {
     super(details, { cause });
     const tls = tlsProblem(details);
     this.code = code;
-    this.details = tls?.words ?? withoutWrapping(details);
+    this.details = tls?.words ?? withoutFrame(details);
     this.kind = tls?.isCertain === true ? 'untrusted' : kindOf(code, details);
   }
 }
 
-/** Leaves the reason of the last attempt to connect, as Node words it. grpc-js adds its own internals to the words. */
-function withoutWrapping(details: string): string {
+/** The reason why a connection failed, without the words that grpc-js puts around it. Users see it for each host. */
+function withoutFrame(details: string): string {
   const [, seconds] = /^Deadline exceeded after ([\d.]+)s,.*remote_addr=/.exec(details) ?? [];
   if (seconds !== undefined) return noResponse(Number(seconds) * 1_000).details;
-  const [, last] = /^No connection established\. Last error: (?:Error: )?(connect E.*?)\.? Resolution note: /s.exec(details) ?? [];
-  return last ?? details;
+  const [, reason, note] = /^No connection established\. Last error: (?:Error: )?(.+?)\. Resolution note: (.*)$/s.exec(details) ?? [];
+  if (reason === undefined || note === undefined) return details;
+  const plain = reason === 'null' ? 'no connection established' : reason;
+  return note === '' ? plain : `${plain}; ${note}`;
 }
 
 /** The status codes of gRPC that make a difference here. */

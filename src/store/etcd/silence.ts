@@ -74,4 +74,4 @@ const isRefusal = ({ kind }: CallFailure): boolean => kind === 'refused' || kind
 
 /** grpc-js gives no reason while it waits to connect again. */
 export const hasNoReason = ({ code, details }: CallFailure): boolean =>
-  code === status.deadlineExceeded || /Last error: null/.test(details);
+  code === status.deadlineExceeded || /^no connection established\b/.test(details);
