@@ -205,11 +205,15 @@ describe('toRefusal()', () => {
   });
 
   test.each([
-    [3, 'etcdserver: user name is empty', 'authentication is on: set the option auth or a client certificate'],
+    [
+      3,
+      'etcdserver: user name is empty',
+      'authentication is on, so the option auth needs a user of etcd; the role needs readwrite permission for the prefix "locks/"',
+    ],
     [
       3,
       'etcdserver: authentication failed, invalid user ID or password',
-      'set the option auth to the name and the password of a user of etcd',
+      'the option auth needs the name and the password of a user of etcd; the role needs readwrite permission for the prefix "locks/"',
     ],
     [7, 'etcdserver: permission denied', 'the role needs readwrite permission for the prefix "locks/"'],
   ])('toRefusal() of %i %j says what to do', (code, details, remedy) => {

@@ -6,6 +6,7 @@
  * api/v3rpc/rpctypes/error.go. Errors of etcd3 have no status code, but their message begins with it.
  */
 import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
+import { quote } from '../../text.ts';
 import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
@@ -158,9 +159,10 @@ export function toRefusal({ code, details }: CallFailure, prefix: string): Error
     /authentication (failed|is not enabled)|user name (is empty|not found)/.test(details) ||
     isStaleToken(details);
   if (!isAuth) return new EtcdRefusedError(details, { isFinal: isCorrupt(code, details) });
+  const role = `the role needs readwrite permission for the prefix ${quote(prefix)}`;
   if (/authentication failed/.test(details))
-    return new EtcdAuthError(prefix, details, 'set the option auth to the name and the password of a user of etcd');
+    return new EtcdAuthError(prefix, details, `the option auth needs the name and the password of a user of etcd; ${role}`);
   if (/user name is empty/.test(details))
-    return new EtcdAuthError(prefix, details, 'authentication is on: set the option auth or a client certificate');
+    return new EtcdAuthError(prefix, details, `authentication is on, so the option auth needs a user of etcd; ${role}`);
   return new EtcdAuthError(prefix, details);
 }
