@@ -49,7 +49,8 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
 
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveLeadOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
-  return resolveLockOptions(input === undefined ? undefined : parse('lead', ({ lead }) => lead, input), defaults);
+  const options = resolveLockOptions(input === undefined ? undefined : parse('lead', ({ lead }) => lead, input), defaults);
+  return { ...options, isCandidate: true };
 }
 
 /** @throws {InvalidOptionsError} an option is invalid */

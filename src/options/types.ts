@@ -203,4 +203,6 @@ export interface ResolvedLockOptions {
   readonly minHoldMs: number | undefined;
   /** With `renew: false`, an object that identifies the private lease of this call. Undefined for a shared lease. */
   readonly lease: object | undefined;
+  /** A candidate of `lead()`, which waits for as long as another one leads. */
+  readonly isCandidate?: boolean;
 }

@@ -1,7 +1,7 @@
 /**
  * Warns of calls that wait for long, once for each, and at once of a call that waits for a lock of its own async context.
  *
- * A wait is long after 10 s, or after a third of `timeoutMs` if that is less.
+ * A wait is long after 10 s, or after a third of `timeoutMs` if that is less. The wait of a candidate of `lead()` is never long.
  *
  * A locker without a logger does not use this file. All waiting callers share one timer.
  */
@@ -57,6 +57,7 @@ export class WaitLog {
         if (hold !== undefined && isBlockedBy(own, slots)) this.#warnOfOwnHold(hold);
       };
     }
+    if (caller.options.isCandidate === true) return;
     const wait: Wait = { queue, caller, dueAtMs: caller.joinedAt.monotonicMs + Math.min(longWaitMs, timeoutMs / 3) };
     this.#waits.add(wait);
     caller.onSettled(() => this.#waits.delete(wait));

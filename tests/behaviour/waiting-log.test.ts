@@ -107,6 +107,17 @@ describe('a warning of a long wait', () => {
     ]);
   });
 
+  test('does not come for a candidate of lead()', async () => {
+    await using memory = await openLogged();
+    await memory.other.lock('a');
+    const campaign = errorOf(memory.locker.lead('a', () => undefined));
+
+    await memory.clock.advance(60_000);
+    expect(memory.warnings).toEqual([]);
+    await memory.locker.close();
+    await campaign;
+  });
+
   test('names the token of a holder in this process, and takes calls that wait together in one line', async () => {
     await using memory = await openLogged();
     const holder = await memory.locker.lock('a');
