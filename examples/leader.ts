@@ -8,7 +8,7 @@ const locker = createLocker({ hosts, value: address, ttlMs: Number(process.env['
 
 const stop = new AbortController();
 process.once('SIGTERM', () => {
-  stop.abort(); // ends a campaign, and tells the leader
+  stop.abort(); // ends a campaign, and stops the leader
   void locker.close({ drainMs: 10_000 }); // the leader has so long to finish
 });
 
