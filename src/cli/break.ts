@@ -1,13 +1,12 @@
 /** Implements `etcd-locker break`: shows the holders of a lock, asks, and removes them. */
-import { type Contender, createLocker, type Locker } from 'etcd-locker';
+import type { Contender, Locker } from 'etcd-locker';
 import { quote } from '../text.ts';
 import type { BreakCommand } from './arguments.ts';
 import { type Ending, exitStatus, printError } from './failures.ts';
 import { write } from './output.ts';
-import { rejectOnAbort } from './show.ts';
-import { Interruption } from './signals.ts';
 import { formatContenders, toJson } from './states.ts';
 import { UsageError } from './usage-error.ts';
+import { withLocker } from './with-locker.ts';
 
 /**
  * @throws {UsageError} there is no terminal to ask on, and --yes is not given
@@ -18,18 +17,7 @@ export async function breakHolders(command: BreakCommand): Promise<Ending> {
   if (!command.isSure && !(process.stdin.isTTY && process.stderr.isTTY)) {
     throw new UsageError('break: expected --yes, because there is no terminal to ask on');
   }
-  const locker = createLocker(command.locker);
-  const interruption = new Interruption();
-  try {
-    const status = await Promise.race([perform(locker, command, interruption.signal), rejectOnAbort(interruption.signal)]);
-    return interruption.ending ?? { status };
-  } catch (error) {
-    if (interruption.ending === undefined) throw error;
-    return interruption.ending;
-  } finally {
-    interruption.inbox.close();
-    await locker.close();
-  }
+  return withLocker(command.locker, (locker, signal) => perform(locker, command, signal));
 }
 
 /** Resolves with the exit status. */

@@ -1,29 +1,17 @@
 /** Implements `etcd-locker inspect`, `list` and `watch`: prints the state of locks to stdout. */
-import { createLocker, type Locker, type LockState } from 'etcd-locker';
+import type { Locker, LockState } from 'etcd-locker';
 import type { ShowCommand } from './arguments.ts';
 import { type Ending, exitStatus } from './failures.ts';
 import { write } from './output.ts';
-import { Interruption } from './signals.ts';
 import { changeHeader, formatChange, formatDetails, formatList, toJson } from './states.ts';
+import { withLocker } from './with-locker.ts';
 
 /**
  * @throws {LockerError} etcd could not be read
  * @throws {OutputError} stdout could not be written to
  */
 export async function show(command: ShowCommand): Promise<Ending> {
-  const locker = createLocker(command.locker);
-  const interruption = new Interruption();
-  try {
-    // A signal ends the command while it waits for etcd and while it waits for the reader of stdout.
-    const status = await Promise.race([printers[command.kind](locker, command), rejectOnAbort(interruption.signal)]);
-    return interruption.ending ?? { status: status ?? 0 };
-  } catch (error) {
-    if (interruption.ending === undefined) throw error;
-    return interruption.ending;
-  } finally {
-    interruption.inbox.close();
-    await locker.close();
-  }
+  return withLocker(command.locker, (locker) => printers[command.kind](locker, command));
 }
 
 /** Resolves with the exit status, if that is not 0. */
@@ -55,11 +43,3 @@ const printers: Readonly<Record<ShowCommand['kind'], Printer>> = {
     return undefined;
   },
 };
-
-export function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => {
-      reject(signal.reason as Error);
-    });
-  });
-}

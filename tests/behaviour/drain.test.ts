@@ -127,7 +127,7 @@ describe('close({ drainMs })', () => {
     ['tryLock', (locker) => locker.tryLock('f')],
     ['tryLockAll', (locker) => locker.tryLockAll(['f', 'g', 'h'])],
     ['lock without renewal', (locker) => locker.lock('f', { renew: false })],
-  ])('either rejects %s() or lets it drain, at whatever step it begins', async (_, acquire) => {
+  ])('either rejects %s() or lets it drain, at any step of the call', async (_, acquire) => {
     const outcomes = new Set<string>();
     for (let steps = 0; steps < 60; steps += 2) {
       await using memory = await openFaultyMemory();
@@ -153,7 +153,7 @@ describe('close({ drainMs })', () => {
     expect([...outcomes].sort()).toEqual(['drains', 'rejects']);
   });
 
-  test('lets lockAll() wait for no further name, at whatever step it begins', async () => {
+  test('lets lockAll() wait for no further name, at any step of the call', async () => {
     const rounds = Array.from({ length: 60 }, (_, steps) => steps);
     await using memory = await openFaultyMemory();
     await memory.createLocker().lock('g');

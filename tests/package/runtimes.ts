@@ -19,7 +19,7 @@ const denoPackages: Partial<Record<string, string>> = {
   'linux-x64': '@deno/linux-x64-glibc',
   'linux-arm64': '@deno/linux-arm64-glibc',
 };
-// Deno finds packages in node_modules only if it is told so.
+// Deno finds packages in node_modules only with --node-modules-dir.
 const denoFlags = ['run', '--allow-all', '--no-lock', '--node-modules-dir=manual'];
 
 /** Returns the runtimes that npm can install on this machine, and prints a line for each that it cannot. */

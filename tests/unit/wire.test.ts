@@ -4,10 +4,10 @@ import { describe, expect, test } from 'vitest';
 import {
   decodeBatch,
   decodeCommitted,
-  decodeGrant,
   decodeKeepAlive,
   decodeLeaseKeys,
   decodeRange,
+  decodeTtl,
   decodeWatch,
 } from '../../src/store/etcd/wire/decode.ts';
 import {
@@ -217,14 +217,15 @@ describe('responses that etcd3 encodes', () => {
     );
   });
 
-  test('decodeRange(), decodeGrant(), decodeKeepAlive() and decodeLeaseKeys() return their fields', () => {
+  test('decodeRange(), decodeTtl(), decodeKeepAlive() and decodeLeaseKeys() return their fields', () => {
     fc.assert(
       fc.property(revision, fc.array(keyValue, { maxLength: 5 }), fc.nat(), fc.uniqueArray(text), (number, kvs, ttlSeconds, keys) => {
         const header = headerMessage(number);
         const read = { revision: number, raftTerm: number };
 
         expect(decodeRange(kv('Range').writeAnswer({ header, kvs: kvs.map(keyValueMessage), count: '3' }))).toEqual({ header: read, kvs });
-        expect(decodeGrant(leases('LeaseGrant').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds), error: 'no' }))).toBe(ttlSeconds);
+        expect(decodeTtl(leases('LeaseGrant').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds), error: 'no' }))).toBe(ttlSeconds);
+        expect(decodeTtl(leases('LeaseTimeToLive').writeAnswer({ header, ID: '7', TTL: '-1', grantedTTL: '9', keys: [] }))).toBe(-1);
         expect(decodeKeepAlive(leases('LeaseKeepAlive').writeAnswer({ header, ID: '7', TTL: String(ttlSeconds) }))).toEqual({
           header: read,
           ttlSeconds,
@@ -297,7 +298,7 @@ describe('unexpected responses', () => {
   test('each decoder either reads random bytes or throws MalformedMessageError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (noise) => {
-        for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeGrant]) {
+        for (const read of [decodeCommitted, decodeRange, decodeWatch, decodeKeepAlive, decodeLeaseKeys, decodeTtl]) {
           try {
             read(Buffer.from(noise));
           } catch (error) {

@@ -25,7 +25,7 @@ import { Hosts } from './hosts.ts';
 import { methods } from './raw-client.ts';
 import { renewAt } from './renewal.ts';
 import { WatchStream } from './watch-stream.ts';
-import { decodeCommitted, decodeGrant, decodeLeaseKeys, decodeTimeToLive } from './wire/decode.ts';
+import { decodeCommitted, decodeLeaseKeys, decodeTtl } from './wire/decode.ts';
 import { encodeGrant, encodeLease, encodeLeaseKeys, encodeTransaction } from './wire/encode.ts';
 
 export function etcdStore(options: Pick<ResolvedOptions, 'etcd' | 'prefix' | 'requestTimeoutMs' | 'logger'>): Store {
@@ -53,7 +53,7 @@ class EtcdStore implements Store {
       // Before the grant: its response may be lost.
       this.#hosts.cluster.onGrant(ttlSeconds);
       try {
-        const granted = decodeGrant(await host.call(timeoutMs, methods.grant, request));
+        const granted = decodeTtl(await host.call(timeoutMs, methods.grant, request));
         this.#hosts.cluster.onGrant(granted);
         return granted;
       } catch (error) {
@@ -93,7 +93,7 @@ class EtcdStore implements Store {
   async leaseRemainingMs(leaseId: string): Promise<number | null> {
     const request = encodeLease(leaseId);
     const seconds = await this.#hosts.request(async (host, timeoutMs) =>
-      decodeTimeToLive(await host.call(timeoutMs, methods.timeToLive, request)),
+      decodeTtl(await host.call(timeoutMs, methods.timeToLive, request)),
     );
     return seconds < 0 ? null : 1_000 * seconds;
   }

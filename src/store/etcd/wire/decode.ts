@@ -70,7 +70,8 @@ export function decodeRange(response: Buffer): RangeResponse {
   return { header, kvs };
 }
 
-export function decodeGrant(response: Buffer): number {
+/** Returns the whole seconds of a grant, or those that a lease still lasts: negative then if there is no such lease. */
+export function decodeTtl(response: Buffer): number {
   const reader = new Reader(response);
   let ttlSeconds = 0;
   for (let field = reader.next(); field !== 0; field = reader.next()) {
@@ -98,17 +99,6 @@ export function decodeLeaseKeys(response: Buffer): Set<string> {
     else reader.skip();
   }
   return keys;
-}
-
-/** Returns the whole seconds that a lease still lasts. Negative if there is no such lease. */
-export function decodeTimeToLive(response: Buffer): number {
-  const reader = new Reader(response);
-  let ttlSeconds = 0;
-  for (let field = reader.next(); field !== 0; field = reader.next()) {
-    if (field === 3) ttlSeconds = Number(reader.int64());
-    else reader.skip();
-  }
-  return ttlSeconds;
 }
 
 export function decodeKeepAlive(response: Buffer): KeepAliveResponse {
