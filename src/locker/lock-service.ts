@@ -210,7 +210,8 @@ export class LockService implements Locker {
       context: this.#context,
       queues: this.#queues,
       untilClosed: (task) => this.#untilClosed(task),
-      resolve: (options) => ({ ...this.#check(undefined), ...options }),
+      // The released promise of the standard means that the lock is free.
+      resolve: (options) => ({ ...this.#check(undefined), keepMs: undefined, ...options }),
     };
   }
 
