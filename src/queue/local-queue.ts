@@ -25,11 +25,13 @@ import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
+import { none, without } from './short-list.ts';
 
 export class LocalQueue implements AcquisitionQueue<Acquisition> {
   readonly name: string;
   readonly range: QueueRange;
   readonly outage: Outage;
+  callerListeners: Set<() => void> | undefined;
   readonly #context: LockerContext;
   readonly #owner: QueueOwner;
   /** The callers without an acquisition. */
@@ -110,6 +112,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     this.#callers.push(caller);
     this.#startAcquisitions();
     if (this.isBusyFor(caller)) caller.knowsBusy = true;
+    if (this.callerListeners !== undefined && !caller.hasAcquisition) for (const notify of this.callerListeners) notify();
   }
 
   /** Turns an admitted entry into a held lock. */
@@ -121,7 +124,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
       this.#removeHolder(entry);
       this.#startAcquisitions();
     };
-    const hold = new Hold(this.#context, this.name, entry, joinedAt, release, onLost);
+    const hold = new Hold(this.#context, this, entry, joinedAt, release, onLost);
     if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
     if (minHoldMs !== undefined) hold.require(minHoldMs);
     return new LockHandle(hold);
@@ -293,8 +296,3 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     for (const caller of overdue) caller.reject(this.outage.toError());
   }
 }
-
-const none: readonly never[] = [];
-
-const without = <T>(list: readonly T[], item: T): readonly T[] =>
-  list.length === 1 && list[0] === item ? none : list.filter((one) => one !== item);
