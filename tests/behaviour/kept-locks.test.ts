@@ -1,8 +1,7 @@
 /** Tests of keepMs: who gets a kept lock, with how many requests, and what ends the keeping. */
-import { LockReleasedError, type Lock } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { type Call, calls, openFaultyMemory } from '../support/fixtures/faults.ts';
-import { errorOf, follow } from '../support/fixtures/holding.ts';
+import { openFaultyMemory } from '../support/fixtures/faults.ts';
+import { follow } from '../support/fixtures/holding.ts';
 
 const options = { keepMs: 10_000 };
 
