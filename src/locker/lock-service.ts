@@ -280,7 +280,7 @@ export class LockService implements Locker {
 
   async #close(drainMs: number): Promise<void> {
     const { clock, sessions, store } = this.#context;
-    this.#queues.close(new LockerClosedError());
+    this.#queues.close(new LockerClosedError(), drainMs > 0);
     for (const pauses of this.#pauses) pauses.end();
     if (drainMs > 0) {
       this.#drain = new Drain(clock);
