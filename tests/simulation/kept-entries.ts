@@ -112,6 +112,8 @@ export class KeptEntries {
     // close() revokes its lease.
     if (tenure.call.process.isOver) return !tenure.call.process.isCrashed;
     const { judge, scheduler, settledMs, record } = this.#world;
+    // lockAll has the first of its names while it waits for the next.
+    if ([...judge.pending].some((call) => isPartOfMultiCall(call) && call.name === name && call.value === head.value)) return true;
     const sinceMs = Math.max(settledMs, tenure.freeSinceMs, record.headSinceMs(name));
     // An entry that no caller has had goes to the next caller of its process like any other entry.
     const limitMs = tenure.held === undefined ? promptMs : recallMs;
