@@ -22,7 +22,7 @@ export class Contention {
   #isWanted = false;
   #isOver = false;
 
-  /** Begins. `onWanted` is called at most once, in a microtask of its own, because it runs code of the user. */
+  /** Begins. `onWanted` is called at most once, in a microtask of its own: the hold may be over by then. */
   constructor(context: Context, entry: ContendedEntry, callers: LocalCallers, onWanted: () => void) {
     this.#callers = callers;
     this.#onWanted = onWanted;
@@ -43,7 +43,7 @@ export class Contention {
     return this.#isWanted;
   }
 
-  /** Ends, with the hold. `onWanted` is not called any more, also if that was due. */
+  /** Ends, with the hold. */
   stop(): void {
     this.#isOver = true;
     this.#stopListening();
@@ -53,9 +53,7 @@ export class Contention {
     if (this.#isWanted || this.#isOver) return;
     this.#isWanted = true;
     this.#stopListening();
-    runInMicrotask(() => {
-      if (!this.#isOver) this.#onWanted();
-    });
+    runInMicrotask(this.#onWanted);
   };
 
   #stopListening(): void {

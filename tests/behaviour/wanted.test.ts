@@ -202,27 +202,43 @@ describe('wanted', () => {
     expect([signal.aborted, wanted.aborted]).toEqual([true, false]);
   });
 
-  test('ends its watch at the loss, the release, and the end of the locker', async () => {
+  test('ends its watch in the step of the release, of the loss, and of the end of the locker', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    const watch = vi.spyOn(memory.store, 'watch');
-    const ends: (() => void)[] = [];
-    for (const name of ['lost', 'released', 'closed']) {
-      const lock = await locker.lock(name);
-      expect(lock.wanted.aborted).toBe(false);
-      if (name === 'lost') ends.push(() => memory.etcd.commit({ compare: [], then: [{ delete: { key: lock.key } }], otherwise: [] }));
-      if (name === 'released') ends.push(() => void lock.release());
-    }
-    ends.push(() => void locker.close());
+    const [released, limited, deleted, closed] = await Promise.all(
+      ['released', 'limited', 'deleted', 'closed'].map((name) => locker.lock(name, { maxHoldMs: name === 'limited' ? 1_000 : undefined })),
+    );
     await memory.clock.settle();
-    const count = watch.mock.calls.length;
+    const before = memory.etcd.watchCount;
+    for (const lock of [released, limited, deleted, closed]) expect(lock?.wanted.aborted).toBe(false);
+    await memory.clock.settle();
+    const watches = (): number => memory.etcd.watchCount - before;
+    expect(watches()).toBe(4);
 
-    for (const [index, end] of ends.entries()) {
-      end();
-      await memory.clock.settle();
-      if (index < 2) expect(memory.etcd.watchCount).toBe(count - index - 1);
-      else expect(memory.etcd.watchCount).toBe(0);
-    }
+    void released?.release();
+    expect(watches()).toBe(3);
+    memory.clock.freeze(1_000);
+    expect([limited?.held, watches()]).toEqual([false, 2]);
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: deleted?.key ?? '' } }], otherwise: [] });
+    await memory.clock.settle();
+    expect([deleted?.held, watches()]).toEqual([false, 1]);
+    await locker.close();
+    expect(memory.etcd.watchCount).toBe(0);
+  });
+
+  test.each(['released', 'lost'])('begins no watch, and sends no request, if it is first read when the lock is %s', async (end) => {
+    await using memory = await openFaultyMemory();
+    const lock = await memory.createLocker().lock('a');
+    if (end === 'released') await lock.release();
+    else memory.clock.freeze(60_000);
+    const before = [memory.store.calls.length, memory.etcd.watchCount] as const;
+
+    const { wanted } = lock;
+    if (end === 'released') await memory.clock.settle();
+
+    expect(wanted.aborted).toBe(false);
+    expect(memory.store.calls.length).toBeLessThanOrEqual(before[0] + (end === 'lost' ? 1 : 0));
+    expect(memory.etcd.watchCount).toBeLessThanOrEqual(before[1]);
   });
 
   test('is told of a caller that waits behind a caller of another kind', async () => {
