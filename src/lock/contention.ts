@@ -22,7 +22,7 @@ export class Contention {
   #isWanted = false;
   #isOver = false;
 
-  /** Begins. `onWanted` is called at most once, in a microtask of its own: the hold may be over by then. */
+  /** Begins. `onWanted` is called at most once, in a microtask of its own, because it runs code of the user. */
   constructor(context: Context, entry: ContendedEntry, callers: LocalCallers, onWanted: () => void) {
     this.#callers = callers;
     this.#onWanted = onWanted;
@@ -43,7 +43,7 @@ export class Contention {
     return this.#isWanted;
   }
 
-  /** Ends, with the hold. */
+  /** Ends, with the hold. `onWanted` is not called any more, also if that was due. */
   stop(): void {
     this.#isOver = true;
     this.#stopListening();
@@ -53,7 +53,9 @@ export class Contention {
     if (this.#isWanted || this.#isOver) return;
     this.#isWanted = true;
     this.#stopListening();
-    runInMicrotask(this.#onWanted);
+    runInMicrotask(() => {
+      if (!this.#isOver) this.#onWanted();
+    });
   };
 
   #stopListening(): void {
