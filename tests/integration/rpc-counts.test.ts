@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Lock } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { follow } from '../support/fixtures/holding.ts';
-import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** Returns the number of calls of each method that the server has completed. A stream counts at its end. */
 async function countCalls(server: EtcdServer): Promise<Map<string, number>> {
@@ -268,6 +268,31 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     await Promise.all(waiting.map(async ({ promise }) => (await promise).release()));
   });
 
+  test('are none for a lock whose wanted is not read, and at most a watch and one Txn for one whose wanted is read', async () => {
+    const [holders, waiters] = [await openLocker(), await openLocker()];
+    const [plain, wanted] = [await holders.lock('plain'), await holders.lock('x')];
+    await plain.setValue('other names change');
+    const before = await countWatchRequests();
+
+    expect(await countDuring(() => sleep(100))).toEqual({});
+    expect(await countWatchRequests()).toBe(before);
+    const first = await countDuring(async () => {
+      expect(wanted.wanted.aborted).toBe(false);
+      await sleep(300);
+    });
+    const waiting = follow(waiters.lock('x'));
+    const later = await countDuring(async () => {
+      await eventually(() => {
+        expect(wanted.wanted.aborted).toBe(true);
+      });
+    });
+
+    expect(first).toEqual({ Txn: 1 });
+    expect(later).toEqual({ Txn: 1 });
+    await wanted.release();
+    await (await waiting.promise).release();
+  });
+
   test('are renewals and periodic looks while lock() waits', async () => {
     const shortTtlMs = 3_000;
     const [holders, waiters] = [await openLocker(), stage.createLocker({ ttlMs: shortTtlMs })];
@@ -324,5 +349,55 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     // A watch that is created after the look takes one more look.
     expect(calls['Txn']).toBeLessThanOrEqual(2 * (3 * holds + 3));
     expect((await countWatchRequests()) - before).toBeLessThanOrEqual(8);
+  });
+
+  test('are none for lock(), tryLock() and release() of a kept lock', async () => {
+    const locker = await openLocker();
+    const options = { keepMs: 60_000 };
+    await locker.withLock('x', options, () => undefined);
+    // The watch is confirmed, and one look has read what is behind the entry.
+    await sleep(300);
+
+    const calls = await countDuring(async () => {
+      for (let hold = 0; hold < 1_000; hold += 1) await locker.withLock('x', options, () => undefined);
+      for (let hold = 0; hold < 100; hold += 1) await (await locker.tryLock('x', options))?.release();
+      await Promise.all(Array.from({ length: 100 }, () => locker.withLock('x', options, () => undefined)));
+    });
+
+    expect(calls).toEqual({});
+  });
+
+  test('are none for kept locks on 100 names in rotation after the first round, which takes a creation and a look for each name', async () => {
+    const locker = await openLocker();
+    const options = { keepMs: 60_000 };
+    const round = async (): Promise<void> => {
+      for (let n = 0; n < 100; n += 1) await locker.withLock(`name-${String(n)}`, options, () => undefined);
+    };
+
+    const first = await countDuring(async () => {
+      await round();
+      await sleep(300);
+    });
+    const later = await countDuring(async () => {
+      for (let rounds = 0; rounds < 10; rounds += 1) await round();
+    });
+
+    expect(first['Txn']).toBeGreaterThan(100);
+    expect(first['Txn']).toBeLessThanOrEqual(200);
+    expect(later).toEqual({});
+  });
+
+  test('are one Txn of the keeper and two or three of the waiter when a kept lock is recalled', async () => {
+    const [keeper, waiter] = [await openLocker(), await openLocker()];
+    await keeper.withLock('x', { keepMs: 60_000 }, () => undefined);
+    await sleep(300);
+
+    const calls = await countDuring(async () => {
+      await waiter.lock('x');
+    });
+
+    expect(calls['Txn']).toBeGreaterThanOrEqual(1 + 2);
+    expect(calls).toEqual({ Txn: calls['Txn'] });
+    expect(calls['Txn']).toBeLessThanOrEqual(1 + 3);
   });
 });
