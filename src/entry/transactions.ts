@@ -137,3 +137,10 @@ export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({
   // In requests of their own, 64 readers that release a name in one tick take 20 to 60 ms instead of 2 to 10.
   isIndependent: true,
 });
+
+/** Deletes the entry that was created at `token`, and reads whether the queue has others. */
+export const buildDeletionWithRead = (entry: EntryRef, token: bigint): Transaction => ({
+  ...buildDeletion(entry, token),
+  then: [{ delete: { key: entry.key } }, { range: { ...entry.queue, limit: 1, keysOnly: true } }],
+  isIndependent: false,
+});

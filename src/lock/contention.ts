@@ -10,6 +10,8 @@ import { runInMicrotask } from '../microtask.ts';
 
 /** The callers of one name in this process. */
 export interface LocalCallers {
+  /** Has the watch behind a held entry that was kept before. It goes on after the hold. */
+  readonly keeper: { contendersOf(entry: object): ContenderWatch | undefined } | undefined;
   waiters(): Iterable<{ readonly caller: { readonly hasAcquisition: boolean } }>;
   /** Called when a caller joins that has to wait without an entry. Undefined while no hold wants to know. */
   callerListeners: Set<() => void> | undefined;
@@ -17,8 +19,11 @@ export interface LocalCallers {
 
 export class Contention {
   readonly #watch: ContenderWatch;
+  readonly #unlisten: () => void;
   readonly #callers: LocalCallers;
   readonly #onWanted: () => void;
+  /** Whether the watch ends with the hold. */
+  #isOwn: boolean;
   #isWanted = false;
   #isOver = false;
 
@@ -26,13 +31,17 @@ export class Contention {
   constructor(context: Context, entry: ContendedEntry, callers: LocalCallers, onWanted: () => void) {
     this.#callers = callers;
     this.#onWanted = onWanted;
-    this.#watch = new ContenderWatch(context, entry, {
+    const shared = callers.keeper?.contendersOf(entry);
+    this.#isOwn = shared === undefined;
+    this.#watch = shared ?? new ContenderWatch(context, entry);
+    this.#unlisten = this.#watch.listen({
       onChange: () => {
         if (this.#watch.isWanted) this.#markWanted();
       },
     });
-    if (hasCaller(callers)) {
+    if (hasCaller(callers) || this.#watch.isWanted) {
       this.#isWanted = true;
+      this.#unlisten();
       return;
     }
     (callers.callerListeners ??= new Set()).add(this.#markWanted);
@@ -41,6 +50,13 @@ export class Contention {
 
   get isWanted(): boolean {
     return this.#isWanted;
+  }
+
+  /** Returns the watch, so that it may go on after the hold. Undefined if it belongs to another part, or has ended without a contender. */
+  takeWatch(): ContenderWatch | undefined {
+    const isOfUse = this.#isOwn && (this.#watch.isWanted || !this.#isWanted);
+    if (isOfUse) this.#isOwn = false;
+    return isOfUse ? this.#watch : undefined;
   }
 
   /** Ends, with the hold. `onWanted` is not called any more, also if that was due. */
@@ -59,7 +75,8 @@ export class Contention {
   };
 
   #stopListening(): void {
-    this.#watch.stop();
+    this.#unlisten();
+    if (this.#isOwn) this.#watch.stop();
     this.#callers.callerListeners?.delete(this.#markWanted);
   }
 }

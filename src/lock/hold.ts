@@ -10,6 +10,7 @@
  */
 import { addMs, type Instant, keepAlive, msUntil } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
+import type { ContenderWatch } from '../entry/contender-watch.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Holder } from '../entry/loss-notice.ts';
 import { MinimumHold } from '../entry/minimum-hold.ts';
@@ -38,12 +39,21 @@ export class Hold implements Holder {
   readonly name: string;
   readonly entry: Entry;
   readonly context: Context;
+  /**
+   * Keeps the entry in etcd for the next hold, with the watch of this one if it has one. Returns false if a release has to delete the
+   * entry. Undefined if locks are not kept.
+   */
+  keepEntry: ((watch: ContenderWatch | undefined) => boolean) | undefined;
   readonly #queue: LocalCallers;
   readonly #releaseEntry: () => Promise<void>;
   readonly #onEntryLost: () => void;
   /** When the hold began. Undefined if nobody wanted to know. */
   readonly #heldSinceMs: number | undefined;
   #lost: LockLostError | undefined;
+  /** Whether the entry no longer is that of this hold. It may be that of the next one. */
+  #isOver = false;
+  /** The value at a release that kept the entry. */
+  #lastValue: string | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
   #onLost: (error: LockLostError) => void = ignore;
@@ -55,8 +65,8 @@ export class Hold implements Holder {
   #contention: Contention | undefined;
 
   /**
-   * Holds an admitted entry of `queue`, of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never after a loss of
-   * the entry, which calls `onEntryLost`.
+   * Holds an admitted entry of `queue`, of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never
+   * after a loss of the entry, which calls `onEntryLost`.
    */
   constructor(
     context: Context,
@@ -89,6 +99,14 @@ export class Hold implements Holder {
     return this.#lost;
   }
 
+  get isHeld(): boolean {
+    return !this.#isOver && this.entry.isHeld;
+  }
+
+  get value(): string {
+    return this.#lastValue ?? this.entry.value;
+  }
+
   get remainingMs(): number {
     const { remainingMs } = this.entry.session;
     return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.context.clock.now()));
@@ -106,12 +124,13 @@ export class Hold implements Holder {
 
   /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
   checkHeld(): boolean {
+    if (this.#isOver) return false;
     this.entry.session.checkOpen();
     this.entry.notifyLoss();
     // A timer is late after the process was stopped, and stands still while the machine sleeps.
     if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.context.clock.now()) <= 0) this.lose('max-hold');
     this.#notify();
-    return this.entry.isHeld;
+    return this.isHeld;
   }
 
   release(): Promise<void> {
@@ -134,7 +153,7 @@ export class Hold implements Holder {
 
   /** The garbage collector has taken the handle. */
   onUnreachable(): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const { logger } = this.context;
     const message =
       `lock ${quote(this.name)} (token ${String(this.entry.token)}) was dropped without a release, so it is released now; ` +
@@ -148,15 +167,27 @@ export class Hold implements Holder {
 
   #endHold(cause: ReleasedMessage['cause']): Promise<void> {
     this.#maxHold?.cancel();
+    const mayKeep = this.keepEntry !== undefined && cause === 'release';
+    const watch = mayKeep ? this.#contention?.takeWatch() : undefined;
     this.#contention?.stop();
     if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
+    if (mayKeep && this.#keep(watch)) return Promise.resolve();
     return keepAlive(this.context.clock, this.#releaseEntry);
+  }
+
+  #keep(watch: ContenderWatch | undefined): boolean {
+    // First of all: the next hold may begin in this step.
+    this.#isOver = true;
+    this.#lastValue = this.entry.value;
+    const isKept = this.keepEntry?.(watch) === true;
+    if (!isKept) this.#lastValue = undefined;
+    return isKept;
   }
 
   /** Loses the lock after `maxHoldMs` from now. */
   limit(maxHoldMs: number): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const cancel = this.context.clock.setTimer(maxHoldMs, () => {
       this.lose('max-hold');
     });
@@ -183,7 +214,7 @@ export class Hold implements Holder {
 
   /** Releases the lock, and counts it as lost. */
   lose(reason: LossReason, cause?: Error): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.context.clock, this.#releaseEntry).catch(() => undefined);
     this.#markLost(reason, cause);
