@@ -12,7 +12,7 @@ const bench = fileURLToPath(new URL('bench.ts', import.meta.url));
 test.skipIf((await findEtcd()).kind === 'endpoints')('bench prints its tables: a lock and its release are exactly 2 requests', async () => {
   const { stdout } = await run(process.execPath, [bench, '--quick', '--rounds', '1', '--only', 'one', '--no-go']);
 
-  expect(stdout).toMatch(/^workload +etcd-locker +etcd3 Lock +Go concurrency +raw floor$/m);
+  expect(stdout).toMatch(/^workload +etcd-locker +etcd3 Lock +raw floor$/m);
   const [, requests = ''] = stdout.split('Requests to etcd for each');
   expect(requests).toMatch(/^one at a time +2 +\d\S* +- +2$/m);
   expect(stdout).toMatch(/^one at a time +requests to etcd +exactly 2 +2 \((\d+) for \d+\) +✓$/m);
