@@ -14,7 +14,7 @@ test.skipIf((await findEtcd()).kind === 'endpoints')('bench prints its tables: a
 
   expect(stdout).toMatch(/^workload +etcd-locker +etcd3 Lock +raw floor$/m);
   const [, requests = ''] = stdout.split('Requests to etcd for each');
-  expect(requests).toMatch(/^one at a time +2 +\d\S* +- +2$/m);
+  expect(requests).toMatch(/^one at a time +2 +3 \+ 1 +2$/m);
   expect(stdout).toMatch(/^one at a time +requests to etcd +exactly 2 +2 \((\d+) for \d+\) +✓$/m);
   expect(stdout).toContain('Go is left out: --no-go');
 });

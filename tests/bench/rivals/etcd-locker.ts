@@ -21,7 +21,7 @@ export async function openLockerOf(root: string | undefined): Promise<OpenClient
   return openWith(((await import(entry)) as { createLocker: CreateLocker }).createLocker);
 }
 
-function openWith(create: CreateLocker, options: LockerOptions & { readonly keepMs?: number } = {}): OpenClient {
+function openWith(create: CreateLocker, options: LockerOptions = {}): OpenClient {
   return (hosts, ttlSeconds) => {
     const locker = create({ hosts: [...hosts], prefix, ttlMs: ttlSeconds * 1_000, ...options });
     return Promise.resolve({
