@@ -35,11 +35,17 @@ export class Hold implements Holder {
   readonly name: string;
   readonly entry: Entry;
   readonly context: Pick<Context, 'clock' | 'logger'>;
+  /** Keeps the entry in etcd for the next hold. Returns false if a release has to delete it. Undefined if locks are not kept. */
+  keepEntry: (() => boolean) | undefined;
   readonly #releaseEntry: () => Promise<void>;
   readonly #onEntryLost: () => void;
   /** When the hold began. Undefined if nobody wanted to know. */
   readonly #heldSinceMs: number | undefined;
   #lost: LockLostError | undefined;
+  /** Whether the entry no longer is that of this hold. It may be that of the next one. */
+  #isOver = false;
+  /** The value at a release that kept the entry. */
+  #lastValue: string | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
   #onLost: (error: LockLostError) => void = ignore;
@@ -82,6 +88,14 @@ export class Hold implements Holder {
     return this.#lost;
   }
 
+  get isHeld(): boolean {
+    return !this.#isOver && this.entry.isHeld;
+  }
+
+  get value(): string {
+    return this.#lastValue ?? this.entry.value;
+  }
+
   get remainingMs(): number {
     const { remainingMs } = this.entry.session;
     return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.context.clock.now()));
@@ -99,12 +113,13 @@ export class Hold implements Holder {
 
   /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
   checkHeld(): boolean {
+    if (this.#isOver) return false;
     this.entry.session.checkOpen();
     this.entry.notifyLoss();
     // A timer is late after the process was stopped, and stands still while the machine sleeps.
     if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.context.clock.now()) <= 0) this.lose('max-hold');
     this.#notify();
-    return this.entry.isHeld;
+    return this.isHeld;
   }
 
   release(): Promise<void> {
@@ -118,7 +133,7 @@ export class Hold implements Holder {
 
   /** The garbage collector has taken the handle. */
   onUnreachable(): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const { logger } = this.context;
     const message =
       `lock ${quote(this.name)} (token ${String(this.entry.token)}) was dropped without a release, so it is released now; ` +
@@ -134,12 +149,22 @@ export class Hold implements Holder {
     this.#maxHold?.cancel();
     if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
+    if (this.keepEntry !== undefined && cause === 'release' && this.#keep(this.keepEntry)) return Promise.resolve();
     return keepAlive(this.context.clock, this.#releaseEntry);
+  }
+
+  #keep(keepEntry: () => boolean): boolean {
+    // First of all: the next hold may begin in this step.
+    this.#isOver = true;
+    this.#lastValue = this.entry.value;
+    const isKept = keepEntry();
+    if (!isKept) this.#lastValue = undefined;
+    return isKept;
   }
 
   /** Loses the lock after `maxHoldMs` from now. */
   limit(maxHoldMs: number): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const cancel = this.context.clock.setTimer(maxHoldMs, () => {
       this.lose('max-hold');
     });
@@ -166,7 +191,7 @@ export class Hold implements Holder {
 
   /** Releases the lock, and counts it as lost. */
   lose(reason: LossReason, cause?: Error): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.context.clock, this.#releaseEntry).catch(() => undefined);
     this.#markLost(reason, cause);

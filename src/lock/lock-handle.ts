@@ -57,7 +57,7 @@ export class LockHandle implements Lock {
   }
 
   get value(): string {
-    return this.#hold.entry.value;
+    return this.#hold.value;
   }
 
   get fencingToken(): bigint {
