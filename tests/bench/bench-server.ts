@@ -46,12 +46,12 @@ export class BenchServer implements AsyncDisposable {
     }
   }
 
-  /** Waits until clients send no more calls. A caller with an entry may still have to read its predecessors. */
-  async waitUntilQuiet(timeoutMs = 15_000): Promise<void> {
+  /** Waits until clients send no more calls for a time. A caller with an entry may still have to read its predecessors. */
+  async waitUntilQuiet(quietMs = 500, timeoutMs = 15_000): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs;
     let before = await this.counts();
     for (;;) {
-      await sleep(500);
+      await sleep(quietMs);
       const after = await this.counts();
       if (callsAndMessages(since(before, after).calls)[0] === 0 || performance.now() > giveUpAt) return;
       before = after;

@@ -1,5 +1,6 @@
 /** All workloads, in the order in which they run. */
 import type { RivalName } from '../results.ts';
+import { number } from '../tables.ts';
 import { handOverWorkload, watchWorkload } from './delay.ts';
 import { importWorkload } from './import.ts';
 import { memoryWorkload } from './memory.ts';
@@ -33,7 +34,7 @@ export function allWorkloads({ queues }: Sizes): Workload[] {
       }),
     ),
     rateWorkload({ name: 'kept', title: 'same name again, kept', rivals: ['locker', 'go', 'go37'], isMain: true, kept: 1 }),
-    rateWorkload({ name: 'rotation', title: `${keptNames} names in rotation, kept`, rivals: ['locker', 'go'], kept: keptNames }),
+    rateWorkload({ name: 'rotation', title: `${number(keptNames)} names in rotation, kept`, rivals: ['locker', 'go'], kept: keptNames }),
     recallWorkload,
     ...hotClients.map((callers) =>
       rateWorkload({

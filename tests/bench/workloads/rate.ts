@@ -1,5 +1,4 @@
 /** The rate of an operation: of one caller, of callers on many names, of callers on one hot name, and of kept locks. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startDelayProxy, type DelayProxy } from '../delay-proxy/start.ts';
 import { WorkerGroup } from '../worker-group.ts';
 import { since } from '../metrics.ts';
@@ -111,7 +110,7 @@ async function measureRound({ bench, server, hosts, settings }: Course, { rival,
   const loop = { operation, holdMs, recordsHolds: false, isShared, atMost: 1e9 };
   return measureRival(server, group, opening, async () => {
     if (isTry) await group.first.ask({ do: 'hold', client: 1, name });
-    if (kept !== undefined && rival === 'locker') await takeEachOnce(group, names, kept);
+    if (kept !== undefined && rival === 'locker') await takeEachOnce(server, group, names, kept);
     const before = await server.counts();
     const answers = await group.loop(names, {
       ...loop,
@@ -135,12 +134,17 @@ function msOf({ sizes }: Bench, { isHot = false, holdMs = 0 }: RateSettings, riv
   return round >= 0 || rival === 'go' || rival === 'go37' ? ms : sizes.warmUpMs;
 }
 
-/** The time in which the watches of kept locks are confirmed. */
-const confirmedMs = 100;
+/** A kept name is watched from its release on, and needs one look behind it. After this time without a call, all looks are done. */
+const quietMs = 150;
 
-/** Holds each name of the rotation once, all at the same time. */
-async function takeEachOnce(group: WorkerGroup, names: readonly (readonly string[])[], rotation: number): Promise<void> {
+/** Holds each name of the rotation once, all at the same time, and waits until all of them are kept. */
+async function takeEachOnce(
+  server: BenchServer,
+  group: WorkerGroup,
+  names: readonly (readonly string[])[],
+  rotation: number,
+): Promise<void> {
   const all = names.map((callers) => callers.flatMap((name) => Array.from({ length: rotation }, (_, index) => `${name}-${index}`)));
   await group.loop(all, { operation: 'lock', ms: 60_000, atMost: rotation, holdMs: 0, recordsHolds: false });
-  await sleep(confirmedMs);
+  await server.waitUntilQuiet(quietMs);
 }
