@@ -33,7 +33,7 @@ export const help = `npm run bench -- [options]
 const full: Sizes = {
   rounds: 9,
   ms: 300,
-  hotMs: 600,
+  hotMs: 500,
   warmUpMs: 2_500,
   warmUps: 200,
   handOvers: 20,

@@ -26,12 +26,13 @@ async function runBench(args: Arguments): Promise<void> {
   const machine = await describeMachine(servers, go, before);
 
   const results = noResults();
-  const bench: Omit<Bench, 'etcd' | 'results'> = { sizes: args.sizes, go: go.programs, before };
-  await runWorkloads(workloads, { ...bench, etcd, results }, notes);
+  const bench: Bench = { sizes: args.sizes, etcd, results, go: go.programs, before, without: [] };
+  await runWorkloads(workloads, bench, notes);
   for (const other of others) {
+    const server = { version: other.version, results: noResults() };
+    results.servers.push(server);
     const main = workloads.filter(({ isMain }) => isMain);
-    results.servers.push({ version: other.version, results: noResults() });
-    await runWorkloads(main, { ...bench, etcd: other, results: results.servers.at(-1)?.results ?? noResults() }, notes);
+    await runWorkloads(main, { ...bench, etcd: other, results: server.results, without: ['before', 'etcd3', 'floor'] }, notes);
   }
 
   console.log(`\n${terminalReport(results, etcd.version, notes)}\n`);

@@ -1,11 +1,14 @@
 /** Tests how the benchmark judges and reports its results, without a run. */
 import { expect, test } from 'vitest';
+import type { EtcdSource } from '../support/etcd/etcd.ts';
 import { readArguments } from './arguments.ts';
 import { goalsOf, goalsTable } from './goals.ts';
 import { document, type RunInfo } from './markdown.ts';
 import { noResults, type RateResult, type Results, type Round } from './results.ts';
+import { withoutTwins } from './servers.ts';
 import { judge, quartiles, ratios } from './statistics.ts';
 import { summary } from './summary.ts';
+import { inTurn, runnersOf } from './workloads/workload.ts';
 
 const rounds = (rates: readonly number[], calls: Readonly<Record<string, number>> = {}): Round[] =>
   rates.map((rate) => ({ operations: rate, seconds: 1, cpuMs: 10, serverCpuMs: 10, calls }));
@@ -42,6 +45,8 @@ function manyResults(): Results {
     servers: [{ version: '3.7.3', results: { ...noResults(), rates: [rate('one', [0.5, 0.5, 0.5])] } }],
   };
 }
+
+const etcd: EtcdSource = { kind: 'endpoints', endpoints: [], version: '3.5.30' };
 
 const info: RunInfo = {
   machine: [['cores', '2']],
@@ -117,6 +122,27 @@ test('a kept lock that sends a request misses its goal, a message on a watch doe
 
   expect(keptWith({ Watch: 2 })).toEqual(['kept', 'requests to etcd', '0', '0 (0 for 1 000, and 2 messages on watches)', '✓ met']);
   expect(keptWith({ Txn: 1 })).toEqual(['kept', 'requests to etcd', '0', '0.001 (1 for 1 000)', '✗ missed']);
+});
+
+test('each round begins with another rival', () => {
+  const first = [-1, 0, 1, 2, 3].map((round) => inTurn(['a', 'b', 'c'], round));
+
+  expect(first.map((order) => order.join(''))).toEqual(['abc', 'abc', 'bca', 'cab', 'abc']);
+});
+
+test('a rival that takes no part on a server is left out', () => {
+  const bench = { sizes: info.sizes, etcd, results: noResults(), go: { go: 'a', go37: 'b' }, before: null, without: ['floor'] } as const;
+
+  const rivals = runnersOf(bench, ['locker', 'before', 'go', 'floor'], { locker: { node: 'kept' } });
+
+  expect(rivals).toEqual([
+    ['locker', { node: 'kept' }],
+    ['go', { program: 'a' }],
+  ]);
+});
+
+test('a version of etcd that is asked for twice is measured once', () => {
+  expect(withoutTwins([etcd, { ...etcd, version: '3.7.3' }, etcd]).map(({ version }) => version)).toEqual(['3.5.30', '3.7.3']);
 });
 
 test('the table of the servers has a row for each version and workload', async () => {

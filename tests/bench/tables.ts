@@ -144,8 +144,9 @@ function serverTables(results: Results, version: string): Table[] {
   };
   const recallRows = servers.flatMap(({ version, results: { recall } }) => {
     if (recall === undefined) return [];
-    const times = median(recall.map(({ recalled }) => 1_000 / median(recalled)));
-    return [['another process wants a kept lock', version, number(times), absent, absent]];
+    const perSecond = median(recall.map(({ recalled }) => 1_000 / median(recalled)));
+    const toFree = median(recall.map(({ recalled, plain }) => median(plain) / median(recalled)));
+    return [['another process wants a kept lock', version, `${number(perSecond)}, ${number(toFree)} × a free name`, absent, absent]];
   });
   return [
     {

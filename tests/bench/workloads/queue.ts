@@ -32,7 +32,9 @@ async function run(bench: Bench, workload: string, waiters: number): Promise<voi
     for (const { rival, group, holder } of inTurn(runs, index)) {
       const name = `${workload}-${rival}-${index}`;
       const opening = { clients: waiters / processes };
-      const round = await measureRival(server, group, opening, () => work(bench, server, group, holder, name, waiters));
+      const round = await measureRival(server, group, opening, () =>
+        work(bench, server, group, holder, { name, waiters, idleMs: index > 0 ? idleMs : 0 }),
+      );
       if (index > 0) (rounds[rival] ??= []).push(round);
     }
   }
@@ -44,8 +46,7 @@ async function work(
   server: BenchServer,
   group: WorkerGroup,
   holder: WorkerGroup,
-  name: string,
-  waiters: number,
+  { name, waiters, idleMs }: { readonly name: string; readonly waiters: number; readonly idleMs: number },
 ): Promise<QueueRound> {
   const windowMs = 2 * bench.sizes.hotMs;
   await holder.open({ hosts: server.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1 });

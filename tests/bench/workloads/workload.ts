@@ -33,6 +33,8 @@ export interface Bench {
   readonly go: GoPrograms | null;
   /** The folder of the tree before, or null if it takes no part. */
   readonly before: string | null;
+  /** The rivals that take no part on this server. */
+  readonly without: readonly RivalName[];
 }
 
 export interface Workload {
@@ -49,8 +51,8 @@ export const ttlSeconds = 600;
 /** Node workers that replace the usual ones. */
 export type Replaced = Partial<Record<RivalName, Runner>>;
 
-/** Returns the runner of each of these rivals that takes part. */
-export function runnersOf({ go, before }: Bench, rivals: readonly RivalName[], replaced: Replaced = {}): [RivalName, Runner][] {
+/** Returns the runner of each of these rivals that take part. */
+export function runnersOf({ go, before, without }: Bench, rivals: readonly RivalName[], replaced: Replaced = {}): [RivalName, Runner][] {
   const all: Readonly<Record<RivalName, Runner | null>> = {
     locker: { node: 'locker' },
     before: before === null ? null : { node: 'before', folder: before },
@@ -62,7 +64,7 @@ export function runnersOf({ go, before }: Bench, rivals: readonly RivalName[], r
   };
   return rivals.flatMap((rival) => {
     const runner = all[rival];
-    return runner === null ? [] : [[rival, runner]];
+    return runner === null || without.includes(rival) ? [] : [[rival, runner]];
   });
 }
 
