@@ -64,7 +64,7 @@ export async function createEntries(
     head.entry.release();
     return { outcome: 'not-created', revision, found: [] };
   }
-  head.entry.noteForeignKey(own !== undefined);
+  head.entry.isKeyForeign = own !== undefined;
   return { outcome: session.gate.observe(gateNow, gate) === gate ? 'not-created' : 'gate-moved', revision, found: [] };
 }
 

@@ -47,13 +47,16 @@ export class Entry implements Member {
   readonly slots: number;
   /** Set while it is held, if a release must leave the name taken. */
   minimumHold: MinimumHold | undefined;
+  /** Called when a release has deleted the key and left the queue empty. Without it, the release reads no queue. */
+  onQueueEmpty: (() => void) | undefined;
+  /** Whether another session has an entry with this key. */
+  isKeyForeign = false;
   readonly #context: Context;
   readonly #number: number;
   #onChange: () => void;
   #state: State = { kind: 'new' };
   #token = 0n;
   #modRevision = 0n;
-  #isKeyForeign = false;
   #value: string;
   #writer: ValueWriter | undefined;
   /** Undefined once it is held, unless its own key is still watched. */
@@ -108,11 +111,6 @@ export class Entry implements Member {
 
   get needsLook(): boolean {
     return this.#predecessors?.needsLook === true;
-  }
-
-  /** Takes in whether another session has an entry with this key. */
-  noteForeignKey(isForeign: boolean): void {
-    this.#isKeyForeign = isForeign;
   }
 
   /** Takes in that etcd created the key at `revision`, with the entries `ahead` before it. */
@@ -202,8 +200,9 @@ export class Entry implements Member {
     this.#onChange();
   }
 
-  /** Turns an admitted entry into a held one. */
+  /** Turns an admitted entry into a held one, or a held one into that of the next holder, who gets no write of the former one. */
   hold(holder: Holder): void {
+    this.#writer?.stop();
     if (this.#predecessors?.hold() !== true) this.#predecessors = undefined;
     this.#onChange = () => undefined;
     this.#state = { kind: 'held', holder };
@@ -293,7 +292,7 @@ export class Entry implements Member {
     this.#predecessors?.stop();
     this.#writer?.stop();
     this.session.members.delete(this);
-    if (!this.#isKeyForeign) this.session.numbers.free(this.queue.key, this.#number, this.#release?.keptMs);
+    if (!this.isKeyForeign) this.session.numbers.free(this.queue.key, this.#number, this.#release?.keptMs);
     this.session.unreserve();
   }
 }

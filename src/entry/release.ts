@@ -12,11 +12,13 @@ import { EtcdRefusedError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import type { Session } from '../session/session.ts';
 import type { MinimumHold } from './minimum-hold.ts';
-import { buildDeletion, type MovedEntry } from './transactions.ts';
+import type { Store } from '../store/store.ts';
+import { buildDeletion, buildDeletionWithRead, type MovedEntry } from './transactions.ts';
 
 interface ReleasedEntry extends MovedEntry {
   readonly kind: string;
   readonly session: Session;
+  readonly onQueueEmpty: (() => void) | undefined;
   confirmReleased(): void;
 }
 
@@ -77,12 +79,21 @@ export class Release {
 
   async #attempt({ store, requestTimeoutMs }: Context, entry: ReleasedEntry): Promise<void> {
     if (this.#minimumHold?.isPending !== true) {
-      await store.commit(buildDeletion(entry, entry.token));
+      await this.#delete(store, entry);
       return;
     }
     const grantedMs = await this.#minimumHold.moveEntry(store, entry);
     // A new leader of etcd gives each lease its whole TTL again.
     if (grantedMs > 0) this.#keptMs = 2 * grantedMs + requestTimeoutMs;
+  }
+
+  async #delete(store: Store, entry: ReleasedEntry): Promise<void> {
+    if (entry.onQueueEmpty === undefined) {
+      await store.commit(buildDeletion(entry, entry.token));
+      return;
+    }
+    const { succeeded, ranges } = await store.commit(buildDeletionWithRead(entry, entry.token));
+    if (succeeded && ranges[0]?.length === 0) entry.onQueueEmpty();
   }
 
   /** Goes on with the move for `requestTimeoutMs` after the end of the session, which is as long as `close()` may take. */

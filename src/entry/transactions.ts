@@ -1,7 +1,7 @@
 /** The transactions on entries: what each one compares, writes and reads. */
 import { aheadOf, type QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
-import type { Compare, KeyValue, Operation, Store, Transaction } from '../store/store.ts';
+import type { Compare, KeyValue, Operation, Range, Store, Transaction } from '../store/store.ts';
 
 /** What a write that creates an entry compares and does besides the creation. */
 export interface Creation {
@@ -91,6 +91,15 @@ export const buildLook = (entry: EntryRef, token: bigint): Transaction => ({
   ...laneOf(entry),
 });
 
+/** Reads a held entry, and what is behind it: the newest entry of the queue. If others of its kind may hold too, it reads all. */
+export const buildLookBehind = (entry: EntryRef): Transaction => {
+  const { key, queue, slots } = entry;
+  const all: Range = { ...queue, keysOnly: true };
+  const behind: Operation[] =
+    slots === exclusive ? [{ range: { key, keysOnly: true } }, { range: { ...all, order: 'newest', limit: 1 } }] : [{ range: all }];
+  return { compare: [], then: behind, otherwise: [], ...laneOf(entry) };
+};
+
 /** Reads each queue as far as an entry of that kind needs it. */
 export const buildQueuesRead = (entries: readonly EntryRef[]): Transaction => ({
   compare: [],
@@ -127,4 +136,11 @@ export const buildDeletion = (entry: EntryRef, token: bigint): Transaction => ({
   lane: entry.queue.key,
   // In requests of their own, 64 readers that release a name in one tick take 20 to 60 ms instead of 2 to 10.
   isIndependent: true,
+});
+
+/** Deletes the entry that was created at `token`, and reads whether the queue has others. */
+export const buildDeletionWithRead = (entry: EntryRef, token: bigint): Transaction => ({
+  ...buildDeletion(entry, token),
+  then: [{ delete: { key: entry.key } }, { range: { ...entry.queue, limit: 1, keysOnly: true } }],
+  isIndependent: false,
 });

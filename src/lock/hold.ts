@@ -10,6 +10,7 @@
  */
 import { addMs, type Instant, keepAlive, msUntil } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
+import type { ContenderWatch } from '../entry/contender-watch.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Holder } from '../entry/loss-notice.ts';
 import { MinimumHold } from '../entry/minimum-hold.ts';
@@ -20,6 +21,7 @@ import type { Store } from '../store/store.ts';
 import { channels, publishLater } from '../telemetry/channels.ts';
 import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
 import { quote } from '../text.ts';
+import { Contention, type LocalCallers } from './contention.ts';
 import { unreachable } from './unreachable.ts';
 
 const ignore = (): void => undefined;
@@ -29,17 +31,29 @@ interface Handle {
   /** Whether somebody listens to one of its signals. */
   isListenedTo(): boolean;
   onLoss(error: LockLostError): void;
+  /** Somebody waits for the lock. */
+  onWanted(): void;
 }
 
 export class Hold implements Holder {
   readonly name: string;
   readonly entry: Entry;
-  readonly context: Pick<Context, 'clock' | 'logger'>;
+  readonly context: Context;
+  /**
+   * Keeps the entry in etcd for the next hold, with the watch of this one if it has one. Returns false if a release has to delete the
+   * entry. Undefined if locks are not kept.
+   */
+  keepEntry: ((watch: ContenderWatch | undefined) => boolean) | undefined;
+  readonly #queue: LocalCallers;
   readonly #releaseEntry: () => Promise<void>;
   readonly #onEntryLost: () => void;
   /** When the hold began. Undefined if nobody wanted to know. */
   readonly #heldSinceMs: number | undefined;
   #lost: LockLostError | undefined;
+  /** Whether the entry no longer is that of this hold. It may be that of the next one. */
+  #isOver = false;
+  /** The value at a release that kept the entry. */
+  #lastValue: string | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
   #onLost: (error: LockLostError) => void = ignore;
@@ -47,20 +61,23 @@ export class Hold implements Holder {
   /** The handle, once the garbage collector may take it. */
   #weakHandle: WeakRef<Handle> | undefined;
   #isPinned = false;
+  /** Undefined before somebody wants to know. */
+  #contention: Contention | undefined;
 
   /**
-   * Holds an admitted entry of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never after a loss of
-   * the entry, which calls `onEntryLost`.
+   * Holds an admitted entry of `queue`, of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never
+   * after a loss of the entry, which calls `onEntryLost`.
    */
   constructor(
-    context: Pick<Context, 'clock' | 'logger'>,
-    name: string,
+    context: Context,
+    queue: LocalCallers & { readonly name: string },
     entry: Entry,
     askedAt: Instant,
     releaseEntry: () => Promise<void>,
     onEntryLost: () => void,
   ) {
-    this.name = name;
+    this.name = queue.name;
+    this.#queue = queue;
     this.context = context;
     this.entry = entry;
     this.#releaseEntry = releaseEntry;
@@ -82,6 +99,14 @@ export class Hold implements Holder {
     return this.#lost;
   }
 
+  get isHeld(): boolean {
+    return !this.#isOver && this.entry.isHeld;
+  }
+
+  get value(): string {
+    return this.#lastValue ?? this.entry.value;
+  }
+
   get remainingMs(): number {
     const { remainingMs } = this.entry.session;
     return this.#maxHold === undefined ? remainingMs : Math.min(remainingMs, msUntil(this.#maxHold.until, this.context.clock.now()));
@@ -99,12 +124,13 @@ export class Hold implements Holder {
 
   /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
   checkHeld(): boolean {
+    if (this.#isOver) return false;
     this.entry.session.checkOpen();
     this.entry.notifyLoss();
     // A timer is late after the process was stopped, and stands still while the machine sleeps.
     if (this.#maxHold !== undefined && msUntil(this.#maxHold.until, this.context.clock.now()) <= 0) this.lose('max-hold');
     this.#notify();
-    return this.entry.isHeld;
+    return this.isHeld;
   }
 
   release(): Promise<void> {
@@ -116,9 +142,18 @@ export class Hold implements Holder {
     await this.#endHold('release');
   }
 
+  /** Whether somebody is known to wait for the lock. The handle learns of it later, if the hold goes on. */
+  checkWanted(): boolean {
+    this.#contention ??= new Contention(this.context, this.entry, this.#queue, () => {
+      // The process may have been frozen since. Then the user hears of the loss alone.
+      if (this.checkHeld()) this.#reachableHandle?.onWanted();
+    });
+    return this.#contention.isWanted;
+  }
+
   /** The garbage collector has taken the handle. */
   onUnreachable(): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const { logger } = this.context;
     const message =
       `lock ${quote(this.name)} (token ${String(this.entry.token)}) was dropped without a release, so it is released now; ` +
@@ -132,14 +167,27 @@ export class Hold implements Holder {
 
   #endHold(cause: ReleasedMessage['cause']): Promise<void> {
     this.#maxHold?.cancel();
+    const mayKeep = this.keepEntry !== undefined && cause === 'release';
+    const watch = mayKeep ? this.#contention?.takeWatch() : undefined;
+    this.#contention?.stop();
     if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
+    if (mayKeep && this.#keep(watch)) return Promise.resolve();
     return keepAlive(this.context.clock, this.#releaseEntry);
+  }
+
+  #keep(watch: ContenderWatch | undefined): boolean {
+    // First of all: the next hold may begin in this step.
+    this.#isOver = true;
+    this.#lastValue = this.entry.value;
+    const isKept = this.keepEntry?.(watch) === true;
+    if (!isKept) this.#lastValue = undefined;
+    return isKept;
   }
 
   /** Loses the lock after `maxHoldMs` from now. */
   limit(maxHoldMs: number): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     const cancel = this.context.clock.setTimer(maxHoldMs, () => {
       this.lose('max-hold');
     });
@@ -166,7 +214,7 @@ export class Hold implements Holder {
 
   /** Releases the lock, and counts it as lost. */
   lose(reason: LossReason, cause?: Error): void {
-    if (!this.entry.isHeld) return;
+    if (!this.isHeld) return;
     // If etcd refuses the delete, the entry ends with its lease.
     keepAlive(this.context.clock, this.#releaseEntry).catch(() => undefined);
     this.#markLost(reason, cause);
@@ -187,7 +235,7 @@ export class Hold implements Holder {
   /** Lets the garbage collector take the handle, unless somebody still listens to its signal. */
   onTick(): void {
     if (this.#isPinned) return;
-    const handle = this.#handle ?? this.#weakHandle?.deref();
+    const handle = this.#reachableHandle;
     if (handle === undefined) return;
     if (this.#weakHandle === undefined) {
       this.#weakHandle = new WeakRef(handle);
@@ -196,8 +244,13 @@ export class Hold implements Holder {
     this.#handle = handle.isListenedTo() ? handle : undefined;
   }
 
+  get #reachableHandle(): Handle | undefined {
+    return this.#handle ?? this.#weakHandle?.deref();
+  }
+
   #markLost(reason: LossReason, cause?: Error): void {
     this.#maxHold?.cancel();
+    this.#contention?.stop();
     const error = new LockLostError(this.name, this.entry.token, reason, cause === undefined ? undefined : { cause });
     this.#lost = error;
     this.#onLost(error);
@@ -212,7 +265,7 @@ export class Hold implements Holder {
   }
 
   #notify(): void {
-    if (this.#lost !== undefined) (this.#handle ?? this.#weakHandle?.deref())?.onLoss(this.#lost);
+    if (this.#lost !== undefined) this.#reachableHandle?.onLoss(this.#lost);
   }
 
   #forgetHandle(): void {

@@ -18,7 +18,7 @@ export function runHolding<T>(hold: Hold, fn: () => T): T {
   storage ??= new AsyncLocalStorage();
   let outer = storage.getStore();
   // A function may start its own next run, in its context. Without this the chain would have all runs so far.
-  while (outer?.hold.entry.isHeld === false) outer = outer.outer;
+  while (outer?.hold.isHeld === false) outer = outer.outer;
   return storage.run({ hold, outer }, fn);
 }
 

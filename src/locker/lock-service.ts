@@ -210,7 +210,8 @@ export class LockService implements Locker {
       context: this.#context,
       queues: this.#queues,
       untilClosed: (task) => this.#untilClosed(task),
-      resolve: (options) => ({ ...this.#check(undefined), ...options }),
+      // The released promise of the standard means that the lock is free.
+      resolve: (options) => ({ ...this.#check(undefined), keepMs: undefined, ...options }),
     };
   }
 
@@ -279,7 +280,7 @@ export class LockService implements Locker {
 
   async #close(drainMs: number): Promise<void> {
     const { clock, sessions, store } = this.#context;
-    this.#queues.close(new LockerClosedError());
+    this.#queues.close(new LockerClosedError(), drainMs > 0);
     for (const pauses of this.#pauses) pauses.end();
     if (drainMs > 0) {
       this.#drain = new Drain(clock);

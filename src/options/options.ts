@@ -11,7 +11,7 @@ import { exclusive, shared } from '../kind.ts';
 import { onOneLine } from '../text.ts';
 import { toHostList, toUrl } from './host-url.ts';
 import { describeInput } from './issues.ts';
-import { maxNameBytes, parse } from './schema.ts';
+import { type LockFields, maxNameBytes, parse } from './schema.ts';
 import type { BreakOptions, CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
@@ -29,6 +29,7 @@ export function resolveLockerOptions(input: unknown): ResolvedOptions {
     ttlSeconds: toTtlSeconds(options.ttlMs ?? 15_000),
     requestTimeoutMs,
     logger: options.logger === undefined ? silentLogger : guardLogger(options.logger),
+    keepMs: options.keepMs ?? 0,
   });
 }
 
@@ -43,6 +44,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
     signal: options.signal,
     maxHoldMs: options.maxHoldMs === Infinity ? undefined : options.maxHoldMs,
     minHoldMs: options.minHoldMs === 0 ? undefined : options.minHoldMs,
+    keepMs: toKeepMs(options, defaults),
     lease: options.renew === false ? {} : undefined,
   };
 }
@@ -50,7 +52,8 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveLeadOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
   const options = resolveLockOptions(input === undefined ? undefined : parse('lead', ({ lead }) => lead, input), defaults);
-  return { ...options, isCandidate: true };
+  // The end of a leadership must show: the next leader is whoever campaigns.
+  return { ...options, keepMs: undefined, isCandidate: true };
 }
 
 /** @throws {InvalidOptionsError} an option is invalid */
@@ -121,6 +124,13 @@ export function checkNames(names: unknown, action: string, maxCount = Infinity):
 
 /** A caller may change its object later. A function stays as it is. */
 const copyOf = <T extends object | undefined>(given: T): T => (typeof given === 'object' ? { ...given } : given);
+
+/** The `keepMs` of the locker applies only to calls that may give one of their own. Undefined if it is 0. */
+function toKeepMs({ keepMs, minHoldMs = 0, mode, slots, renew }: LockFields, defaults: ResolvedOptions): number | undefined {
+  const mayKeep = mode !== 'shared' && slots === undefined && renew !== false && minHoldMs === 0;
+  const chosen = keepMs ?? (mayKeep ? defaults.keepMs : 0);
+  return chosen > 0 ? chosen : undefined;
+}
 
 /** etcd counts the time to live of a lease in whole seconds. */
 const toTtlSeconds = (ttlMs: number): number => Math.ceil(ttlMs / 1000);

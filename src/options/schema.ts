@@ -108,6 +108,7 @@ function buildLockerSchema({ text, value, durationMs, ttlMs }: Fields) {
         expected('an object with debug, info, warn and error'),
       ),
     ),
+    keepMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
   };
   return z.strictObject(fields, expected('an object of options')).check(
     z.superRefine((options, context) => {
@@ -178,6 +179,7 @@ function buildLockSchema(fieldTypes: Fields) {
       ),
     ),
     minHoldMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
+    keepMs: z.optional(durationMs.check(z.minimum(0, expected('at least 0 ms')))),
     renew: z.optional(z.boolean(expected('true or false'))),
   };
   return z.strictObject(fields, expected('an object of options')).check(
@@ -187,22 +189,25 @@ function buildLockSchema(fieldTypes: Fields) {
   );
 }
 
-interface LockFields {
+export interface LockFields {
   readonly mode?: Mode | undefined;
   readonly slots?: number | undefined;
   readonly minHoldMs?: number | undefined;
+  readonly keepMs?: number | undefined;
   readonly renew?: boolean | undefined;
 }
 
 /** Returns the issues of options that are valid alone but not together. */
-function findLockConflicts({ mode, slots, minHoldMs = 0, renew }: LockFields): OptionIssue[] {
+function findLockConflicts({ mode, slots, minHoldMs = 0, keepMs = 0, renew }: LockFields): OptionIssue[] {
   const issues: OptionIssue[] = [];
   if (mode !== undefined && slots !== undefined) issues.push({ path: 'slots', message: 'expected either mode or slots, got both' });
   // The release of one of several holders must not keep the others' places, and a lock without renewal ends by itself.
   const excluded = { "mode: 'shared'": mode === 'shared', slots: slots !== undefined, 'renew: false': renew === false };
-  for (const [other, isGiven] of Object.entries(excluded)) {
-    if (isGiven && minHoldMs > 0) issues.push({ path: 'minHoldMs', message: `expected either minHoldMs or ${other}, got both` });
+  for (const [path, isGiven] of Object.entries({ minHoldMs: minHoldMs > 0, keepMs: keepMs > 0 })) {
+    const others = isGiven ? Object.entries(excluded).filter(([, isOtherGiven]) => isOtherGiven) : [];
+    for (const [other] of others) issues.push({ path, message: `expected either ${path} or ${other}, got both` });
   }
+  if (minHoldMs > 0 && keepMs > 0) issues.push({ path: 'keepMs', message: 'expected either keepMs or minHoldMs, got both' });
   return issues;
 }
 

@@ -263,7 +263,7 @@ export class Acquisition {
     this.creation.end();
     this.#queue.onResponse();
     if (outcome === 'created') {
-      this.creation.confirmOldReleased();
+      this.creation.confirmOldReleased(this.#entry?.isAdmitted === true);
       this.#markEnqueued();
     } else if (outcome === 'not-created' && !this.creation.releaseOld()) {
       this.#abandonEntry();

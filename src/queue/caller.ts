@@ -17,6 +17,9 @@ export interface TimeLimit<T> {
   end(caller: Caller<T>): Error | Promise<Error>;
 }
 
+/** The part of a caller that its hold uses. */
+export type HoldingCaller = Pick<Caller<unknown>, 'joinedAt' | 'options'>;
+
 export class Caller<T> {
   readonly options: ResolvedLockOptions;
   readonly joinedAt: Instant;

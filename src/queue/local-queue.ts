@@ -5,31 +5,34 @@
  * kind are here than may hold together. So exclusive callers have one entry together, and shared callers have one each.
  *
  * Read in this folder: local-queues.ts, local-queue.ts, acquisition.ts (one caller's way to its lock), shared-requests.ts (the order of
- * creations), caller.ts, try-acquire.ts (no waiting), occupancy.ts (busy or not), outage.ts, head-reads.ts (the holder in an error).
+ * creations), caller.ts, try-acquire.ts (no waiting), keeper.ts (kept entries), occupancy.ts (busy or not), outage.ts, head-reads.ts.
  */
 import type { Instant } from '../clock.ts';
 import type { Entry } from '../entry/entry.ts';
-import { EntryGoneError } from '../entry/value-writer.ts';
-import { isFinal, TtlTooShortError } from '../errors.ts';
 import { queueRange, type QueueRange } from '../keys.ts';
+import { exclusive } from '../kind.ts';
 import { Hold } from '../lock/hold.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { OutcomeUnknownError } from '../store/store.ts';
-import { quote } from '../text.ts';
 import { Acquisition } from './acquisition.ts';
 import type { AcquisitionQueue } from './acquisition-queue.ts';
-import type { Caller } from './caller.ts';
+import type { Caller, HoldingCaller } from './caller.ts';
 import { isBusyFor, isHeldBefore, isHeldNow, type Occupancy } from './occupancy.ts';
+import { rejectAfterFailure } from './failed-caller.ts';
+import { Keeper, type KeeperQueue } from './keeper.ts';
 import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
+import { none, without } from './short-list.ts';
 
-export class LocalQueue implements AcquisitionQueue<Acquisition> {
+export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
   readonly name: string;
   readonly range: QueueRange;
   readonly outage: Outage;
+  callerListeners: Set<() => void> | undefined;
+  /** Undefined before the first release that may keep an entry. */
+  keeper: Keeper | undefined;
   readonly #context: LockerContext;
   readonly #owner: QueueOwner;
   /** The callers without an acquisition. */
@@ -99,31 +102,52 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   /** Takes in that this process deleted all entries of the name that were created before `token`. */
   onSteal(token: bigint): void {
     for (const one of [...this.#holders, ...this.#acquisitions]) one.onSteal(token);
+    this.keeper?.onSteal(token);
+  }
+
+  get firstCaller(): Caller<LockHandle> | undefined {
+    return this.#callers.first;
+  }
+
+  get hasAcquisitions(): boolean {
+    return this.#acquisitions.size > 0;
+  }
+
+  holdForFirst(entry: Entry, caller: Caller<LockHandle>): void {
+    caller.hasAcquisition = true;
+    this.#callers.onLeave();
+    caller.resolve(this.hold(entry, caller));
   }
 
   join(caller: Caller<LockHandle>): void {
     caller.onEndWithoutLock(() => {
       this.#callers.onLeave();
-      this.#startAcquisitions();
+      this.startAcquisitions();
     });
     caller.sightingsBefore = this.#sightings;
     this.#callers.push(caller);
-    this.#startAcquisitions();
+    this.startAcquisitions();
     if (this.isBusyFor(caller)) caller.knowsBusy = true;
+    if (this.callerListeners !== undefined && !caller.hasAcquisition) for (const notify of this.callerListeners) notify();
   }
 
   /** Turns an admitted entry into a held lock. */
-  hold(entry: Entry, { joinedAt, options: { maxHoldMs, minHoldMs } }: Pick<Caller<unknown>, 'joinedAt' | 'options'>): LockHandle {
+  hold(entry: Entry, { joinedAt, options: { maxHoldMs, minHoldMs, keepMs } }: HoldingCaller): LockHandle {
     this.#holders = [...this.#holders, entry];
     this.#sightings += 1;
-    const release = (): Promise<void> => this.#release(entry);
+    this.keeper?.onHold(entry);
     const onLost = (): void => {
-      this.#removeHolder(entry);
-      this.#startAcquisitions();
+      this.keeper?.forget(entry);
+      this.removeHolder(entry);
+      this.startAcquisitions();
     };
-    const hold = new Hold(this.#context, this.name, entry, joinedAt, release, onLost);
+    const hold = new Hold(this.#context, this, entry, joinedAt, () => this.release(entry), onLost);
     if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
     if (minHoldMs !== undefined) hold.require(minHoldMs);
+    if (keepMs !== undefined) {
+      const keeper = (this.keeper ??= new Keeper(this.#context, this.#owner.kept, this));
+      hold.keepEntry = (watch) => keeper.keep(entry, keepMs, watch);
+    }
     return new LockHandle(hold);
   }
 
@@ -134,6 +158,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
 
   #hasRoom(slots: number): boolean {
     if (slots === Infinity) return true;
+    if (slots === exclusive && this.keeper?.isReserved === true) return false;
     let count = 0;
     for (const one of this.#holders) if (one.slots === slots) count += 1;
     if (this.#acquisitions.size > 0) for (const one of this.#acquisitions) if (one.slots === slots) count += 1;
@@ -141,11 +166,13 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   /** Gives acquisitions to the first callers, as far as there is room. */
-  #startAcquisitions(): void {
+  startAcquisitions(): void {
+    this.keeper?.serve();
     for (let next = this.#callers.first; next !== undefined && this.#hasRoom(next.options.slots); next = this.#callers.first) {
       void this.#newAcquisition(next).run();
     }
-    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.length === 0) this.#owner.onEmpty(this);
+    if (this.#callers.size + this.#acquisitions.size + this.#holders.length + this.#tries.length > 0) return;
+    if (this.keeper?.hasEntry !== true) this.#owner.onEmpty(this);
   }
 
   beginTry(one: object): void {
@@ -155,7 +182,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   endTry(one: object): void {
     this.#tries = without(this.#tries, one);
     this.onTurnOver();
-    this.#startAcquisitions();
+    this.startAcquisitions();
   }
 
   /** Takes the first caller, `caller`, out of the local queue and gives it an acquisition. */
@@ -174,7 +201,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
       const delayedLater = acquisition.delaysLater;
       acquisition.removeCaller();
       if (delayedLater) this.onTurnOver();
-      this.#startAcquisitions();
+      this.startAcquisitions();
     });
   }
 
@@ -183,21 +210,22 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     this.#acquisitions.onLeave();
   }
 
-  #removeHolder(entry: Entry): void {
+  removeHolder(entry: Entry): void {
     this.#holders = without(this.#holders, entry);
     this.#owner.onHolderGone();
   }
 
-  #release(entry: Entry): Promise<void> {
+  release(entry: Entry): Promise<void> {
     // First of all: a released lock can no longer be lost when the clocks are read below.
     entry.startRelease();
-    this.#removeHolder(entry);
+    this.keeper?.forget(entry);
+    this.removeHolder(entry);
     const next = entry.minimumHold?.isPending === true ? undefined : this.#callers.first;
     const mayFollow = next !== undefined && this.#hasRoom(next.options.slots) && this.#mayFollow(next.options.slots);
     const session = mayFollow ? this.#context.sessions.enterAtOnce(next.options) : undefined;
     if (next !== undefined && session !== undefined) this.#newAcquisition(next).runHandOver(entry, session, next);
     else entry.release();
-    this.#startAcquisitions();
+    this.startAcquisitions();
     return entry.whenReleased();
   }
 
@@ -207,7 +235,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
     if (next === undefined || next.options.slots !== acquisition.slots || this.#acquisitions.last !== acquisition) return;
     this.#serve(next, acquisition);
     acquisition.setCaller(next);
-    this.#startAcquisitions();
+    this.startAcquisitions();
   }
 
   // A release never waits for an earlier caller whose entry is being created.
@@ -255,7 +283,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   onEnded(acquisition: Acquisition): void {
     this.#endAcquisition(acquisition);
     this.onTurnOver();
-    this.#startAcquisitions();
+    this.startAcquisitions();
   }
 
   onResponse(): void {
@@ -267,34 +295,6 @@ export class LocalQueue implements AcquisitionQueue<Acquisition> {
   }
 
   onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void {
-    this.outage.onFailure(error, startedAt);
-    const isSettledNext = error instanceof OutcomeUnknownError && this.timeLeftMs(caller) > 1;
-    if (error instanceof EntryGoneError || isSettledNext) return;
-    // Only callers with the same TTL are concerned, and each of them meets the same error.
-    if (error instanceof TtlTooShortError) caller.reject(error);
-    // No retry can help, and the other callers have the same credentials and the same cluster.
-    else if (isFinal(error)) this.rejectAll(error);
-    else if (caller.wasEnqueued) this.#context.outageLog.warn(`still waiting for lock ${quote(this.name)}: ${String(error)}`);
-    else if (this.outage.isOn) this.#rejectOverdue(caller);
-    else caller.reject(error);
-  }
-
-  /** Rejects a caller whose step failed in an outage, and all others whose time is up. */
-  #rejectOverdue(failed: Caller<LockHandle>): void {
-    const error = this.outage.toError();
-    this.#context.outageLog.warn(`cannot ask for lock ${quote(this.name)}: ${String(error)}`);
-    failed.reject(error);
-    const overdue: Caller<LockHandle>[] = [];
-    // They are in the order in which they joined.
-    for (const { caller } of this.waiters()) {
-      if (this.timeLeftMs(caller) <= 1) overdue.push(caller);
-      else if (!caller.wasEnqueued) break;
-    }
-    for (const caller of overdue) caller.reject(this.outage.toError());
+    rejectAfterFailure(this.#context, this, caller, error, startedAt);
   }
 }
-
-const none: readonly never[] = [];
-
-const without = <T>(list: readonly T[], item: T): readonly T[] =>
-  list.length === 1 && list[0] === item ? none : list.filter((one) => one !== item);

@@ -1,5 +1,5 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
-import { addMs, waitAtMost } from '../clock.ts';
+import { addMs, type Instant, waitAtMost } from '../clock.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EtcdUnavailableError, isFinal, LockTimeoutError } from '../errors.ts';
@@ -9,8 +9,10 @@ import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Head } from '../states/state.ts';
 import { quote } from '../text.ts';
-import { Caller } from './caller.ts';
+import { Caller, type HoldingCaller } from './caller.ts';
 import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
+import { KeptEntries } from './kept-entries.ts';
+import { KeptShares } from './kept-shares.ts';
 import { LocalQueue } from './local-queue.ts';
 import type { Occupancy } from './occupancy.ts';
 import { type Outage, toUnavailable } from './outage.ts';
@@ -32,6 +34,7 @@ export interface WholeCall {
 
 export class LocalQueues implements QueueOwner {
   readonly #context: LockerContext;
+  readonly kept: KeptEntries;
   readonly #headReads: HeadReads;
   readonly #waitLog: WaitLog;
   readonly #queues = new Map<string, LocalQueue>();
@@ -42,6 +45,7 @@ export class LocalQueues implements QueueOwner {
 
   constructor(context: LockerContext) {
     this.#context = context;
+    this.kept = new KeptEntries(context);
     this.#headReads = new HeadReads(context);
     this.#waitLog = new WaitLog(context);
   }
@@ -59,6 +63,8 @@ export class LocalQueues implements QueueOwner {
       if (locks?.[0] !== undefined) return locks[0];
       throw await this.#toTimeout(name, options, whole);
     }
+    const kept = this.#queues.get(name)?.keeper?.takeNow({ options, joinedAt: this.#context.clock.now() });
+    if (kept !== undefined) return kept;
     const queue = this.#queueOf(name);
     const end = (caller: Caller<LockHandle>): Error | Promise<Error> => {
       if (queue.isBusyFor(caller)) whole.wasBusy = true;
@@ -106,7 +112,22 @@ export class LocalQueues implements QueueOwner {
    */
   async tryLock(names: readonly string[], options: ResolvedLockOptions): Promise<LockHandle[] | null> {
     if (this.#checkOccupancy(names, options.slots).includes('busy')) return null;
-    return this.#start(names, options, false);
+    const shares = this.#reserveKept(names, options);
+    if (shares.size < names.length || !shares.haveValue(options.value)) return this.#start(names, options, false, shares);
+    return this.#hold(names, { options, joinedAt: this.#context.clock.now() }, shares, []);
+  }
+
+  #reserveKept(names: readonly string[], options: ResolvedLockOptions): KeptShares {
+    return new KeptShares(names, (name) => this.#queues.get(name)?.keeper, options);
+  }
+
+  /** Holds the kept entries of the call, and `entries` for its other names, in the order of the names. */
+  #hold(names: readonly string[], caller: HoldingCaller, shares: KeptShares, entries: readonly Entry[]): LockHandle[] {
+    const others = [...entries];
+    return names.flatMap((name) => {
+      const entry = shares.entryOf(name) ?? others.shift();
+      return entry === undefined ? [] : [this.#queueOf(name).hold(entry, caller)];
+    });
   }
 
   #checkOccupancy(names: readonly string[], slots: number): readonly Occupancy[] {
@@ -120,19 +141,25 @@ export class LocalQueues implements QueueOwner {
     return lock;
   }
 
-  async #start(names: readonly string[], options: ResolvedLockOptions, steals: boolean): Promise<LockHandle[] | null> {
+  async #start(
+    names: readonly string[],
+    options: ResolvedLockOptions,
+    steals: boolean,
+    shares = this.#reserveKept([], options),
+  ): Promise<LockHandle[] | null> {
     this.#throwIfClosed();
     const caller = new Caller<LockHandle[] | null>(this.#context.clock, options);
-    void this.#try(names, caller, steals);
+    void this.#try(names, caller, steals, shares);
     return caller.promise;
   }
 
-  async #try(names: readonly string[], caller: TryCaller, steals: boolean): Promise<void> {
+  async #try(names: readonly string[], caller: TryCaller, steals: boolean, shares: KeptShares): Promise<void> {
     const { options } = caller;
-    const { clock, outageLog, prefix, requestTimeoutMs } = this.#context;
-    const queues = names.map((name) => queueRange(prefix, name));
+    const { clock, outageLog, requestTimeoutMs } = this.#context;
     const until = addMs(clock.now(), requestTimeoutMs);
+    let present = shares;
     const endTry = (): void => {
+      present.putBack();
       for (const name of names) this.#queues.get(name)?.endTry(caller);
     };
     this.#tries.add(caller);
@@ -145,13 +172,10 @@ export class LocalQueues implements QueueOwner {
         if (isBusy) caller.resolve(null);
       };
       if (turn !== undefined) await waitAtMost(clock, requestTimeoutMs, turn.then(resolveIfBusy));
-      const onAcquired = (entries: readonly Entry[]): void => {
-        const held = entries.map((entry, index) => ({ entry, name: names[index] ?? '' }));
-        if (steals) for (const { entry, name } of held) this.#queues.get(name)?.onSteal(entry.token);
-        caller.resolve(held.map(({ entry, name }) => this.#queueOf(name).hold(entry, caller)));
-      };
-      const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
-      if (!isAcquired) caller.resolve(null);
+      while (caller.isWaiting && !(await this.#tryWith(present, names, caller, until, steals))) {
+        present.putBack();
+        present = this.#reserveKept(names, options);
+      }
     } catch (error) {
       if (error instanceof EtcdUnavailableError && !isFinal(error)) {
         const unavailable = toUnavailable(this.#context, requestTimeoutMs, error.hosts);
@@ -164,6 +188,36 @@ export class LocalQueues implements QueueOwner {
       this.#tries.delete(caller);
       endTry();
     }
+  }
+
+  /** Takes the names that the call has no kept entry of. Returns false if a kept entry was lost meanwhile: nothing is taken then. */
+  async #tryWith(shares: KeptShares, names: readonly string[], caller: TryCaller, until: Instant, steals: boolean): Promise<boolean> {
+    const { clock, prefix, requestTimeoutMs } = this.#context;
+    const others = names.filter((name) => shares.entryOf(name) === undefined);
+    // The own entry would make the name busy for this very call.
+    const deletion = steals ? undefined : this.kept.whenDeleted(others);
+    if (deletion !== undefined) await waitAtMost(clock, requestTimeoutMs, deletion);
+    if (!shares.haveValue(caller.options.value)) await shares.write(caller.options.value);
+    let released: Promise<unknown> | undefined;
+    const onAcquired = (entries: readonly Entry[]): boolean => {
+      if (!shares.areSafe) {
+        for (const entry of entries) entry.release();
+        released = Promise.allSettled(entries.map((entry) => entry.whenReleased()));
+        return false;
+      }
+      if (steals) entries.forEach((entry, index) => this.#queues.get(names[index] ?? '')?.onSteal(entry.token));
+      caller.resolve(this.#hold(names, caller, shares, entries));
+      return true;
+    };
+    const queues = others.map((name) => queueRange(prefix, name));
+    if (queues.length === 0) return !caller.isWaiting || onAcquired([]);
+    const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
+    if (released !== undefined) {
+      await waitAtMost(clock, requestTimeoutMs, released);
+      return false;
+    }
+    if (!isAcquired) caller.resolve(null);
+    return true;
   }
 
   /** Resolves once the entries of earlier callers are created: whether a name is busy. Undefined if there are no such callers. */
@@ -225,9 +279,10 @@ export class LocalQueues implements QueueOwner {
     if (this.#closed !== undefined) throw this.#closed.reason;
   }
 
-  /** Rejects all callers that wait, and all later ones. */
-  close(reason: Error): void {
+  /** Rejects all callers that wait, and all later ones. In a drain, gives back what is kept: otherwise the leases end at once. */
+  close(reason: Error, isDraining: boolean): void {
     this.#closed = { reason };
+    this.kept.close(isDraining);
     for (const queue of [...this.#queues.values()]) queue.rejectAll(reason);
     for (const caller of [...this.#tries]) caller.reject(reason);
     this.#headReads.close();

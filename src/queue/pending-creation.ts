@@ -90,7 +90,9 @@ export class PendingCreation {
     this.#enqueued = undefined;
   }
 
-  confirmOldReleased(): void {
+  /** Takes in whether nobody was before the new entry: those behind the old one would be. */
+  confirmOldReleased(isFirst: boolean): void {
+    if (isFirst) this.old?.onQueueEmpty?.();
     this.old?.confirmReleased();
     this.old = undefined;
   }

@@ -26,8 +26,8 @@ export interface TryRequest {
   readonly caller: Pick<Caller<unknown>, 'options' | 'isWaiting' | 'promise'>;
   /** When the try has to end. */
   readonly until: Instant;
-  /** Called with an admitted entry for each queue, in the tick in which that is known. */
-  readonly onAcquired: (entries: readonly Entry[]) => void;
+  /** Called with an admitted entry for each queue, in the tick in which that is known. Returns whether the caller holds them. */
+  readonly onAcquired: (entries: readonly Entry[]) => boolean;
   /** Deletes all other entries of the queues in the step that creates these, instead of giving up. */
   readonly steals: boolean;
 }
@@ -107,8 +107,7 @@ class Try {
         await this.#renew(session, entries);
       } else {
         if (!entries.every(({ isAdmitted }) => isAdmitted)) return 'taken';
-        this.#request.onAcquired(entries);
-        return 'acquired';
+        return this.#request.onAcquired(entries) ? 'acquired' : 'taken';
       }
     }
     return 'gone';

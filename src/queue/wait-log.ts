@@ -123,7 +123,7 @@ export class WaitLog {
 
 /** Whether a caller with `slots` that is known to wait does so because of holds of its own. All of them are of one kind. */
 function isBlockedBy(own: readonly Hold[], slots: number): boolean {
-  const held = own.filter(({ entry }) => entry.isHeld);
+  const held = own.filter(({ isHeld }) => isHeld);
   const ofKind = held.filter(({ entry }) => entry.slots === slots).length;
   // A shared caller only waits behind another kind, and that one waits for the hold.
   return ofKind < held.length || (ofKind > 0 && (slots === Infinity || ofKind >= slots));

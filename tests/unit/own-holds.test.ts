@@ -4,7 +4,7 @@ import type { Hold } from '../../src/lock/hold.ts';
 import { findOwnHolds, runHolding } from '../../src/lock/own-holds.ts';
 
 const context = {} as Hold['context'];
-const newHold = (): Hold & { readonly entry: { isHeld: boolean } } => ({ context, name: 'a', entry: { isHeld: true } }) as never;
+const newHold = (): Hold & { isHeld: boolean } => ({ context, name: 'a', isHeld: true }) as never;
 
 describe('the locks of an async context', () => {
   test('are all that are held, the innermost first', () => {
@@ -25,7 +25,7 @@ describe('the locks of an async context', () => {
         await Promise.resolve();
         return at === holds.length - 1 ? findOwnHolds(context, 'a') : start(at + 1);
       });
-      hold.entry.isHeld = false;
+      hold.isHeld = false;
       return next;
     };
     const last = holds[holds.length - 1];
