@@ -54,7 +54,12 @@ function checkHeld(world: World, held: HeldLock): void {
   const isOld = world.wasBlurredAt(held.acquiredMs);
   if (isOld && !world.isSettled) return;
   if (!record.isAdmitted(call.name, key, token)) {
-    if (record.outsiderEndedAt(key, token) !== undefined) return;
+    const endedAt = record.outsiderEndedAt(key, token);
+    if (endedAt !== undefined) {
+      if (call.process.store.evidence.isReported({ key, createRevision: token }, endedAt))
+        judge.violated('exclusion', `${String(held)} reads as held, although the watch on its entry has reported the deletion`);
+      return;
+    }
     const { entries } = record.stateAt(call.name, record.revision);
     const isThere = entries.some((entry) => entry.key === key && entry.createRevision === token);
     judge.violated(

@@ -321,6 +321,41 @@ export const planted: readonly Planted[] = [
       },
     ],
   },
+  {
+    name: 'nearest-admits',
+    what: 'the deletion of the nearest obstacle admits a waiter, although others are in its way',
+    foundWithin: 20,
+    rules: ['exclusion'],
+    edits: [
+      { file: 'src/entry/admission.ts', from: 'enough: 1, isAll: isOnly(ahead) };', to: 'enough: 1, isAll: isOnly(ahead.slice(0, 1)) };' },
+    ],
+  },
+  {
+    name: 'old-deletion-admits',
+    what: 'a deletion that is older than the look admits a waiter: that of an earlier entry with the same key',
+    foundWithin: 1000,
+    rules: ['exclusion'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'return deletedAt > this.#lookedAt && this.#remaining.delete(key)',
+        to: 'return deletedAt > 0n && this.#remaining.delete(key)',
+      },
+    ],
+  },
+  {
+    name: 'own-entry-unwatched',
+    what: 'a deletion admits a waiter before a watch covers its own entry, so that a theft between the look and the watch goes unseen',
+    foundWithin: 1000,
+    rules: ['gone'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        to: 'if (isAll && this.#isViewGood) this.#admit(true);',
+      },
+    ],
+  },
 ];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
