@@ -31,7 +31,7 @@ const slow: readonly Part[] = [
   { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
   { title: 'code of the pages, examples and demo', seconds: 125, paths: ['tests/examples'] },
   { title: 'the package', seconds: 150, paths: ['tests/package'] },
-  { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
+  { title: 'benchmark and test support', seconds: 35, paths: ['tests/bench', 'tests/support'] },
   { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
   { title: 'load, and ticks of a fleet', seconds: 175, paths: ['tests/load'] },
   { title: 'faults', seconds: 180, paths: ['tests/fault'] },

@@ -182,8 +182,8 @@ export class Keeper implements KeptEntryOwner {
       this.#queue.startAcquisitions();
       return;
     }
-    // trackDeletion() logs why it failed.
-    void this.#queue.release(entry).catch(() => undefined);
+    // `trackDeletion` logs a refusal.
+    this.#queue.release(entry).catch(() => undefined);
     this.#all.trackDeletion(this.name, entry);
   }
 
