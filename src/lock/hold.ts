@@ -145,7 +145,8 @@ export class Hold implements Holder {
   /** Whether somebody is known to wait for the lock. The handle learns of it later, if the hold goes on. */
   checkWanted(): boolean {
     this.#contention ??= new Contention(this.context, this.entry, this.#queue, () => {
-      this.#reachableHandle?.onWanted();
+      // The process may have been frozen since. Then the user hears of the loss alone.
+      if (this.checkHeld()) this.#reachableHandle?.onWanted();
     });
     return this.#contention.isWanted;
   }
