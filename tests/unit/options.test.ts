@@ -225,10 +225,10 @@ describe('createLocker()', () => {
   });
 
   test.each([
-    { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50 },
+    { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50, keepMs: 0 },
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
-    { credentials, logger: console },
+    { credentials, logger: console, keepMs: 2_147_483_647 },
     { credentials: {} },
     { credentials: { privateKey, certChain } },
     { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2' } },
@@ -260,6 +260,12 @@ describe('options of lock() and the other methods', () => {
     ['minHoldMs of a shared lock', { minHoldMs: 1, mode: 'shared' }, 'minHoldMs'],
     ['minHoldMs of a semaphore', { minHoldMs: 1, slots: 2 }, 'minHoldMs'],
     ['minHoldMs without renewal', { minHoldMs: 1, renew: false }, 'minHoldMs'],
+    ['a negative keepMs', { keepMs: -1 }, 'keepMs'],
+    ['an infinite keepMs', { keepMs: Infinity }, 'keepMs'],
+    ['keepMs of a shared lock', { keepMs: 1, mode: 'shared' }, 'keepMs'],
+    ['keepMs of a semaphore', { keepMs: 1, slots: 2 }, 'keepMs'],
+    ['keepMs without renewal', { keepMs: 1, renew: false }, 'keepMs'],
+    ['keepMs beside minHoldMs', { keepMs: 1, minHoldMs: 1 }, 'keepMs'],
     ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
@@ -299,6 +305,10 @@ describe('options of lock() and the other methods', () => {
     [{ minHoldMs: 5, mode: 'shared' }, "minHoldMs: expected either minHoldMs or mode: 'shared', got both"],
     [{ minHoldMs: 5, slots: 1 }, 'minHoldMs: expected either minHoldMs or slots, got both'],
     [{ minHoldMs: 5, renew: false }, 'minHoldMs: expected either minHoldMs or renew: false, got both'],
+    [{ keepMs: 5, mode: 'shared' }, "keepMs: expected either keepMs or mode: 'shared', got both"],
+    [{ keepMs: 5, slots: 1 }, 'keepMs: expected either keepMs or slots, got both'],
+    [{ keepMs: 5, renew: false }, 'keepMs: expected either keepMs or renew: false, got both'],
+    [{ keepMs: 5, minHoldMs: 5 }, 'keepMs: expected either keepMs or minHoldMs, got both'],
   ])('lock() rejects %j and says what it expects', async (options, message) => {
     await using memory = await openFaultyMemory();
 
