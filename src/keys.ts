@@ -132,13 +132,13 @@ export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest'
 
 /**
  * Returns the range that decides about an entry of the kind `slots`: the entries of the queue, or those before an entry with `token`.
- * An exclusive entry needs only the newest of them, the other kinds need the keys of all. These kinds may share a revision with others
- * of their kind, so their range includes `token` itself.
+ * An exclusive entry needs only the newest two of them: whether there is one, and whether it is the only one. The other kinds need the
+ * keys of all. These kinds may share a revision with others of their kind, so their range includes `token` itself.
  */
 export const aheadOf = ({ key, rangeEnd }: QueueRange, slots: number, token?: bigint): Range => ({
   key,
   rangeEnd,
-  ...(slots === exclusive ? { order: 'newest', limit: 1 } : undefined),
+  ...(slots === exclusive ? { order: 'newest', limit: 2 } : undefined),
   keysOnly: true,
   maxCreateRevision: token === undefined || slots !== exclusive ? token : token - 1n,
 });

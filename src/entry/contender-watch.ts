@@ -38,7 +38,7 @@ interface ContenderListener {
 export class ContenderWatch {
   readonly #context: Context;
   readonly #entry: ContendedEntry;
-  readonly #listener: ContenderListener;
+  readonly #listeners = new Set<ContenderListener>();
   #isWanted = false;
   #unconfirmedSince: Instant | undefined;
   /** Whether the watch reports events. */
@@ -55,10 +55,10 @@ export class ContenderWatch {
   #stopWatch: (() => void) | undefined;
   #isStopped = false;
 
-  constructor(context: Context, entry: ContendedEntry, listener: ContenderListener) {
+  constructor(context: Context, entry: ContendedEntry, listener?: ContenderListener) {
     this.#context = context;
     this.#entry = entry;
-    this.#listener = listener;
+    if (listener !== undefined) this.listen(listener);
     this.#unconfirmedSince = context.clock.now();
   }
 
@@ -75,6 +75,14 @@ export class ContenderWatch {
   /** Since when it has not been confirmed. Undefined while it is. */
   get unconfirmedSince(): Instant | undefined {
     return this.#unconfirmedSince;
+  }
+
+  /** Adds a listener. Returns a function that removes it. */
+  listen(listener: ContenderListener): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
   }
 
   start(): void {
@@ -198,20 +206,24 @@ export class ContenderWatch {
   #markWanted(): void {
     if (this.#isWanted || this.#isStopped) return;
     this.#isWanted = true;
-    this.#listener.onChange();
+    this.#notify();
   }
 
   #confirm(): void {
     this.#earlyEvents = [];
     if (this.#unconfirmedSince === undefined || this.#isStopped) return;
     this.#unconfirmedSince = undefined;
-    this.#listener.onChange();
+    this.#notify();
   }
 
   #markUnconfirmed(quietMs: number): void {
     if (this.#unconfirmedSince !== undefined) return;
     this.#unconfirmedSince = addMs(this.#context.clock.now(), -quietMs);
-    this.#listener.onChange();
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const listener of [...this.#listeners]) listener.onChange();
   }
 
   #loseEntry(): void {

@@ -10,6 +10,7 @@
  */
 import { addMs, type Instant, keepAlive, msUntil } from '../clock.ts';
 import { type Context, silentLogger } from '../context.ts';
+import type { ContenderWatch } from '../entry/contender-watch.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Holder } from '../entry/loss-notice.ts';
 import { MinimumHold } from '../entry/minimum-hold.ts';
@@ -20,6 +21,7 @@ import type { Store } from '../store/store.ts';
 import { channels, publishLater } from '../telemetry/channels.ts';
 import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
 import { quote } from '../text.ts';
+import { Contention, type LocalCallers } from './contention.ts';
 import { unreachable } from './unreachable.ts';
 
 const ignore = (): void => undefined;
@@ -29,14 +31,20 @@ interface Handle {
   /** Whether somebody listens to one of its signals. */
   isListenedTo(): boolean;
   onLoss(error: LockLostError): void;
+  /** Somebody waits for the lock. */
+  onWanted(): void;
 }
 
 export class Hold implements Holder {
   readonly name: string;
   readonly entry: Entry;
-  readonly context: Pick<Context, 'clock' | 'logger'>;
-  /** Keeps the entry in etcd for the next hold. Returns false if a release has to delete it. Undefined if locks are not kept. */
-  keepEntry: (() => boolean) | undefined;
+  readonly context: Context;
+  /**
+   * Keeps the entry in etcd for the next hold, with the watch of this one if it has one. Returns false if a release has to delete the
+   * entry. Undefined if locks are not kept.
+   */
+  keepEntry: ((watch: ContenderWatch | undefined) => boolean) | undefined;
+  readonly #queue: LocalCallers;
   readonly #releaseEntry: () => Promise<void>;
   readonly #onEntryLost: () => void;
   /** When the hold began. Undefined if nobody wanted to know. */
@@ -53,20 +61,23 @@ export class Hold implements Holder {
   /** The handle, once the garbage collector may take it. */
   #weakHandle: WeakRef<Handle> | undefined;
   #isPinned = false;
+  /** Undefined before somebody wants to know. */
+  #contention: Contention | undefined;
 
   /**
-   * Holds an admitted entry of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never after a loss of
-   * the entry, which calls `onEntryLost`.
+   * Holds an admitted entry of `queue`, of a caller that asked for it at `askedAt`. `releaseEntry` is called at most once, and never
+   * after a loss of the entry, which calls `onEntryLost`.
    */
   constructor(
-    context: Pick<Context, 'clock' | 'logger'>,
-    name: string,
+    context: Context,
+    queue: LocalCallers & { readonly name: string },
     entry: Entry,
     askedAt: Instant,
     releaseEntry: () => Promise<void>,
     onEntryLost: () => void,
   ) {
-    this.name = name;
+    this.name = queue.name;
+    this.#queue = queue;
     this.context = context;
     this.entry = entry;
     this.#releaseEntry = releaseEntry;
@@ -131,6 +142,15 @@ export class Hold implements Holder {
     await this.#endHold('release');
   }
 
+  /** Whether somebody is known to wait for the lock. The handle learns of it later, if the hold goes on. */
+  checkWanted(): boolean {
+    this.#contention ??= new Contention(this.context, this.entry, this.#queue, () => {
+      // The process may have been frozen since. Then the user hears of the loss alone.
+      if (this.checkHeld()) this.#reachableHandle?.onWanted();
+    });
+    return this.#contention.isWanted;
+  }
+
   /** The garbage collector has taken the handle. */
   onUnreachable(): void {
     if (!this.isHeld) return;
@@ -147,17 +167,20 @@ export class Hold implements Holder {
 
   #endHold(cause: ReleasedMessage['cause']): Promise<void> {
     this.#maxHold?.cancel();
+    const mayKeep = this.keepEntry !== undefined && cause === 'release';
+    const watch = mayKeep ? this.#contention?.takeWatch() : undefined;
+    this.#contention?.stop();
     if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
-    if (this.keepEntry !== undefined && cause === 'release' && this.#keep(this.keepEntry)) return Promise.resolve();
+    if (mayKeep && this.#keep(watch)) return Promise.resolve();
     return keepAlive(this.context.clock, this.#releaseEntry);
   }
 
-  #keep(keepEntry: () => boolean): boolean {
+  #keep(watch: ContenderWatch | undefined): boolean {
     // First of all: the next hold may begin in this step.
     this.#isOver = true;
     this.#lastValue = this.entry.value;
-    const isKept = keepEntry();
+    const isKept = this.keepEntry?.(watch) === true;
     if (!isKept) this.#lastValue = undefined;
     return isKept;
   }
@@ -212,7 +235,7 @@ export class Hold implements Holder {
   /** Lets the garbage collector take the handle, unless somebody still listens to its signal. */
   onTick(): void {
     if (this.#isPinned) return;
-    const handle = this.#handle ?? this.#weakHandle?.deref();
+    const handle = this.#reachableHandle;
     if (handle === undefined) return;
     if (this.#weakHandle === undefined) {
       this.#weakHandle = new WeakRef(handle);
@@ -221,8 +244,13 @@ export class Hold implements Holder {
     this.#handle = handle.isListenedTo() ? handle : undefined;
   }
 
+  get #reachableHandle(): Handle | undefined {
+    return this.#handle ?? this.#weakHandle?.deref();
+  }
+
   #markLost(reason: LossReason, cause?: Error): void {
     this.#maxHold?.cancel();
+    this.#contention?.stop();
     const error = new LockLostError(this.name, this.entry.token, reason, cause === undefined ? undefined : { cause });
     this.#lost = error;
     this.#onLost(error);
@@ -237,7 +265,7 @@ export class Hold implements Holder {
   }
 
   #notify(): void {
-    if (this.#lost !== undefined) (this.#handle ?? this.#weakHandle?.deref())?.onLoss(this.#lost);
+    if (this.#lost !== undefined) this.#reachableHandle?.onLoss(this.#lost);
   }
 
   #forgetHandle(): void {

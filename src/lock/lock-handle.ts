@@ -15,6 +15,7 @@ import { type Inspect, inspectMethod, toJsonMembers } from '../json.ts';
 import { type Mode, modeOf } from '../kind.ts';
 import { checkValue } from '../options/options.ts';
 import type { Store } from '../store/store.ts';
+import { quote } from '../text.ts';
 import type { Hold } from './hold.ts';
 import type { Lock } from './lock.ts';
 import { runHolding } from './own-holds.ts';
@@ -30,6 +31,7 @@ export class LockHandle implements Lock {
   readonly name: string;
   readonly #hold: Hold;
   #controller: AbortController | undefined;
+  #wanted: AbortController | undefined;
   #group: Group | undefined;
 
   constructor(hold: Hold) {
@@ -82,6 +84,19 @@ export class LockHandle implements Lock {
     if (this.checkHeld()) this.#hold.keep(this);
     else this.#abort();
     return this.#controller.signal;
+  }
+
+  get wanted(): AbortSignal {
+    if (this.#wanted === undefined) {
+      this.#wanted = new AbortController();
+      handlesOfSignals.set(this.#wanted.signal, this);
+    }
+    // A released or lost lock is never wanted: a signal that has not aborted by then stays as it is.
+    if (this.checkHeld()) {
+      this.#hold.keep(this);
+      if (!this.#wanted.signal.aborted && this.#hold.checkWanted()) this.onWanted();
+    }
+    return this.#wanted.signal;
   }
 
   get held(): boolean {
@@ -164,12 +179,17 @@ export class LockHandle implements Lock {
   }
 
   isListenedTo(): boolean {
-    return hasListeners(this.#controller) || this.#group?.isListenedTo() === true;
+    return hasListeners(this.#controller) || hasListeners(this.#wanted) || this.#group?.isListenedTo() === true;
   }
 
   onLoss(): void {
     this.#abort();
     this.#group?.notify();
+  }
+
+  onWanted(): void {
+    const message = `Another caller waits for lock ${quote(this.name)}; release it when the work allows`;
+    this.#wanted?.abort(new DOMException(message, 'AbortError'));
   }
 
   #abort(): void {
@@ -181,5 +201,6 @@ export class LockHandle implements Lock {
 export const runWith = <T>(lock: Lock, fn: (lock: Lock) => T): T =>
   lock instanceof LockHandle ? lock.runHolding(() => fn(lock)) : fn(lock);
 
+/** Whether somebody listens to a signal that may still abort. */
 export const hasListeners = (controller: AbortController | undefined): boolean =>
-  controller !== undefined && getEventListeners(controller.signal, 'abort').length > 0;
+  controller?.signal.aborted === false && getEventListeners(controller.signal, 'abort').length > 0;

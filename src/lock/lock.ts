@@ -18,6 +18,22 @@ export interface Lock extends AsyncDisposable {
   readonly leaseId: string;
   /** Aborts with a LockLostError as soon as the lock may be lost. Never aborts because of a release. */
   readonly signal: AbortSignal;
+  /**
+   * Aborts when another caller waits for this lock, in another process or in this one: a long holder can yield.
+   *
+   * The reason is an `AbortError` that names the lock. It aborts too if that caller already waits at the first read of the property. It
+   * stays as it is once the lock is released or lost, and if the caller gives up. A reader does not want the lock of another reader,
+   * and a semaphore is wanted once its slots are taken. `tryLock()` does not wait, so it does not count.
+   *
+   * The first read costs a watch and at most one request. A lock whose `wanted` is never read costs nothing.
+   *
+   * @example
+   * for (const row of rows) {
+   *   await ledger.append(row)
+   *   if (lock.wanted.aborted) break
+   * }
+   */
+  readonly wanted: AbortSignal;
   /** True while this lock is certainly held. Reads the clocks at each access. */
   readonly held: boolean;
   /** The milliseconds until the local deadline, 0 when lost or released. Each renewal extends it. */

@@ -5,6 +5,7 @@
  * another kind or with another lease takes the ordinary way: the entry is handed over to its own one, or deleted.
  */
 import type { Instant } from '../clock.ts';
+import type { ContenderWatch } from '../entry/contender-watch.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
@@ -64,13 +65,18 @@ export class Keeper implements KeptEntryOwner {
     if (this.#kept?.entry === entry) this.#kept.onHold();
   }
 
+  contendersOf(entry: object): ContenderWatch | undefined {
+    return this.#kept?.entry === entry ? this.#kept.contenders : undefined;
+  }
+
   onSteal(token: bigint): void {
     this.#kept?.entry.onSteal(token);
   }
 
-  /** Keeps the entry of a lock that is released. Returns false if it has to take the ordinary way. */
-  keep(entry: Entry, keepMs: number): boolean {
-    if (!this.#mayKeep(entry)) {
+  /** Keeps the entry of a lock that is released, with the watch behind it if there is one. Returns false if it has to take the ordinary way. */
+  keep(entry: Entry, keepMs: number, watch?: ContenderWatch): boolean {
+    if (!this.#mayKeep(entry, watch)) {
+      watch?.stop();
       if (this.#all.isRecalled(this.name)) {
         entry.onQueueEmpty = () => {
           this.#all.endRecall(this.name);
@@ -78,15 +84,15 @@ export class Keeper implements KeptEntryOwner {
       }
       return false;
     }
-    const kept = (this.#kept ??= new KeptEntry(this.#context, this, entry));
+    const kept = (this.#kept ??= new KeptEntry(this.#context, this, entry, watch));
     this.#queue.removeHolder(entry);
     kept.keep(keepMs);
     this.#onFree(kept);
     return true;
   }
 
-  #mayKeep(entry: Entry): boolean {
-    if (this.#kept?.isRecalled === true) this.#all.noteRecall(this.name);
+  #mayKeep(entry: Entry, watch: ContenderWatch | undefined): boolean {
+    if (this.#kept?.isRecalled === true || watch?.isWanted === true) this.#all.noteRecall(this.name);
     // Another caller of this process already has an entry behind this one.
     if (!this.#all.mayKeep(this.name) || this.#queue.hasAcquisitions || !isSafe(entry)) return false;
     return this.#kept === undefined || this.#kept.isWatched;

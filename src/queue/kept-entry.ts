@@ -29,22 +29,23 @@ export interface KeptEntryOwner {
 export class KeptEntry implements Holder {
   readonly entry: Entry;
   readonly owner: KeptEntryOwner;
+  readonly contenders: ContenderWatch;
   readonly #context: LockerContext;
-  readonly #contenders: ContenderWatch;
   #state: 'kept' | 'reserved' | 'held' = 'held';
   #keptUntil: Instant | undefined;
 
-  /** Watches the queue of a held entry from now on. It counts as held until `keep`. */
-  constructor(context: LockerContext, owner: KeptEntryOwner, entry: Entry) {
+  /** Watches the queue of a held entry from now on, unless `watch` does so. It counts as held until `keep`. */
+  constructor(context: LockerContext, owner: KeptEntryOwner, entry: Entry, watch = new ContenderWatch(context, entry)) {
     this.#context = context;
     this.owner = owner;
     this.entry = entry;
-    this.#contenders = new ContenderWatch(context, entry, {
+    this.contenders = watch;
+    watch.listen({
       onChange: () => {
         this.#onContendersChange();
       },
     });
-    this.#contenders.start();
+    watch.start();
   }
 
   /** Whether a caller holds it, or is about to. */
@@ -58,12 +59,12 @@ export class KeptEntry implements Holder {
 
   /** Whether somebody was seen to wait behind it. */
   get isRecalled(): boolean {
-    return this.#contenders.isWanted;
+    return this.contenders.isWanted;
   }
 
   /** When it has to be given back at the latest. A watch that is confirmed meanwhile moves that. */
   get dueAt(): Instant {
-    const { unconfirmedSince } = this.#contenders;
+    const { unconfirmedSince } = this.contenders;
     const keptUntil = this.#keptUntil ?? this.#context.clock.now();
     if (unconfirmedSince === undefined) return keptUntil;
     const watchDueAt = addMs(unconfirmedSince, tryMs(this.#context));
@@ -77,7 +78,7 @@ export class KeptEntry implements Holder {
 
   /** Whether the queue would show a waiter, or did so less than a try ago. Reads the clocks. */
   get isWatched(): boolean {
-    const { unconfirmedSince } = this.#contenders;
+    const { unconfirmedSince } = this.contenders;
     return unconfirmedSince === undefined || msUntil(addMs(unconfirmedSince, tryMs(this.#context)), this.#context.clock.now()) > 0;
   }
 
@@ -111,7 +112,7 @@ export class KeptEntry implements Holder {
 
   /** Ends the watch. */
   stop(): void {
-    this.#contenders.stop();
+    this.contenders.stop();
   }
 
   onEntryLost(): void {
@@ -127,7 +128,7 @@ export class KeptEntry implements Holder {
     // A caller that has it releases it the ordinary way.
     if (this.isTaken) return;
     if (this.isRecalled) this.owner.giveBackKept(this);
-    else if (!this.#contenders.isConfirmed) this.owner.onKeptDue(this);
+    else if (!this.contenders.isConfirmed) this.owner.onKeptDue(this);
   }
 }
 

@@ -24,12 +24,14 @@ import { OrderedList } from './ordered-list.ts';
 import { Outage } from './outage.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { createGroup, lookTogether, takeGroup } from './shared-requests.ts';
+import { none, without } from './short-list.ts';
 
 export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
   readonly name: string;
   readonly range: QueueRange;
   readonly outage: Outage;
-  /** Undefined before the first hold that may be kept. */
+  callerListeners: Set<() => void> | undefined;
+  /** Undefined before the first release that may keep an entry. */
   keeper: Keeper | undefined;
   readonly #context: LockerContext;
   readonly #owner: QueueOwner;
@@ -126,6 +128,7 @@ export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
     this.#callers.push(caller);
     this.startAcquisitions();
     if (this.isBusyFor(caller)) caller.knowsBusy = true;
+    if (this.callerListeners !== undefined && !caller.hasAcquisition) for (const notify of this.callerListeners) notify();
   }
 
   /** Turns an admitted entry into a held lock. */
@@ -138,11 +141,13 @@ export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
       this.removeHolder(entry);
       this.startAcquisitions();
     };
-    const hold = new Hold(this.#context, this.name, entry, joinedAt, () => this.release(entry), onLost);
+    const hold = new Hold(this.#context, this, entry, joinedAt, () => this.release(entry), onLost);
     if (maxHoldMs !== undefined) hold.limit(maxHoldMs);
     if (minHoldMs !== undefined) hold.require(minHoldMs);
-    if (keepMs !== undefined)
-      hold.keepEntry = () => (this.keeper ??= new Keeper(this.#context, this.#owner.kept, this)).keep(entry, keepMs);
+    if (keepMs !== undefined) {
+      const keeper = (this.keeper ??= new Keeper(this.#context, this.#owner.kept, this));
+      hold.keepEntry = (watch) => keeper.keep(entry, keepMs, watch);
+    }
     return new LockHandle(hold);
   }
 
@@ -293,8 +298,3 @@ export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
     rejectAfterFailure(this.#context, this, caller, error, startedAt);
   }
 }
-
-const none: readonly never[] = [];
-
-const without = <T>(list: readonly T[], item: T): readonly T[] =>
-  list.length === 1 && list[0] === item ? none : list.filter((one) => one !== item);

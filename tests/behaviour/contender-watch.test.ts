@@ -202,6 +202,22 @@ describe('the watch for contenders', () => {
     expect(stage.facts).toMatchObject({ isWanted: true, isConfirmed: true, looks: 1 });
   });
 
+  test('is not confirmed by a look that is answered during a break', async () => {
+    await using memory = await openFaultyMemory();
+    using stage = new Stage(memory);
+    stage.put('locks/b/1-0');
+    memory.store.next(isRead, after(memory.clock, 100));
+    await stage.start();
+
+    memory.store.breakWatches();
+    await memory.clock.advance(100);
+    expect(stage.facts).toMatchObject({ isConfirmed: false, looks: 1 });
+    memory.store.restoreWatches();
+    await memory.clock.settle();
+
+    expect(stage.facts).toMatchObject({ isConfirmed: true, looks: 2 });
+  });
+
   test('looks again after a break during a look', async () => {
     await using memory = await openFaultyMemory();
     using stage = new Stage(memory);

@@ -19,6 +19,7 @@ import { minimumHoldContract } from './suites/minimum-hold.ts';
 import { listContract } from './suites/list.ts';
 import { lockAllContract } from './suites/lock-all.ts';
 import { tryKindContract } from './suites/try-kinds.ts';
+import { wantedContract } from './suites/wanted.ts';
 import { watchContract } from './suites/watch.ts';
 
 export function lockerContract(name: string, open: OpenFixture): void {
@@ -28,6 +29,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     orderContract(open);
     abortAndTimeoutContract(open);
     handleContract(open);
+    wantedContract(open);
     inspectContract(open);
     watchContract(open);
     breakLockContract(open);

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'examples');
 /** The examples that other test files run, in processes of their own. */
 const ofSeveralProcesses = [
-  ...['cache.ts', 'health-mesh.ts', 'migration.ts', 'name-server.ts', 'transfer.ts', 'worker-pool.ts'], // processes.test.ts
+  ...['batch.ts', 'cache.ts', 'health-mesh.ts', 'migration.ts', 'name-server.ts', 'transfer.ts', 'worker-pool.ts'], // processes.test.ts
   ...['graceful-shutdown.ts', 'leader.ts'], // test files of their names
   ...['zombie-etcd.ts', 'zombie-postgres.ts', 'zombie-sqlite.ts'], // zombie.test.ts
 ];

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker } from 'etcd-locker';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -97,6 +98,48 @@ describe('migration.ts', () => {
     expect(await replica.ended).toMatchObject({ code: 75 });
     expect(textOf(replica)).toEqual(['gave up: replica-1 still migrates']);
     lock.throwIfLost();
+  });
+});
+
+describe('batch.ts', () => {
+  const rows = Array.from({ length: 12 }, (_, index) => `did ${String(index + 1)}`);
+
+  test('lets another process in after the row that it works on, and goes on where it stopped', async () => {
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    await using batch = start('batch.ts', [], { DATABASE: join(folder, 'batch.db') });
+    const done = (): number => textOf(batch).filter((line) => line.startsWith('did ')).length;
+    await eventually(() => {
+      expect(done()).toBeGreaterThanOrEqual(3);
+    });
+    const before = done();
+
+    const lock = await locker.lock('invoices');
+    // The row during which this process came, and one more if it came at the end of a row.
+    expect(done()).toBeLessThanOrEqual(before + 2);
+    await sleep(400);
+    const meanwhile = done();
+    expect(meanwhile).toBeLessThanOrEqual(before + 2);
+    await lock.release();
+
+    expect(await batch.ended).toMatchObject({ code: 0, stderr: '' });
+    expect(meanwhile).toBeLessThan(rows.length);
+    expect(textOf(batch)).toEqual([...rows.slice(0, meanwhile), 'yielded', ...rows.slice(meanwhile), 'all are done']);
+  });
+
+  test('does each row once when three processes work, which take turns row by row', async () => {
+    await using locker = createLocker({ hosts: etcd.endpoints });
+    const lock = await locker.lock('invoices');
+    const ended = runAll('batch.ts', 3, { DATABASE: join(folder, 'batches.db') });
+    await eventually(async () => {
+      expect(await locker.inspect('invoices')).toMatchObject({ waiting: 3 });
+    });
+    await lock.release(); // all of them wait now
+    const lines = await ended;
+    const done = lines.map((one) => one.filter((line) => line.startsWith('did ')));
+
+    expect(done.flat().sort()).toEqual([...rows].sort());
+    for (const one of lines) expect(one.at(-1)).toBe('all are done');
+    for (const one of done) expect(one.length).toBeGreaterThanOrEqual(2);
   });
 });
 

@@ -21,6 +21,27 @@ afterEach(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
+describe('wanted', () => {
+  test.each(['is cut', 'falls silent'])('aborts for a contender that comes while the connection of its watch %s', async (fault) => {
+    const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500 });
+    const lock = await locker.lock(fault);
+    const { wanted } = lock;
+    await sleep(100);
+    if (fault === 'is cut') await proxy.cut();
+    else proxy.hangResponses();
+
+    const waiting = follow(stage.createLocker().lock(fault));
+    await stage.queued(fault, 2);
+    await eventually(() => {
+      expect(wanted.aborted).toBe(true);
+    });
+
+    expect(lock.held).toBe(true);
+    await lock.release();
+    await (await waiting.promise).release();
+  });
+});
+
 describe('lock()', () => {
   test('creates exactly one entry when its enqueue was applied and the response lost', async () => {
     const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500 });

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Lock } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { follow } from '../support/fixtures/holding.ts';
-import { openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** Returns the number of calls of each method that the server has completed. A stream counts at its end. */
 async function countCalls(server: EtcdServer): Promise<Map<string, number>> {
@@ -266,6 +266,31 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
 
     await held.release();
     await Promise.all(waiting.map(async ({ promise }) => (await promise).release()));
+  });
+
+  test('are none for a lock whose wanted is not read, and at most a watch and one Txn for one whose wanted is read', async () => {
+    const [holders, waiters] = [await openLocker(), await openLocker()];
+    const [plain, wanted] = [await holders.lock('plain'), await holders.lock('x')];
+    await plain.setValue('other names change');
+    const before = await countWatchRequests();
+
+    expect(await countDuring(() => sleep(100))).toEqual({});
+    expect(await countWatchRequests()).toBe(before);
+    const first = await countDuring(async () => {
+      expect(wanted.wanted.aborted).toBe(false);
+      await sleep(300);
+    });
+    const waiting = follow(waiters.lock('x'));
+    const later = await countDuring(async () => {
+      await eventually(() => {
+        expect(wanted.wanted.aborted).toBe(true);
+      });
+    });
+
+    expect(first).toEqual({ Txn: 1 });
+    expect(later).toEqual({ Txn: 1 });
+    await wanted.release();
+    await (await waiting.promise).release();
   });
 
   test('are renewals and periodic looks while lock() waits', async () => {

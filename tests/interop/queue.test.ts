@@ -182,6 +182,23 @@ describe.skipIf('reason' in built)('one queue with Go peers', { timeout: 40_000 
     },
   );
 
+  test('every peer that queues up behind a holder makes its lock wanted', async () => {
+    for (let index = 0; index < starters('').length; index += 1) {
+      const name = `wanted ${String(index)}`;
+      const lock = await one.lock(name);
+      const { wanted } = lock;
+      const [waiting] = await enqueue(name, starters(name).slice(index, index + 1));
+
+      await eventually(() => {
+        expect(wanted.aborted, waiting?.title).toBe(true);
+      });
+
+      await lock.release();
+      await waiting?.held();
+      await waiting?.release();
+    }
+  });
+
   test.each(goVersions)('breakLock() removes a holder of Go, and the next in the queue gets the lock: Go %s', async (version) => {
     const name = `broken ${version}`;
     const [holder, ...callers] = await enqueue(name, [

@@ -17,11 +17,16 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const call of acquired) checkOrder(world, call);
   for (const { name, entry } of world.record.takeCreated()) checkCreation(world, name, entry);
   for (const { name, entry } of world.record.takeAbandoned()) checkPlace(world, name, entry);
-  if (world.isSettled) checkPromptness(world);
+  if (!world.isSettled) return;
+  checkPromptness(world);
+  world.judge.wishes.check();
 }
 
 /** A process does not withdraw the entry of a caller that still waits, even if etcd refuses it other requests. */
-function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, { key, value }: KeyValue): void {
+function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, entry: KeyValue): void {
+  const { key, value } = entry;
+  // A recall ends a kept entry even while the value of its next caller is written. That caller enqueues behind the others.
+  if (judge.kept.isFree(entry)) return;
   for (const call of judge.pending) {
     const isOwner = call.options.value === value && call.name === name && call.usesLocalQueue;
     if (!isOwner || !call.process.isOpen || hasTimedOut(call) || call.signal?.signal.aborted === true) continue;
@@ -38,6 +43,7 @@ function checkHeld(world: World, held: HeldLock): void {
   const { machine } = call.process;
   if (!machine.isAwake) return;
   const reads = scenario.readsHeld || prng.chance(0.01);
+  if (held.before?.lock.held === true) judge.violated('stale', `${String(held.before)} reads as held again during ${String(held)}`);
   if (reads && !lock.held) {
     if (held.isLive) judge.violated('signal', `${String(held)} is not held, and its signal has not fired`);
     return;
@@ -108,8 +114,9 @@ function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Ca
 /** Without faults, the first entry of a queue is soon held or deleted. So no wake-up depends on polling. */
 function checkPromptness({ judge, record, scenario, scheduler, settledMs }: World): void {
   for (const name of scenario.names) {
-    const [head] = record.entries(name);
-    if (head === undefined || isMoved(head)) continue;
+    const entries = record.entries(name);
+    const [head] = entries;
+    if (head === undefined || isMoved(head) || judge.kept.check(name, entries)) continue;
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);

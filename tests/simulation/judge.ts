@@ -12,11 +12,13 @@ import { type Call, type CallKind, HeldLock, isPartOfMultiCall } from './calls.t
 import { Figures } from './figures.ts';
 import { checkStep } from './invariants.ts';
 import { isDifferent, stateProblem } from './states.ts';
+import { KeptEntries } from './kept-entries.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
 import { MinimumHolds } from './minimum-holds.ts';
 import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
+import { Wishes } from './wishes.ts';
 import { callProblem, isExplained, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';
 
@@ -44,11 +46,15 @@ const historyRules: ReadonlySet<string> = new Set([
   'order',
   'all',
   'minimum',
+  'stale',
+  'wanted',
 ]);
 
 export class Judge {
   readonly figures = new Figures();
   readonly minimumHolds: MinimumHolds;
+  readonly kept: KeptEntries;
+  readonly wishes: Wishes;
   readonly pending = new Set<Call>();
   readonly live = new Set<HeldLock>();
   /** The locks of `lockAll` and `tryLockAll` that are held. */
@@ -70,6 +76,8 @@ export class Judge {
   constructor(world: World) {
     this.#world = world;
     this.minimumHolds = new MinimumHolds(world);
+    this.kept = new KeptEntries(world);
+    this.wishes = new Wishes(world);
   }
 
   get violation(): Violation | undefined {
@@ -136,9 +144,13 @@ export class Judge {
 
   acquired(call: Call, lock: Lock): HeldLock {
     const { scheduler, record, history } = this.#world;
-    const held = new HeldLock(call, lock, scheduler.nowMs);
-    history.add(call.process.id, () => `${call.id} HAS ${call.name}, token ${String(held.token)}`);
+    const { key, fencingToken } = lock;
+    const isReused = this.kept.mayReuse(call, key, fencingToken);
+    const held = new HeldLock(call, lock, scheduler.nowMs, isReused ? this.kept.lastHold(key, fencingToken) : undefined);
+    history.add(call.process.id, () => `${call.id} HAS ${call.name}, token ${String(held.token)}${isReused ? ', kept' : ''}`);
+    this.kept.acquired(held);
     this.settled(call);
+    if (isReused) this.figures.kept += 1;
     this.#acquired.push(call);
     this.figures.acquired(scheduler.nowMs - call.startedMs);
     lock.signal.addEventListener('abort', () => {
@@ -153,11 +165,15 @@ export class Judge {
     const tamperedAt = record.outsiderEndedAt(held.key, held.token);
     const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
-    if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
+    // All holds of an entry that the process keeps have its token.
+    if (tamperedAt === undefined && (held.token < last || (held.token === last && !isReused)))
+      this.violated('token', `${String(held)} comes after token ${String(last)}`);
     if (!this.#world.isBlurred) this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
-    if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
+    // A call that gets a kept entry sends no request, so only the event of the deletion could tell.
+    const { wire, watchStream } = call.process.store;
+    if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= (isReused ? watchStream.deletedAt(held.key) : wire.answeredAt))
       this.violated('gone', `${String(held)} got its lock by a response that is newer than the deletion of its entry`);
     const { ttlMs = 0, maxHoldMs = Infinity } = call.options;
     const minMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
@@ -180,6 +196,7 @@ export class Judge {
   forgetTokens(): void {
     this.#lastTokens.clear();
     this.minimumHolds.forget();
+    this.kept.forget();
   }
 
   #noteToken({ name, slots }: Call, token: bigint): void {
@@ -207,6 +224,7 @@ export class Judge {
     if (reason.reason !== 'closed' && isSettled && !isRequested)
       this.violated('needless', `${String(held)} was lost without a fault: ${reason.reason}`);
     this.#end(held);
+    this.kept.released(held);
   }
 
   /** `tryLock` or `tryLockAll` returned null. */
@@ -214,7 +232,7 @@ export class Judge {
     const { record, history } = this.#world;
     const [{ id, process, options, startedMonotonicMs }] = calls;
     history.add(process.id, () => `${id} gets null`);
-    for (const call of calls) this.settled(call);
+    for (const call of calls) this.#gaveUp(call);
     this.figures.gotNull();
     const { timeoutMs = 0 } = options;
     const waitedMs = process.machine.now().monotonicMs - startedMonotonicMs;
@@ -228,10 +246,16 @@ export class Judge {
   failed(...[error, ...calls]: readonly [unknown, Call, ...Call[]]): void {
     const [call] = calls;
     this.#world.history.add(call.process.id, () => `${call.id} fails: ${String(error)}`);
-    for (const one of calls) this.settled(one);
+    for (const one of calls) this.#gaveUp(one);
     const problem = callProblem(this.#world, call, error);
     if (problem !== undefined) this.violated('error', `${call.id}: ${problem}`);
     this.figures.failed(error);
+  }
+
+  /** The call has ended without its lock. */
+  #gaveUp(call: Call): void {
+    this.settled(call);
+    this.kept.settled(call);
   }
 
   settled(call: Call): void {
@@ -250,6 +274,7 @@ export class Judge {
     held.deadlineMs = call.process.machine.now().monotonicMs + lock.remainingMs;
     held.isReleased = held.loss === undefined;
     this.#end(held);
+    this.kept.released(held);
   }
 
   released(held: HeldLock, error?: Error): void {
@@ -269,6 +294,7 @@ export class Judge {
   #end(held: HeldLock): void {
     if (!this.live.delete(held)) return;
     this.#ended.push(held);
+    this.wishes.ended(held);
     this.freedAtMs.set(held.call.name, this.#world.scheduler.nowMs);
   }
 

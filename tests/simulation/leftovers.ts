@@ -5,11 +5,12 @@ import type { World } from './world.ts';
 export function checkQuiet({ judge, record, scenario, processes }: World): void {
   for (const name of scenario.names) {
     const [ghost] = record.entries(name);
-    if (ghost !== undefined) judge.violated('ghost', `${ghost.key} '${ghost.value}' belongs to no caller`);
+    if (ghost !== undefined && !judge.kept.isKept(ghost)) judge.violated('ghost', `${ghost.key} '${ghost.value}' belongs to no caller`);
   }
   for (const { id, watcher } of processes) {
     const idle = watcher?.idleState;
-    if (idle?.state.held === true) judge.violated('state', `${id} still sees ${idle.name} held by ${idle.state.holders[0]?.key ?? ''}`);
+    if (idle?.state.held === true && record.holders(idle.name).length === 0)
+      judge.violated('state', `${id} still sees ${idle.name} held by ${idle.state.holders[0]?.key ?? ''}`);
     if (idle?.state.current === false) judge.violated('state', `${id} still takes its state of ${idle.name} for old`);
   }
 }

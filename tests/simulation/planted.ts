@@ -76,8 +76,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
-        to: 'const found = findObstacle(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
+        from: 'this.#obstacle = findObstacle(this.#own.queue, this.#own.slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
+        to: 'const found = findObstacle(this.#own.queue, this.#own.slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
       },
     ],
   },
@@ -122,8 +122,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
-        to: 'const lastOther = ahead.filter(() => slots < 1).reduce(later, undefined);',
+        from: 'const others = ahead.filter(({ key }) => slotsOf(queue, key) !== slots);',
+        to: 'const others = ahead.filter(() => slots < 1);',
       },
     ],
   },
@@ -148,8 +148,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
-        to: 'const holders = slots === 1 ? ahead : splitQueue(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+        from: 'const others = ahead.filter(({ key }) => slotsOf(queue, key) !== slots);',
+        to: 'const others = splitQueue(queue, ahead).holders.filter(({ key }) => slotsOf(queue, key) !== slots);',
       },
     ],
   },
@@ -161,8 +161,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const enough = ahead.length - slots + 1;',
-        to: 'const enough = ahead.length - slots + (slots === 1 ? 1 : 0);',
+        from: 'const enough = own - slots + 1;',
+        to: 'const enough = own - slots;',
       },
     ],
   },

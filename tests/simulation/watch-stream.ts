@@ -30,17 +30,27 @@ export class WatchStream {
   readonly #source: string;
   readonly #watches = new Set<Watch>();
   #connection: Connection | undefined;
+  /** A separate stream, so that these draws do not shift the others. */
+  readonly #latePrng: Prng;
+  /** The keys whose deletion the process has learned, and the last revision of it. */
+  readonly #deleted = new Map<string, bigint>();
   #isConnecting = false;
 
   constructor(world: World, machine: Machine, prng: Prng, source: string) {
     this.#world = world;
     this.#machine = machine;
     this.#prng = prng;
+    this.#latePrng = prng.fork('late');
     this.#source = source;
   }
 
   get size(): number {
     return this.#watches.size;
+  }
+
+  /** The revision of the last deletion of the key that a watch of the process has reported. */
+  deletedAt(key: string): bigint {
+    return this.#deleted.get(key) ?? -1n;
   }
 
   add(request: WatchRequest, listener: WatchListener): () => void {
@@ -93,7 +103,10 @@ export class WatchStream {
   }
 
   #create(connection: Connection, watch: Watch): void {
-    this.#world.scheduler.after(this.#prng.between(0.3, 4), () => {
+    const { faults, scenario, lastEffectMs, scheduler: clock } = this.#world;
+    const lateMs = Math.min(this.#latePrng.skewed(50, 9_000), lastEffectMs - clock.nowMs);
+    const isLate = faults.occurs('lateWatch', this.#latePrng, scenario.intensity);
+    this.#world.scheduler.after(this.#prng.between(0.3, 4) + (isLate ? lateMs : 0), () => {
       if (this.#connection !== connection || !this.#watches.has(watch)) return;
       const { record, scheduler } = this.#world;
       const missed = record.changesSince(scheduler.nowMs - connection.lagMs);
@@ -118,6 +131,7 @@ export class WatchStream {
     const lagMs = faults.isOver ? 0 : Math.max(0, atMs + connection.lagMs - scheduler.nowMs);
     this.#deliver(connection, watch, lagMs, () => {
       this.#world.history.add(this.#source, () => `gets the event of r${String(revision)} on ${watch.request.key}`);
+      for (const { type, kv } of matching) if (type === 'delete') this.#deleted.set(kv.key, revision);
       watch.listener.events(matching);
     });
   }

@@ -123,6 +123,7 @@ describe('the public types', () => {
     expectTypeOf<{ mode: undefined; slots: undefined; maxHoldMs: undefined; renew: undefined }>().toExtend<LockOptions>();
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
     expectTypeOf<Lock['slots']>().toBeNumber();
+    expectTypeOf<Lock['wanted']>().toEqualTypeOf<AbortSignal>();
     const calls = () => {
       void locker.lock('a', { mode: 'shared', slots: undefined });
       void locker.lock('a', { mode: undefined, slots: 3, timeoutMs: Infinity });

@@ -17,6 +17,11 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a lock held and never released'() {
     await locker.lock(name);
   },
+  async 'a lock held whose wanted has a listener'() {
+    const lock = await locker.lock(name);
+    lock.wanted.addEventListener('abort', () => void lock.release());
+    await sleep(500);
+  },
   async 'a lock held until a signal'() {
     const lock = await locker.lock(name);
     const stay = setInterval(() => lock.name, 1_000);

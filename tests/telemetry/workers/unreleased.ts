@@ -42,6 +42,17 @@ const scenarios: Record<string, () => Promise<void>> = {
     AbortSignal.any([lock.signal, controller.signal]).addEventListener('abort', () => aborts.push('any'));
     kept.push(lock.guard);
   },
+  async 'dropped after its wanted was used'() {
+    const { wanted } = await locker.lock('a');
+    AbortSignal.any([wanted]).addEventListener('abort', () => aborts.push('any'));
+  },
+  async 'dropped after its wanted has aborted'() {
+    (await locker.lock('a')).wanted.addEventListener('abort', () => undefined);
+    const giveUp = new AbortController();
+    const waiting = locker.lock('a', { signal: giveUp.signal }).catch(() => undefined);
+    giveUp.abort();
+    await waiting;
+  },
   async 'dropped, taken by a try'() {
     await locker.tryLock('a', { slots: 2 });
   },
@@ -62,6 +73,12 @@ const scenarios: Record<string, () => Promise<void>> = {
   },
   async 'its signal has a listener'() {
     (await locker.lock('a')).signal.addEventListener('abort', () => aborts.push('a'));
+  },
+  async 'its wanted is kept'() {
+    kept.push((await locker.lock('a')).wanted);
+  },
+  async 'its wanted has a listener'() {
+    (await locker.lock('a')).wanted.addEventListener('abort', () => aborts.push('wanted'));
   },
   async 'its signal gets a listener late'() {
     const { signal } = await locker.lock('a');
