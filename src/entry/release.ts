@@ -60,14 +60,7 @@ export class Release {
 
   async #send(context: Context, entry: ReleasedEntry): Promise<void> {
     const isWanted = (): boolean => entry.kind === 'releasing';
-    const attempt = async (): Promise<void> => {
-      try {
-        await this.#attempt(context, entry);
-      } catch (error) {
-        if (error instanceof EtcdRefusedError) this.#done.reject(error);
-        throw error;
-      }
-    };
+    const attempt = (): Promise<void> => this.#attempt(context, entry);
     try {
       if ((await entry.session.retry(isWanted, attempt)) || (await this.#moveAfterEnd(context, attempt))) entry.confirmReleased();
     } catch (error) {
@@ -76,13 +69,18 @@ export class Release {
   }
 
   async #attempt({ store, requestTimeoutMs }: Context, entry: ReleasedEntry): Promise<void> {
-    if (this.#minimumHold?.isPending !== true) {
-      await store.commit(buildDeletion(entry, entry.token));
-      return;
+    try {
+      if (this.#minimumHold?.isPending !== true) {
+        await store.commit(buildDeletion(entry, entry.token));
+        return;
+      }
+      const grantedMs = await this.#minimumHold.moveEntry(store, entry);
+      // A new leader of etcd gives each lease its whole TTL again.
+      if (grantedMs > 0) this.#keptMs = 2 * grantedMs + requestTimeoutMs;
+    } catch (error) {
+      if (error instanceof EtcdRefusedError) this.#done.reject(error);
+      throw error;
     }
-    const grantedMs = await this.#minimumHold.moveEntry(store, entry);
-    // A new leader of etcd gives each lease its whole TTL again.
-    if (grantedMs > 0) this.#keptMs = 2 * grantedMs + requestTimeoutMs;
   }
 
   /** Goes on with the move for `requestTimeoutMs` after the end of the session, which is as long as `close()` may take. */
