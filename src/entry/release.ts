@@ -60,7 +60,11 @@ export class Release {
 
   async #send(context: Context, entry: ReleasedEntry): Promise<void> {
     const isWanted = (): boolean => entry.kind === 'releasing';
-    const attempt = (): Promise<void> => this.#attempt(context, entry);
+    const attempt = (): Promise<void> =>
+      this.#attempt(context, entry).catch((error: unknown) => {
+        if (error instanceof EtcdRefusedError) this.#done.reject(error);
+        throw error;
+      });
     try {
       if ((await entry.session.retry(isWanted, attempt)) || (await this.#moveAfterEnd(context, attempt))) entry.confirmReleased();
     } catch (error) {
@@ -69,18 +73,13 @@ export class Release {
   }
 
   async #attempt({ store, requestTimeoutMs }: Context, entry: ReleasedEntry): Promise<void> {
-    try {
-      if (this.#minimumHold?.isPending !== true) {
-        await store.commit(buildDeletion(entry, entry.token));
-        return;
-      }
-      const grantedMs = await this.#minimumHold.moveEntry(store, entry);
-      // A new leader of etcd gives each lease its whole TTL again.
-      if (grantedMs > 0) this.#keptMs = 2 * grantedMs + requestTimeoutMs;
-    } catch (error) {
-      if (error instanceof EtcdRefusedError) this.#done.reject(error);
-      throw error;
+    if (this.#minimumHold?.isPending !== true) {
+      await store.commit(buildDeletion(entry, entry.token));
+      return;
     }
+    const grantedMs = await this.#minimumHold.moveEntry(store, entry);
+    // A new leader of etcd gives each lease its whole TTL again.
+    if (grantedMs > 0) this.#keptMs = 2 * grantedMs + requestTimeoutMs;
   }
 
   /** Goes on with the move for `requestTimeoutMs` after the end of the session, which is as long as `close()` may take. */

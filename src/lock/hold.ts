@@ -111,9 +111,8 @@ export class Hold implements Holder {
     return (this.#released ??= this.#release());
   }
 
-  async #release(): Promise<void> {
-    if (!this.checkHeld()) return;
-    await this.#endHold('release');
+  #release(): Promise<void> {
+    return this.checkHeld() ? this.#endHold('release') : Promise.resolve();
   }
 
   /** The garbage collector has taken the handle. */
