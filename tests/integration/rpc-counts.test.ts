@@ -371,4 +371,54 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     // Each locker watches itself and up to three others, for as long as the work goes on.
     expect((await countWatchRequests()) - before).toBeLessThanOrEqual(4 * 10);
   });
+
+  test('are none for lock(), tryLock() and release() of a kept lock', async () => {
+    const locker = await openLocker();
+    const options = { keepMs: 60_000 };
+    await locker.withLock('x', options, () => undefined);
+    // The watch is confirmed, and one look has read what is behind the entry.
+    await sleep(300);
+
+    const calls = await countDuring(async () => {
+      for (let hold = 0; hold < 1_000; hold += 1) await locker.withLock('x', options, () => undefined);
+      for (let hold = 0; hold < 100; hold += 1) await (await locker.tryLock('x', options))?.release();
+      await Promise.all(Array.from({ length: 100 }, () => locker.withLock('x', options, () => undefined)));
+    });
+
+    expect(calls).toEqual({});
+  });
+
+  test('are none for kept locks on 100 names in rotation after the first round, which takes a creation and a look for each name', async () => {
+    const locker = await openLocker();
+    const options = { keepMs: 60_000 };
+    const round = async (): Promise<void> => {
+      for (let n = 0; n < 100; n += 1) await locker.withLock(`name-${String(n)}`, options, () => undefined);
+    };
+
+    const first = await countDuring(async () => {
+      await round();
+      await sleep(300);
+    });
+    const later = await countDuring(async () => {
+      for (let rounds = 0; rounds < 10; rounds += 1) await round();
+    });
+
+    expect(first['Txn']).toBeGreaterThan(100);
+    expect(first['Txn']).toBeLessThanOrEqual(200);
+    expect(later).toEqual({});
+  });
+
+  test('are one Txn of the keeper and two or three of the waiter when a kept lock is recalled', async () => {
+    const [keeper, waiter] = [await openLocker(), await openLocker()];
+    await keeper.withLock('x', { keepMs: 60_000 }, () => undefined);
+    await sleep(300);
+
+    const calls = await countDuring(async () => {
+      await waiter.lock('x');
+    });
+
+    expect(calls['Txn']).toBeGreaterThanOrEqual(1 + 2);
+    expect(calls).toEqual({ Txn: calls['Txn'] });
+    expect(calls['Txn']).toBeLessThanOrEqual(1 + 3);
+  });
 });
