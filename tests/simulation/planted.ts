@@ -1,5 +1,5 @@
 /**
- * Bugs that other lock libraries had, and some that kinds of locks invite, to be planted one after another: does the simulation find them?
+ * Bugs that other lock libraries had, and some that kinds of locks and kept locks invite, to be planted one after another: does the simulation find them?
  *
  * Each is a change to the text of one file, made on a scratch copy. Where the text has changed meanwhile the planting fails, loudly.
  */
