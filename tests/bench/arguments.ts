@@ -39,7 +39,7 @@ const full: Sizes = {
   handOvers: 20,
   recalls: 20,
   queues: [100, 1_000],
-  queueRounds: 3,
+  queueRounds: 2,
   heldLocks: 10_000,
   imports: 15,
 };

@@ -26,9 +26,9 @@ test.each([1, 5])('the proxy adds %i ms each way', async (delayMs) => {
 
   const addedMs = median(await proxy.measure(100));
 
-  // A proxy with the timers of Node adds a millisecond more. A busy machine adds some tenths.
+  // A quiet machine adds less than a tenth, a busy one some tenths.
   expect(addedMs).toBeGreaterThan(delayMs - 0.2);
-  expect(addedMs).toBeLessThan(delayMs + 0.9);
+  expect(addedMs).toBeLessThan(delayMs + 0.7);
 });
 
 test('the proxy delays each direction, and delivers all data in their order', async () => {

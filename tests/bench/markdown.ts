@@ -7,6 +7,7 @@ import type { Results } from './results.ts';
 import { summary } from './summary.ts';
 import { tablesOf, type Table } from './tables.ts';
 import { holdMs } from './workloads/delay.ts';
+import { leadInMs } from './workloads/rate.ts';
 import { ttlSeconds, type Sizes } from './workloads/workload.ts';
 
 export interface RunInfo {
@@ -56,11 +57,12 @@ two it is _open_.`;
 function measurements({ rounds, ms, hotMs, warmUpMs, warmUps, handOvers, recalls, queueRounds }: Sizes, version: string): string {
   return `Each rival has its own worker processes. Every workload has a new etcd ${version} that syncs to disk.
 In each of the ${rounds} rounds, the rivals run one after the other, and each round begins with
-another rival. A rival has ${ms} ms, or ${hotMs} ms for a hot name, and its last operations may take
-a little longer. A warm-up round of ${warmUpMs} ms, with ${warmUps} locks before it, is not counted:
-V8 compiles the code in this time. Clients and sessions are opened before the clock starts and
-closed after it has stopped. A round fails if it leaves a key or a lease. All processes start at the
-same time. The TTL is ${ttlSeconds} s, so that no renewal is counted.
+another rival. A rival has ${ms} ms, or ${hotMs} ms for a hot name, or ${2 * hotMs} ms for a hot
+name that is 5 ms away. Its last operations may take a little longer. A warm-up round of
+${warmUpMs} ms, with up to ${warmUps} locks before it, is not counted: V8 compiles the code in this
+time. Clients and sessions are opened before the clock starts and closed after it has stopped. A
+round fails if it leaves a key or a lease. All processes start at the same time. The TTL is
+${ttlSeconds} s, so that no renewal is counted.
 
 - **etcd-locker**: this library from its source, with default options except the TTL.
 - **tree before**: the source of an older commit, measured by the same workers (\`--before\`).
@@ -85,9 +87,11 @@ The workloads:
 - **another process wants a kept lock**: one process keeps a name. Another process without
   \`keepMs\` locks it, and then locks a free name after the same pause, ${recalls} times per round.
 - **1 ms, 5 ms each way**: all rivals reach etcd through a proxy in a process of its own, which
-  delays the data of each direction by this time. The same round measures a raw put through the
-  proxy: one round trip and one commit, the least that a hand-over by a server can cost. A read of
-  one member shows the round trip alone. Pings through the proxy and past it show the added delay.
+  delays the data of each direction by this time. The callers lock the name for ${leadInMs} ms
+  before the clock starts, because the first turns open the streams of a client. The same round
+  measures a raw put through the proxy: one round trip and one commit, the least that a hand-over by
+  a server can cost. A read of one member shows the round trip alone. Pings through the proxy and
+  past it show the added delay.
 - **one hot name**: 2, 8 and 32 processes, each with a client and a session, lock the same name and
   release it at once. The same with 2, 8 and 32 clients of one process, and with 32 callers of one
   client (Go: a session for each caller).

@@ -105,6 +105,26 @@ describe.skipIf(!(await canControlServers()))('requests by the counters of etcd'
     expect(counted).toEqual([{ calls: holds + 1, messages: 0 }, none]);
   });
 
+  test('a hand-over between processes is 3 calls, none of them between the release and the hold', async () => {
+    const [holder, waiter, name] = [await openOn(0), await openOn(1), nextName()];
+    const held = await holder.lock(name);
+    const count = await startCount();
+    const waiting = follow(waiter.lock(name));
+    await stage.queued(name, 2);
+    const [, ofWaiting] = await count();
+    const [ofRelease, ofWaiter] = await countDuring(async () => {
+      await held.release();
+      await waiting.promise;
+    });
+
+    // The enqueue, and the look after its watch was created.
+    expect(ofWaiting?.calls).toBeLessThanOrEqual(2);
+    expect(ofRelease).toEqual({ calls: 1, messages: 0 });
+    // The watch of the predecessor may be cancelled.
+    expect(ofWaiter?.calls).toBe(0);
+    await (await waiting.promise).release();
+  });
+
   test('a waiter sends no call', async () => {
     const [holder, waiter, name] = [await openOn(0), await openOn(1), nextName()];
     const held = await holder.lock(name);

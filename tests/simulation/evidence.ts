@@ -76,7 +76,7 @@ export class Evidence {
 const isLook = ({ rangeEnd, limit }: Range): boolean => rangeEnd === undefined || limit === undefined;
 
 // The own entry has a watch in the background. A waiter for a slot watches the queue.
-const isOwn = ({ rangeEnd, deletesOnly, isBackground }: WatchRequest): boolean =>
+export const isOwn = ({ rangeEnd, deletesOnly, isBackground }: WatchRequest): boolean =>
   deletesOnly === true && (isBackground === true || rangeEnd !== undefined);
 
 const idOf = ({ key, createRevision }: Entry): string => `${String(createRevision)} ${key}`;

@@ -24,7 +24,7 @@ export class Outsiders {
     this.#repeat('deletedEntry', 2_500, (prng) => {
       const name = prng.pick(this.#world.scenario.names);
       if (this.#thefts.chance(0.2)) {
-        this.#rob(name);
+        rob(this.#world, name, this.#thefts);
         return;
       }
       const found = prng.choose(this.#world.record.entries(name));
@@ -81,23 +81,6 @@ export class Outsiders {
       });
   }
 
-  /** Deletes all entries of a name and creates one, in one revision, as a thief does. */
-  #rob(name: string): void {
-    const { etcd, history, record, scheduler } = this.#world;
-    const id = String(1_000_000 + ++this.#count);
-    const { key, rangeEnd } = queueRange('locks/', name);
-    history.add('thief', () => `robs ${name}`);
-    etcd.grant(id, 2);
-    record.asOutsider(() => {
-      const entry = { key: `${key}${BigInt(id).toString(16)}`, value: '', leaseId: id };
-      const clearing = [{ delete: { key, rangeEnd: entry.key } }, { delete: { key: `${entry.key}\0`, rangeEnd } }];
-      etcd.commit({ compare: [], then: [...clearing, { put: entry }], otherwise: [] });
-    });
-    scheduler.after(this.#thefts.skewed(1, 500), () => {
-      etcd.revoke(id);
-    });
-  }
-
   /** Deletes a key, and touches a gate if it is there. */
   #delete(key: string, gate?: string): void {
     const { etcd, history, record } = this.#world;
@@ -113,4 +96,20 @@ export class Outsiders {
     // Sorted by revision, because the order of the keys depends on lease ids, which differ in each run.
     return [...(ranges[0] ?? [])].sort(byCreateRevision).map((kv) => kv.key);
   }
+}
+
+/** Deletes all entries of a name and creates one, in one revision, as a thief does. */
+export function rob({ etcd, history, record, scheduler }: World, name: string, prng: Prng): void {
+  const id = String(2_000_000n + record.revision);
+  const { key, rangeEnd } = queueRange('locks/', name);
+  const entry = { key: `${key}${BigInt(id).toString(16)}`, value: '', leaseId: id };
+  history.add('thief', () => `robs ${name}`);
+  etcd.grant(id, 2);
+  record.asOutsider(() => {
+    const clearing = [{ delete: { key, rangeEnd: entry.key } }, { delete: { key: `${entry.key}\0`, rangeEnd } }];
+    etcd.commit({ compare: [], then: [...clearing, { put: entry }], otherwise: [] });
+  });
+  scheduler.after(prng.skewed(1, 500), () => {
+    etcd.revoke(id);
+  });
 }

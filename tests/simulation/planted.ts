@@ -333,8 +333,8 @@ export const planted: readonly Planted[] = [
   {
     name: 'old-deletion-admits',
     what: 'a deletion that is older than the look admits a waiter: that of an earlier entry with the same key',
-    foundWithin: 1000,
-    rules: ['exclusion'],
+    foundWithin: 85,
+    rules: ['exclusion', 'prompt'],
     edits: [
       {
         file: 'src/entry/predecessors.ts',
@@ -346,7 +346,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'own-entry-unwatched',
     what: 'a deletion admits a waiter before a watch covers its own entry, so that a theft between the look and the watch goes unseen',
-    foundWithin: 1000,
+    foundWithin: 500,
     rules: ['gone'],
     edits: [
       {
@@ -364,8 +364,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/queue/kept-entry.ts',
-        from: 'return this.#contenders.isWanted;',
-        to: 'return this.#contenders.isWanted && this.entry.token === 0n;',
+        from: 'return this.contenders.isWanted;',
+        to: 'return this.contenders.isWanted && this.entry.token === 0n;',
       },
     ],
   },

@@ -4,9 +4,11 @@
  *
  * A compaction is a break like any other, because no watch starts at a past revision.
  */
+import { nameOf } from '../../src/keys.ts';
 import type { WatchEvent, WatchListener, WatchRequest } from '../../src/store/store.ts';
-import type { Evidence } from './evidence.ts';
+import { type Evidence, isOwn } from './evidence.ts';
 import type { Machine } from './machine.ts';
+import { rob } from './outsiders.ts';
 import type { Prng } from './prng.ts';
 import type { Change } from './etcd-record.ts';
 import type { World } from './world.ts';
@@ -190,6 +192,14 @@ export class WatchStream {
     const { faults, scenario, lastEffectMs, scheduler: clock } = this.#world;
     const lateMs = Math.min(this.#latePrng.skewed(50, 9_000), lastEffectMs - clock.nowMs);
     const isLate = faults.occurs('lateWatch', this.#latePrng, scenario.intensity);
+    // A thief may come just before a waiter watches its own entry.
+    const isRobbed = isOwn(watch.request) && faults.occurs('deletedEntry', this.#latePrng, scenario.intensity / 3);
+    const name = nameOf('locks/', watch.request.key);
+    if (isRobbed && name !== undefined) {
+      clock.after(this.#latePrng.between(0, 1), () => {
+        rob(this.#world, name, this.#latePrng);
+      });
+    }
     this.#world.scheduler.after(this.#prng.between(0.3, 4) + (isLate ? lateMs : 0), () => {
       if (this.#connection !== connection || !this.#isOpen(watch)) return;
       const { record, scheduler } = this.#world;

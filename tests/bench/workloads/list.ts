@@ -16,6 +16,13 @@ const withNewGo: readonly RivalName[] = [...ownAndGo, 'go37'];
 export const delaysMs = [1, 5];
 export const hotClients = [2, 8, 32];
 
+/** The processes of a hot name, with their rivals: a rival of 32 Node processes costs a minute and much memory. */
+const hotProcesses: readonly (readonly [number, readonly RivalName[]])[] = [
+  [2, ownAndGo],
+  [8, ['locker', 'etcd3', 'go']],
+  [32, ['locker', 'go']],
+];
+
 /** The number of names that are kept and taken in rotation. */
 const keptNames = 1_000;
 
@@ -60,14 +67,8 @@ export function allWorkloads({ queues }: Sizes): Workload[] {
         }),
       ),
     ),
-    ...hotClients.map((processes) =>
-      rateWorkload({
-        name: `hot-${processes}`,
-        title: `one hot name, ${processes} processes`,
-        rivals: processes === 8 ? [...ownAndGo, 'etcd3'] : ownAndGo,
-        processes,
-        isHot: true,
-      }),
+    ...hotProcesses.map(([processes, rivals]) =>
+      rateWorkload({ name: `hot-${processes}`, title: `one hot name, ${processes} processes`, rivals, processes, isHot: true }),
     ),
     rateWorkload({
       name: 'hot-callers',
@@ -95,7 +96,7 @@ export function allWorkloads({ queues }: Sizes): Workload[] {
     rateWorkload({
       name: 'cluster-hot-8',
       title: 'one hot name, 8 processes, 3 members',
-      rivals: ownAndGo,
+      rivals: ['locker', 'go'],
       nodes: 3,
       processes: 8,
       isHot: true,

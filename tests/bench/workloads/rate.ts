@@ -43,6 +43,9 @@ interface Rival {
   readonly rounds: Round[];
 }
 
+/** The time in which the callers behind the proxy lock the name before the clock starts. */
+export const leadInMs = 200;
+
 /** What all rivals of a workload share. */
 interface Course {
   readonly bench: Bench;
@@ -106,11 +109,19 @@ async function measureRound({ bench, server, hosts, settings }: Course, { rival,
   );
   // A second client holds the name that is tried.
   const clients = isTry ? 2 : ownClients ? callers : 1;
-  const opening = { hosts, clients, sessions: isHot ? callers / clients : 1, warmUps: round < 0 ? Math.ceil(warmUps / clients) : 3 };
+  const isSlow = settings.delayMs !== undefined;
+  const opening = {
+    hosts,
+    clients,
+    sessions: isHot ? callers / clients : 1,
+    warmUps: round < 0 && !isSlow ? Math.ceil(warmUps / clients) : 3,
+  };
   const loop = { operation, holdMs, recordsHolds: false, isShared, atMost: 1e9 };
   return measureRival(server, group, opening, async () => {
     if (isTry) await group.first.ask({ do: 'hold', client: 1, name });
     if (kept !== undefined && rival === 'locker') await takeEachOnce(server, group, names, kept);
+    // The first turns of a client open its streams, which takes several round trips.
+    if (settings.delayMs !== undefined) await group.loop(names, { ...loop, ms: leadInMs });
     const before = await server.counts();
     const answers = await group.loop(names, {
       ...loop,
@@ -129,10 +140,15 @@ async function measureRound({ bench, server, hosts, settings }: Course, { rival,
   });
 }
 
-function msOf({ sizes }: Bench, { isHot = false, holdMs = 0 }: RateSettings, rival: RivalName, round: number): number {
-  const ms = isHot || holdMs > 0 ? sizes.hotMs : sizes.ms;
-  return round >= 0 || rival === 'go' || rival === 'go37' ? ms : sizes.warmUpMs;
+function msOf({ sizes }: Bench, { isHot = false, holdMs = 0, delayMs = 0 }: RateSettings, rival: RivalName, round: number): number {
+  const isWarmUp = round < 0 && rival !== 'go' && rival !== 'go37';
+  if (isWarmUp) return sizes.warmUpMs;
+  if (delayMs >= longDelayMs) return 2 * sizes.hotMs;
+  return isHot || holdMs > 0 ? sizes.hotMs : sizes.ms;
 }
+
+/** With this delay, a turn takes so long that a round needs twice the time. */
+const longDelayMs = 5;
 
 /** A kept name is watched from its release on, and needs one look behind it. After this time without a call, all looks are done. */
 const quietMs = 150;
