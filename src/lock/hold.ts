@@ -125,7 +125,6 @@ export class Hold implements Holder {
 
   /** Reads the clocks for a reader of the handle. A lock whose time is up is lost now, and its signal aborts now. */
   checkHeld(): boolean {
-    if (this.#isOver) return false;
     this.entry.session.checkOpen();
     this.entry.notifyLoss();
     // A timer is late after the process was stopped, and stands still while the machine sleeps.

@@ -133,8 +133,7 @@ export class Keeper implements KeptEntryOwner {
   putBack(kept: KeptEntry): void {
     if (this.#kept !== kept || !kept.isReserved) return;
     kept.putBack();
-    if (kept.isSafe) this.#onFree(kept);
-    else this.giveBackKept(kept);
+    this.#onFree(kept);
   }
 
   #reserve(kept: KeptEntry): void {

@@ -1,5 +1,6 @@
 /** Tests of keepMs under faults: a kept lock is given out only while its session and its watch are sound, and it is given back in time. */
 import { EtcdRefusedError, EtcdUnavailableError, type Lock, LockerClosedError, LockLostError, type Locker } from 'etcd-locker';
+import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import {
   after,
@@ -13,6 +14,7 @@ import {
   unreachable,
 } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
+import { trackRequest } from '../support/fixtures/web-locks.ts';
 
 const options = { keepMs: 60_000 };
 
@@ -152,6 +154,31 @@ describe('a kept lock is not given out', () => {
     expect(lock.leaseId).not.toBe(old.leaseId);
   });
 
+  test('nor kept, when its session takes no new entries: a release deletes it', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const [lock, other] = [await locker.lock('a', options), await locker.lock('b')];
+    memory.store.next(calls.deletion, refused(new EtcdRefusedError('etcdserver: corrupt', { isFinal: true })));
+    await errorOf(other.release());
+
+    await lock.release();
+
+    expect(memory.entries('a')).toEqual([]);
+  });
+
+  test('after this process has stolen the name, even without a watch', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker);
+    memory.store.breakWatches();
+    const thief = trackRequest(webLocks(locker), 'a', { steal: true });
+    await memory.clock.settle();
+
+    expect(thief.granted).toBe(1);
+    expect(await locker.tryLock('a', options)).toBeNull();
+    thief.finish();
+  });
+
   test('to a caller of another kind or with another TTL: the entry is handed over', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
@@ -220,9 +247,14 @@ describe('the watch behind a kept lock', () => {
     const lock = await locker.lock('a', options);
     const next = locker.lock('a', options);
     await memory.clock.advance(2_000);
+    memory.store.next(calls.handOver, respondsAfter(memory.clock, 1_000));
 
-    await lock.release();
+    const released = follow(lock.release());
+    await memory.clock.advance(500);
+    expect(released.isSettled).toBe(false);
+    await memory.clock.advance(500);
 
+    expect(released.isSettled).toBe(true);
     expect((await next).fencingToken).toBeGreaterThan(lock.fencingToken);
   });
 
@@ -415,6 +447,39 @@ describe('a value that is written for the next caller', () => {
   });
 });
 
+describe('a recall while the value of the next caller is written', () => {
+  test('gives the lock back if that caller gave up', async () => {
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
+    await keep(memory, locker);
+    memory.store.next(calls.value, respondsAfter(memory.clock, 1_000));
+    const taken = errorOf(locker.lock('a', { ...options, value: 'mine', timeoutMs: 500 }));
+    const waiting = follow(other.lock('a'));
+
+    await memory.clock.advance(1_000);
+
+    expect(await taken).toBeInstanceOf(Error);
+    expect(waiting.value?.held).toBe(true);
+  });
+
+  test('gives the lock to the waiter first, and then to that caller', async () => {
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
+    await keep(memory, locker);
+    memory.store.next(calls.value, respondsAfter(memory.clock, 1_000));
+    const taken = follow(locker.lock('a', { ...options, value: 'mine' }));
+    const waiting = follow(other.lock('a'));
+    await memory.clock.advance(1_000);
+    expect([waiting.value?.held, taken.isSettled]).toEqual([true, false]);
+
+    await waiting.value?.release();
+    await memory.clock.settle();
+
+    expect(taken.value?.held).toBe(true);
+    expect(memory.entries('a')).toMatchObject([{ value: 'mine' }]);
+  });
+});
+
 describe('several names', () => {
   test('that are all kept are taken without a request by tryLockAll() and lockAll()', async () => {
     await using memory = await openFaultyMemory();
@@ -470,9 +535,9 @@ describe('several names', () => {
   test('are taken anew when a kept one is lost during the try', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    const kept = await keep(memory, locker, 'a');
+    const [kept] = [await keep(memory, locker, 'a'), await keep(memory, locker, 'c')];
     memory.store.next(calls.creation, respondsAfter(memory.clock, 1_000));
-    const tried = follow(locker.tryLockAll(['a', 'b'], options));
+    const tried = follow(locker.tryLockAll(['a', 'b', 'c'], options));
     await memory.clock.advance(500);
     memory.etcd.commit({ compare: [], then: [{ delete: { key: kept.key } }], otherwise: [] });
     await memory.clock.advance(500);

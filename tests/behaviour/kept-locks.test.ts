@@ -3,7 +3,7 @@ import diagnostics from 'node:diagnostics_channel';
 import { type Lock, type Locker, LockReleasedError } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
-import { after, calls, type FaultyMemory, hangs, openFaultyMemory } from '../support/fixtures/faults.ts';
+import { after, calls, type FaultyMemory, hangs, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
 import { errorOf, expectHolder, follow } from '../support/fixtures/holding.ts';
 
 const options = { keepMs: 60_000 };
@@ -265,6 +265,22 @@ describe('a handle of an earlier hold', () => {
   });
 });
 
+describe('a lock of lockAll() that was released alone', () => {
+  test('is not lost with the others: a later hold of its entry stays', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const { locks } = await locker.lockAll(['a', 'b'], options);
+    await locks[0]?.release();
+    const later = await locker.lock('a', options);
+    expect(later.fencingToken).toBe(locks[0]?.fencingToken);
+
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: locks[1]?.key ?? '' } }], otherwise: [] });
+    await memory.clock.advance(20_000);
+
+    expect([locks[1]?.held, later.held]).toEqual([false, true]);
+  });
+});
+
 describe('a recall', () => {
   test('gives a kept lock to a waiter of another locker, with one request of the keeper and three of the waiter', async () => {
     await using memory = await openFaultyMemory();
@@ -278,6 +294,25 @@ describe('a recall', () => {
     expect(lock?.held).toBe(true);
     expect(lock?.fencingToken).toBeGreaterThan(kept.fencingToken);
     expect(memory.store.count(calls.deletion)).toBe(1);
+  });
+
+  test('makes the release of the next hold wait for etcd', async () => {
+    await using memory = await openFaultyMemory();
+    const [locker, other] = [memory.createLocker(), memory.createLocker()];
+    await keep(memory, locker);
+    const [again, seen] = [await locker.lock('a', options), await locker.lock('b', options)];
+    expect(seen.wanted.aborted).toBe(false);
+    const waiting = [follow(other.lock('a')), follow(other.lock('b'))];
+    await memory.clock.settle();
+    memory.store.every(calls.deletion, respondsAfter(memory.clock, 1_000));
+
+    const released = [follow(again.release()), follow(seen.release())];
+    await memory.clock.advance(500);
+    expect(released.map(({ isSettled }) => isSettled)).toEqual([false, false]);
+    await memory.clock.advance(500);
+
+    expect(released.map(({ isSettled }) => isSettled)).toEqual([true, true]);
+    expect(waiting.map(({ value }) => value?.held)).toEqual([true, true]);
   });
 
   test('survives the next hold: its release gives the lock to the waiter', async () => {
