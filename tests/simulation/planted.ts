@@ -400,14 +400,7 @@ export const planted: readonly Planted[] = [
     what: 'the handle of a released lock reads as held while the next caller holds the kept entry',
     foundWithin: 50,
     rules: ['stale', 'release', 'signal'],
-    edits: [
-      { file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' },
-      {
-        file: 'src/lock/hold.ts',
-        from: 'if (this.#isOver) return false;\n    this.entry.session.checkOpen();',
-        to: 'this.entry.session.checkOpen();',
-      },
-    ],
+    edits: [{ file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' }],
   },
 ];
 
