@@ -44,6 +44,26 @@ describe('a loop over a kept lock', () => {
     expect(ms).toBeLessThan(2_000);
   });
 
+  test('lets timers run beside hundreds of other loops', async () => {
+    const locker = await keep('name-0');
+    const names = Array.from({ length: 300 }, (_, n) => `name-${String(n)}`);
+    await Promise.all(names.map((name) => locker.withLock(name, () => undefined)));
+    let isOver = false;
+    setTimeout(() => (isOver = true), 20);
+
+    const times = await Promise.all(
+      names.map((name) =>
+        loopUntil(
+          () => isOver,
+          () => locker.withLock(name, () => undefined),
+        ),
+      ),
+    );
+
+    // All of them wait for the same turn. One after another they would need 10 ms each.
+    expect(Math.max(...times)).toBeLessThan(1_500);
+  });
+
   test('lets another process in', async () => {
     const locker = await keep('x');
     const waiting = follow(stage.createLocker().withLock('x', () => 'held'));
