@@ -224,6 +224,8 @@ export class Hold implements Holder {
   }
 
   onEntryLost(reason: LossReason, cause?: Error): void {
+    // A released lock is not lost. Its session may end in the step in which its entry was to be kept.
+    if (this.#isOver) return;
     this.#onEntryLost();
     this.#markLost(reason, cause);
     this.#notify();
