@@ -100,7 +100,8 @@ export class Keeper implements KeptEntryOwner {
 
   /** Serves the next caller with an entry that nobody has, or adds it to those that are kept. */
   #onFree(kept: KeptEntry): void {
-    if (kept.isRecalled || this.#queue.hasAcquisitions) {
+    // A call may have had it reserved while the locker closed.
+    if (kept.isRecalled || this.#queue.hasAcquisitions || !this.#all.mayKeep(this.name)) {
       this.giveBackKept(kept);
     } else {
       // Before a caller takes it: one who has it too long finds it given back.

@@ -85,3 +85,42 @@ describe('a session that ends during a step', () => {
     expect((await locker.lock('a')).held).toBe(true);
   });
 });
+
+describe('a kept lock that a call has reserved', () => {
+  test('is given back if that call gives up in a drain', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker);
+    const held = await locker.lock('held');
+    const controller = new AbortController();
+    memory.store.next(calls.value, after(memory.clock, 1_000));
+    const trying = follow(locker.tryLock('a', { ...options, value: 'another', signal: controller.signal }));
+    const closing = follow(locker.close({ drainMs: 60_000 }));
+    await memory.clock.advance(2_000);
+
+    expect(trying.isSettled).toBe(true);
+    expect(memory.entries('a')).toEqual([]);
+
+    await held.release();
+    await memory.clock.settle();
+    expect(closing.isSettled).toBe(true);
+  });
+
+  test('is given back if its caller times out in a drain', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker);
+    const held = await locker.lock('held');
+    memory.store.next(calls.value, after(memory.clock, 1_000));
+    const waiting = follow(locker.lock('a', { ...options, value: 'another' }));
+    const closing = follow(locker.close({ drainMs: 60_000 }));
+    await memory.clock.advance(2_000);
+
+    expect(waiting.isSettled).toBe(true);
+    expect(memory.entries('a')).toEqual([]);
+
+    await held.release();
+    await memory.clock.settle();
+    expect(closing.isSettled).toBe(true);
+  });
+});
