@@ -60,7 +60,11 @@ describe('a session that ends during a step', () => {
     expect(waiting[1]?.value?.held).toBe(true);
     // Only the first read is before the release.
     expect(signal.aborted).toBe(readings === 1);
-    expect(errorIn(() => a.throwIfLost())).toMatchObject({ code: readings === 1 ? 'LOCK_LOST' : 'LOCK_RELEASED' });
+    expect(
+      errorIn(() => {
+        a.throwIfLost();
+      }),
+    ).toMatchObject({ code: readings === 1 ? 'LOCK_LOST' : 'LOCK_RELEASED' });
   });
 
   test.each([1, 2, 3, 4, 5, 6])('gives its kept lock to nobody who would hold it (read %i)', async (readings) => {
