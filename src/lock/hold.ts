@@ -204,7 +204,7 @@ export class Hold implements Holder {
       entry.verify().catch(() => undefined);
     };
     const created = (revision: bigint): void => {
-      if (revision > entry.token) verify();
+      if (revision > entry.token || revision === 0n) verify();
     };
     return store.watch({ key: entry.key, deletesOnly: true }, { created, events: verify });
   }

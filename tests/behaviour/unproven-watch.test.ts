@@ -1,6 +1,7 @@
 /** Tests of a watch that is confirmed at a revision which proves nothing, as a proxy does it. The events before it are missing. */
 import { createLocker } from 'etcd-locker';
 import { ManualClock, memoryStore } from 'etcd-locker/testing';
+import { webLocks } from 'etcd-locker/web-locks';
 import { expect, test } from 'vitest';
 import type { Store, WatchListener } from '../../src/store/store.ts';
 import { follow } from '../support/fixtures/holding.ts';
@@ -63,4 +64,19 @@ test('watch() reads again when its watch is confirmed at revision 0', async () =
 
   expect(next.value?.value).toMatchObject({ held: false });
   await states.return();
+});
+
+test('a Web Lock that was broken before its watch was confirmed at revision 0 is lost at once', async () => {
+  const { clock, store, proxied, confirm } = openProxied();
+  await using locker = createLocker({ store: proxied });
+  await using other = createLocker({ store });
+  const request = follow(webLocks(locker).request('a', () => new Promise(() => undefined)));
+  await clock.settle();
+  await other.breakLock('a');
+  expect(request.isSettled).toBe(false);
+
+  confirm(0n);
+  await clock.settle();
+
+  expect(request.error).toMatchObject({ name: 'AbortError' });
 });

@@ -66,7 +66,7 @@ describe('WatchStream', () => {
     watches.close();
   });
 
-  test('add() confirms a watch at revision 0 if the response has none, and a resumed one at no earlier revision than is known', async () => {
+  test('add() confirms a watch at revision 0 if the response has none', async () => {
     // `created`, of watch 0, without a header.
     const created = Buffer.from([0x18, 1]);
     const revisions: bigint[] = [];
@@ -93,6 +93,7 @@ describe('WatchStream', () => {
   describe('a watch of one key for deletions, that was stopped', () => {
     // `created` of watch 0 at revision 3, and the deletion of the key "a" at a revision, with watch 0.
     const created = Buffer.from([0x0a, 2, 0x18, 3, 0x18, 1]);
+    const createdWithoutRevision = Buffer.from([0x18, 1]);
     const deletion = (revision: number) => Buffer.from([0x5a, 9, 0x08, 1, 0x12, 5, 0x0a, 1, 0x61, 0x18, revision]);
     const open = async (isConfirmed = true) => {
       let listener: StreamListener | undefined;
@@ -120,8 +121,8 @@ describe('WatchStream', () => {
       await turn();
       const receive = (message: Buffer): void => listener?.message(message);
       const id = (message: Buffer): Buffer => Buffer.concat([message, Buffer.from([0x10, 1])]);
-      const confirm = (): void => {
-        receive(id(created));
+      const confirm = (message = created): void => {
+        receive(id(message));
       };
       if (isConfirmed) confirm();
       return { add, stopFirst, heard, watches, confirm, receive: (message: Buffer) => { receive(id(message)); }, countWrites: () => writes }; // prettier-ignore
@@ -177,6 +178,22 @@ describe('WatchStream', () => {
 
       expect(heard).toEqual(['created 3']);
       expect(countWrites()).toBe(before);
+      watches.close();
+    });
+
+    test.each(['before', 'after'])('is confirmed at revision 0 again if a proxy confirmed it so %s its end', async (when) => {
+      const { add, stopFirst, heard, watches, confirm, receive } = await open(false);
+      if (when === 'before') confirm(createdWithoutRevision);
+      stopFirst();
+      if (when === 'after') confirm(createdWithoutRevision);
+      heard.length = 0;
+
+      // Nobody knows since when it reports deletions. So that one is not among them proves nothing.
+      add(5n);
+      await turn();
+      receive(deletion(9));
+
+      expect(heard).toEqual(['created 0', 'delete 9']);
       watches.close();
     });
   });

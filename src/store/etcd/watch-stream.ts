@@ -96,7 +96,8 @@ export class WatchStream {
     if (createdAt === undefined || this.#byId.get(watch.id) !== watch) return;
     const changedAt = newest?.kv.modRevision ?? 0n;
     const knownRevision = request.knownRevision ?? changedAt;
-    listener.created(max(createdAt, knownRevision));
+    // A proxy that confirms at revision 0 does not say since when the watch has seen events.
+    listener.created(createdAt === 0n ? 0n : max(createdAt, knownRevision));
     if (newest !== undefined && changedAt > knownRevision && watch.listener === listener) listener.events([newest]);
   }
 
