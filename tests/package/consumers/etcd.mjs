@@ -26,7 +26,14 @@ async function main() {
   assert.equal(next.fencingToken > lock.fencingToken, true);
   for await (const { holders } of states) if (holders[0]?.value === 'two') break;
   await next.release();
-  await Promise.all([locker.close(), other.close()]);
+
+  // A loop over a kept lock sends nothing, and lets timers run nevertheless.
+  const keeper = createLocker({ hosts, prefix, ttlMs, keepMs: 10_000 });
+  let isOver = false;
+  setTimeout(() => (isOver = true), 50);
+  while (!isOver) await keeper.withLock('orders/43', () => undefined);
+
+  await Promise.all([locker.close(), other.close(), keeper.close()]);
   console.log('ok');
 }
 
