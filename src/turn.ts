@@ -28,12 +28,16 @@ export function turnIfLong(clock: Clock): Promise<void> | undefined {
   return nextTurn;
 }
 
+/** Returns `value`, after the next turn of the event loop if there was none for long. */
+export const afterTurnIfLong = <T>(clock: Clock, value: T): T | Promise<T> => turnIfLong(clock)?.then(() => value) ?? value;
+
 /** A message comes in a later turn. No test runner fakes messages, as it does with `setImmediate`. */
 async function turn(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   await new Promise<unknown>((resolve) => {
-    // The property of the web: the ports of Bun and Deno have no method `once`.
-    port2.onmessage = resolve;
+    // As on the web: the ports of Bun have no method `once`.
+    port2.addEventListener('message', resolve);
+    port2.start();
     port1.postMessage(undefined);
   });
   port1.close();

@@ -9,6 +9,7 @@ import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Head } from '../states/state.ts';
 import { quote } from '../text.ts';
+import { afterTurnIfLong } from '../turn.ts';
 import { Caller, type HoldingCaller } from './caller.ts';
 import { describeMismatch, HeadReads, leadMs } from './head-reads.ts';
 import { KeptEntries } from './kept-entries.ts';
@@ -64,7 +65,7 @@ export class LocalQueues implements QueueOwner {
       throw await this.#toTimeout(name, options, whole);
     }
     const kept = this.#queues.get(name)?.keeper?.takeNow({ options, joinedAt: this.#context.clock.now() });
-    if (kept !== undefined) return kept;
+    if (kept !== undefined) return afterTurnIfLong(this.#context.clock, kept);
     const queue = this.#queueOf(name);
     const end = (caller: Caller<LockHandle>): Error | Promise<Error> => {
       if (queue.isBusyFor(caller)) whole.wasBusy = true;
@@ -80,7 +81,7 @@ export class LocalQueues implements QueueOwner {
     queue.join(caller);
     const lock = await caller.promise;
     if (caller.knowsBusy) whole.wasBusy = true;
-    return lock;
+    return queue.keeper === undefined ? lock : afterTurnIfLong(this.#context.clock, lock);
   }
 
   /** Returns the error of a call whose time is up, and whose name is busy. A call that does not wait has no `outage`. */
@@ -114,7 +115,8 @@ export class LocalQueues implements QueueOwner {
     if (this.#checkOccupancy(names, options.slots).includes('busy')) return null;
     const shares = this.#reserveKept(names, options);
     if (shares.size < names.length || !shares.haveValue(options.value)) return this.#start(names, options, false, shares);
-    return this.#hold(names, { options, joinedAt: this.#context.clock.now() }, shares, []);
+    const locks = this.#hold(names, { options, joinedAt: this.#context.clock.now() }, shares, []);
+    return afterTurnIfLong(this.#context.clock, locks);
   }
 
   #reserveKept(names: readonly string[], options: ResolvedLockOptions): KeptShares {
