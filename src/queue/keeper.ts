@@ -60,6 +60,11 @@ export class Keeper implements KeptEntryOwner {
     return this.#kept?.isReserved === true;
   }
 
+  /** Resolves once the caller of the reserved entry has taken it or not. Undefined if it is not reserved. */
+  whenDecided(): Promise<void> | undefined {
+    return this.#kept?.isReserved === true ? this.#kept.whenDecided() : undefined;
+  }
+
   /** Takes in that a caller holds the entry. */
   onHold(entry: Entry): void {
     if (this.#kept?.entry === entry) this.#kept.onHold();

@@ -9,6 +9,7 @@
  * Otherwise it is given back. docs/protocol.md, "Kept locks", has the rules.
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
+import { type Deferred, deferred } from '../deferred.ts';
 import { ContenderWatch } from '../entry/contender-watch.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Holder } from '../entry/loss-notice.ts';
@@ -33,6 +34,8 @@ export class KeptEntry implements Holder {
   readonly #context: LockerContext;
   #state: 'kept' | 'reserved' | 'held' = 'held';
   #keptUntil: Instant | undefined;
+  /** Resolves once it is no longer reserved. Undefined if nobody waits for that. */
+  #decided: Deferred<void> | undefined;
 
   /** Watches the queue of a held entry from now on, unless `watch` does so. It counts as held until `keep`. */
   constructor(context: LockerContext, owner: KeptEntryOwner, entry: Entry, watch = new ContenderWatch(context, entry)) {
@@ -101,18 +104,31 @@ export class KeptEntry implements Holder {
     this.#state = 'reserved';
   }
 
+  /** Resolves once that caller holds the entry, or does not take it, or the entry is gone. */
+  whenDecided(): Promise<void> {
+    return (this.#decided ??= deferred()).promise;
+  }
+
+  #endReservation(): void {
+    this.#decided?.resolve();
+    this.#decided = undefined;
+  }
+
   onHold(): void {
     this.#state = 'held';
+    this.#endReservation();
   }
 
   /** Takes in that the caller for whom the entry was reserved did not take it. */
   putBack(): void {
     this.#state = 'kept';
+    this.#endReservation();
   }
 
   /** Ends the watch. */
   stop(): void {
     this.contenders.stop();
+    this.#endReservation();
   }
 
   onEntryLost(): void {

@@ -12,14 +12,22 @@ interface Share {
 
 export class KeptShares {
   readonly #shares = new Map<string, Share>();
+  readonly #reserved: Promise<void>[] = [];
 
   /** Reserves what is kept of the names for a call with `options`. What it cannot use is given back. */
   constructor(names: readonly string[], keeperOf: (name: string) => Keeper | undefined, options: ResolvedLockOptions) {
     for (const name of names) {
       const keeper = keeperOf(name);
+      const reserved = keeper?.whenDecided();
+      if (reserved !== undefined) this.#reserved.push(reserved);
       const kept = keeper?.reserve(options);
       if (keeper !== undefined && kept !== undefined) this.#shares.set(name, { keeper, kept });
     }
+  }
+
+  /** Resolves once the earlier calls that have reserved some of the names hold them or not. Undefined if there are none. */
+  whenOthersDecided(): Promise<unknown> | undefined {
+    return this.#reserved.length === 0 ? undefined : Promise.all(this.#reserved);
   }
 
   get size(): number {

@@ -196,12 +196,14 @@ export class LocalQueues implements QueueOwner {
   async #tryWith(shares: KeptShares, names: readonly string[], caller: TryCaller, until: Instant, steals: boolean): Promise<boolean> {
     const { clock, prefix, requestTimeoutMs } = this.#context;
     const others = names.filter((name) => shares.entryOf(name) === undefined);
-    // The own entry would make the name busy for this very call.
+    // Own entries would make the names busy for this very call: those that are being deleted, and those of calls that may still fail.
     const deletion = steals ? undefined : this.kept.whenDeleted(others);
-    const { value } = caller.options;
-    if (deletion !== undefined || !shares.haveValue(value)) {
-      await waitAtMost(clock, msUntil(until, clock.now()), Promise.all([deletion, shares.write(value)]));
+    const decision = shares.whenOthersDecided();
+    if (decision !== undefined) shares.putBack(); // two calls must not wait for each other
+    if (deletion !== undefined || decision !== undefined || !shares.haveValue(caller.options.value)) {
+      await waitAtMost(clock, msUntil(until, clock.now()), Promise.all([deletion, decision, shares.write(caller.options.value)]));
       if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
+      if (decision !== undefined) return false;
     }
     let released: Promise<unknown> | undefined;
     const onAcquired = (entries: readonly Entry[]): boolean => {

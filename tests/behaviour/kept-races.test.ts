@@ -127,4 +127,64 @@ describe('a kept lock that a call has reserved', () => {
     await memory.clock.settle();
     expect(closing.isSettled).toBe(true);
   });
+
+  test('is free for the next tryLock() once that call has found another name busy', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker);
+    await memory.createLocker().lock('b');
+
+    const both = follow(locker.tryLockAll(['a', 'b'], options));
+    const one = follow(locker.tryLock('a', options));
+    await memory.clock.settle();
+
+    expect(both.value).toBeNull();
+    expect(one.value?.held).toBe(true);
+  });
+
+  test('is awaited by several calls that have parts of each other, and one of them gets all', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker, 'a');
+    const blocker = await memory.createLocker().lock('x');
+    memory.store.next(calls.creation, after(memory.clock, 100));
+    const first = follow(locker.tryLockAll(['a', 'x'], options));
+    await keep(memory, locker, 'b');
+    const second = follow(locker.tryLockAll(['b', 'a'], options));
+    const third = follow(locker.tryLockAll(['a', 'b'], options));
+    await memory.clock.advance(200);
+
+    expect(first.value).toBeNull();
+    expect([second, third].map(({ isSettled }) => isSettled)).toEqual([true, true]);
+    expect([second, third].filter(({ value }) => value?.held === true)).toHaveLength(1);
+    await blocker.release();
+  });
+
+  test('makes tryLock() null if that call takes it', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await keep(memory, locker);
+
+    const both = follow(locker.tryLockAll(['a', 'b'], options));
+    const one = follow(locker.tryLock('a', options));
+    await memory.clock.settle();
+
+    expect(both.value?.held).toBe(true);
+    expect(one.value).toBeNull();
+  });
+
+  test('for a lock() that writes its value makes a tryLock() wait, and null then', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ requestTimeoutMs: 5_000 });
+    await keep(memory, locker);
+    memory.store.next(calls.value, after(memory.clock, 4_000));
+    const waiting = follow(locker.lock('a', { ...options, value: 'another' }));
+    const trying = follow(locker.tryLock('a', options));
+    await memory.clock.advance(3_900);
+    expect([waiting.isSettled, trying.isSettled]).toEqual([false, false]);
+    await memory.clock.advance(200);
+
+    expect(waiting.value?.held).toBe(true);
+    expect(trying.value).toBeNull();
+  });
 });
