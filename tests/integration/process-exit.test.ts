@@ -23,6 +23,7 @@ describe('a process that forgets close() ends by itself', { concurrent: true }, 
   test.each([
     'never used',
     'a lock released',
+    'a lock kept after its release',
     'a lock held and never released',
     'a lock held whose wanted has a listener',
     'a lock kept',

@@ -59,6 +59,8 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
   ['ttlMs as text', { ttlMs: '15s' }, 'ttlMs', /^expected a number of milliseconds, got "15s"$/],
   ['requestTimeoutMs 0', { requestTimeoutMs: 0 }, 'requestTimeoutMs', /^expected at least 50 ms, got 0$/],
   ['requestTimeoutMs beyond timers', { requestTimeoutMs: 2 ** 31 }, 'requestTimeoutMs', /^expected at most 2147483647 ms/],
+  ['a negative keepMs', { keepMs: -1 }, 'keepMs', /^expected at least 0 ms, got -1$/],
+  ['an infinite keepMs', { keepMs: Infinity }, 'keepMs', /^expected/],
   ['a prefix of a wrong type', { prefix: 1 }, 'prefix', /^expected a string, got 1$/],
   ['a prefix over 1024 bytes', { prefix: 'ä'.repeat(513) }, 'prefix', /^expected at most 1024 bytes/],
   ['a malformed prefix', { prefix: 'a\uDC00' }, 'prefix', /without lone surrogates/],
@@ -213,14 +215,22 @@ describe('createLocker()', () => {
   });
 
   test('resolveLockerOptions() returns the defaults for missing and undefined options', () => {
-    const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
+    const {
+      prefix,
+      value,
+      ttlSeconds,
+      requestTimeoutMs,
+      store: given,
+      keepMs,
+    } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
 
-    expect({ prefix, value, ttlSeconds, requestTimeoutMs, given }).toEqual({
+    expect({ prefix, value, ttlSeconds, requestTimeoutMs, given, keepMs }).toEqual({
       prefix: 'locks/',
       value: `${hostname()}:${String(process.pid)}`,
       ttlSeconds: 15,
       requestTimeoutMs: 5_000,
       given: undefined,
+      keepMs: 0,
     });
   });
 

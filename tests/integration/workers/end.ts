@@ -14,6 +14,10 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a lock released'() {
     await locker.withLock(name, () => undefined);
   },
+  async 'a lock kept after its release'() {
+    await locker.withLock(name, { keepMs: 3_600_000 }, () => undefined);
+    await locker.withLock(name, { keepMs: 3_600_000 }, () => undefined);
+  },
   async 'a lock held and never released'() {
     await locker.lock(name);
   },
