@@ -26,6 +26,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     lock.wanted.addEventListener('abort', () => void lock.release());
     await sleep(500);
   },
+  async 'a lock kept'() {
+    await locker.withLock(name, { keepMs: 600_000 }, () => undefined);
+    await sleep(500);
+  },
   async 'a lock held until a signal'() {
     const lock = await locker.lock(name);
     const stay = setInterval(() => lock.name, 1_000);
