@@ -37,7 +37,7 @@ const full: Sizes = {
   warmUpMs: 2_500,
   warmUps: 200,
   handOvers: 20,
-  recalls: 20,
+  recalls: 12,
   queues: [100, 1_000],
   queueRounds: 2,
   heldLocks: 10_000,
