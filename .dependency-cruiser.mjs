@@ -16,6 +16,7 @@ const small = [
   'outage-log',
   'pauses',
   'text',
+  'turn',
 ].map((name) => `^src/${name}\\.ts$`);
 
 /** From the bottom to the top. */

@@ -65,7 +65,13 @@ export function nameOf(prefix: string, key: string): string | undefined {
   }
 }
 
-export const leaseHex = (leaseId: string): string => BigInt(leaseId).toString(16);
+let lastLease: { readonly id: string; readonly hex: string } | undefined;
+
+// A locker uses the same lease in most of its keys.
+export function leaseHex(leaseId: string): string {
+  if (leaseId !== lastLease?.id) lastLease = { id: leaseId, hex: BigInt(leaseId).toString(16) };
+  return lastLease.hex;
+}
 
 export const entryKey = (queue: Pick<QueueRange, 'key'>, leaseId: string, n: number, slots: number): string =>
   `${queue.key}${leaseHex(leaseId)}-${String(n)}${suffixOf(slots)}`;

@@ -263,8 +263,8 @@ export class Entry implements Member {
   }
 
   /** Resolves once etcd has confirmed the release, or the lease is over; rejects if etcd refuses. */
-  async whenReleased(): Promise<void> {
-    await this.#release?.promise;
+  whenReleased(): Promise<void> {
+    return this.#release?.promise ?? Promise.resolve();
   }
 
   abandon(): void {

@@ -21,6 +21,7 @@ import type { Store } from '../store/store.ts';
 import { channels, publishLater } from '../telemetry/channels.ts';
 import type { LockMessage, ReleasedMessage } from '../telemetry/messages.ts';
 import { quote } from '../text.ts';
+import { turnIfLong } from '../turn.ts';
 import { Contention, type LocalCallers } from './contention.ts';
 import { unreachable } from './unreachable.ts';
 
@@ -52,7 +53,7 @@ export class Hold implements Holder {
   #lost: LockLostError | undefined;
   /** Whether the entry no longer is that of this hold. It may be that of the next one. */
   #isOver = false;
-  /** The value at a release that kept the entry. */
+  /** The value at a release that may have kept the entry. */
   #lastValue: string | undefined;
   #released: Promise<void> | undefined;
   #maxHold: { readonly until: Instant; readonly cancel: () => void } | undefined;
@@ -137,9 +138,8 @@ export class Hold implements Holder {
     return (this.#released ??= this.#release());
   }
 
-  async #release(): Promise<void> {
-    if (!this.checkHeld()) return;
-    await this.#endHold('release');
+  #release(): Promise<void> {
+    return this.checkHeld() ? this.#endHold('release') : Promise.resolve();
   }
 
   /** Whether somebody is known to wait for the lock. The handle learns of it later, if the hold goes on. */
@@ -172,7 +172,7 @@ export class Hold implements Holder {
     this.#contention?.stop();
     if (this.isLogging || channels.released.hasSubscribers) this.#onRelease(cause);
     this.#forgetHandle();
-    if (mayKeep && this.#keep(watch)) return Promise.resolve();
+    if (mayKeep && this.#keep(watch)) return turnIfLong(this.context.clock) ?? Promise.resolve();
     return keepAlive(this.context.clock, this.#releaseEntry);
   }
 
@@ -180,9 +180,7 @@ export class Hold implements Holder {
     // First of all: the next hold may begin in this step.
     this.#isOver = true;
     this.#lastValue = this.entry.value;
-    const isKept = this.keepEntry?.(watch) === true;
-    if (!isKept) this.#lastValue = undefined;
-    return isKept;
+    return this.keepEntry?.(watch) === true;
   }
 
   /** Loses the lock after `maxHoldMs` from now. */

@@ -12,7 +12,10 @@ export interface Lock extends AsyncDisposable {
   readonly key: string;
   /** The text that `inspect`, `list` and `watch` show for this holder. */
   readonly value: string;
-  /** A number that rises from each holder of the name to the next. It is the create revision of `key`. Locks held together may share it. */
+  /**
+   * A number that rises from each holder of the name to the next. It is the create revision of `key`. Locks held together may share it,
+   * and so do locks of one process in a row that were kept in between (`keepMs`).
+   */
   readonly fencingToken: bigint;
   /** The lease of its entry, as a decimal int64 as etcd3 writes it. */
   readonly leaseId: string;
@@ -74,6 +77,8 @@ export interface Lock extends AsyncDisposable {
   readonly guard: [key: string, target: 'Create', op: '==', revision: string];
   /**
    * Releases the lock. Resolves when etcd has confirmed it or the lease has expired. Does nothing if the lock was lost.
+   *
+   * With `keepMs`, this process may keep the lock. Then it resolves at once, and other processes see the lock as held.
    *
    * Before `minHoldMs` is over, the name stays taken until then, also if the process ends after this call has resolved.
    *

@@ -126,7 +126,7 @@ export interface ModeOptions {
   readonly mode?: Mode | undefined;
   readonly slots?: undefined;
   readonly minHoldMs?: undefined;
-  readonly keepMs?: undefined;
+  readonly keepMs?: 0 | undefined;
 }
 
 /** A semaphore. */
@@ -139,7 +139,7 @@ export interface SlotsOptions {
    */
   readonly slots?: number | undefined;
   readonly minHoldMs?: undefined;
-  readonly keepMs?: undefined;
+  readonly keepMs?: 0 | undefined;
 }
 
 /** An exclusive lock with a minimum hold. */
@@ -153,7 +153,6 @@ export interface MinimumHoldOptions {
    * @default 0
    */
   readonly minHoldMs?: number | undefined;
-  /** With 0, the `keepMs` of the locker does not apply. */
   readonly keepMs?: 0 | undefined;
 }
 

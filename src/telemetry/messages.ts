@@ -13,7 +13,7 @@ export interface LockMessage {
   readonly mode: Mode;
   /** The number of locks that may be held together: 1 if exclusive, Infinity if shared, n for a semaphore. */
   readonly slots: number;
-  /** The key of its entry in etcd. It identifies the hold together with `fencingToken`. */
+  /** The key of its entry in etcd. With `fencingToken` it identifies the hold, among all that are held at one time. */
   readonly key: string;
   readonly fencingToken: bigint;
   /** The lease of its entry, as a decimal int64. */

@@ -1,5 +1,7 @@
 /** Tests of keepMs: who gets a kept lock, with how many requests, and what ends the keeping. */
+import diagnostics from 'node:diagnostics_channel';
 import { type Lock, type Locker, LockReleasedError } from 'etcd-locker';
+import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import { after, calls, type FaultyMemory, hangs, openFaultyMemory } from '../support/fixtures/faults.ts';
 import { errorOf, expectHolder, follow } from '../support/fixtures/holding.ts';
@@ -155,6 +157,49 @@ describe('a kept lock', () => {
       expect(count).toBe(3);
     }
     expect(locks.map(({ value }) => value)).toEqual(['one', 'two']);
+  });
+});
+
+describe('Web Locks beside kept locks', () => {
+  test('keep nothing, and take what the locker keeps', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ keepMs: 60_000 });
+    const locks = webLocks(locker);
+    await locks.request('a', () => undefined);
+    expect(memory.entries('a')).toEqual([]);
+
+    for (const request of [{}, { ifAvailable: true }, { steal: true }, { mode: 'shared' }] as const) {
+      await keep(memory, locker);
+      expect(await locks.query()).toEqual({ held: [], pending: [] });
+      const isGranted = await locks.request('a', request, (lock) => lock !== null);
+      await memory.clock.settle();
+      expect([isGranted, memory.entries('a')]).toEqual([true, []]);
+    }
+  });
+});
+
+describe('the messages of telemetry', () => {
+  test('report each hold of a kept lock', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const seen: string[] = [];
+    const listeners = (['held', 'released', 'lost'] as const).map((what) => {
+      const name = `etcd-locker:${what}` as const;
+      const listener = (message: unknown): void => {
+        seen.push(`${what} ${String((message as { fencingToken: bigint }).fencingToken)}`);
+      };
+      diagnostics.subscribe(name, listener);
+      return () => diagnostics.unsubscribe(name, listener);
+    });
+
+    const { fencingToken } = await keep(memory, locker);
+    await keep(memory, locker);
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: memory.entries('a')[0]?.key ?? '' } }], otherwise: [] });
+    await memory.clock.settle();
+    for (const end of listeners) end();
+
+    // Nobody held the lock that was deleted.
+    expect(seen).toEqual(['held', 'released', 'held', 'released'].map((what) => `${what} ${String(fencingToken)}`));
   });
 });
 

@@ -13,6 +13,7 @@ import { concurrentCallsContract } from './suites/concurrent-calls.ts';
 import { nameContract } from './suites/names.ts';
 import { orderContract } from './suites/order.ts';
 import { tryLockContract } from './suites/try-lock.ts';
+import { keptContract } from './suites/kept.ts';
 import { kindContract } from './suites/kinds.ts';
 import { limitContract } from './suites/limits.ts';
 import { minimumHoldContract } from './suites/minimum-hold.ts';
@@ -43,6 +44,7 @@ export function lockerContract(name: string, open: OpenFixture): void {
     listContract(open);
     limitContract(open);
     minimumHoldContract(open);
+    keptContract(open);
     kindContract(open);
   });
 }

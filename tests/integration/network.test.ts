@@ -42,6 +42,24 @@ describe('wanted', () => {
   });
 });
 
+describe('a kept lock', () => {
+  test.each(['is cut', 'falls silent'])('goes to another process while the connection of its watch %s', async (fault) => {
+    const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500, keepMs: 60_000 });
+    const name = `kept, ${fault}`;
+    await locker.withLock(name, () => undefined);
+    await sleep(100);
+    expect(await stage.etcd.entries(name)).toHaveLength(1);
+    if (fault === 'is cut') await proxy.cut();
+    else proxy.hangResponses();
+
+    const { value, ms } = await timed(stage.createLocker().lock(name));
+
+    expect(value?.held).toBe(true);
+    // A silent connection is noticed after two tries. Then the entry is deleted by the other host, or found by a look there.
+    expect(ms).toBeLessThan(8_000);
+  });
+});
+
 describe('lock()', () => {
   test('creates exactly one entry when its enqueue was applied and the response lost', async () => {
     const locker = stage.createLockerAt([proxy.endpoint, stage.server.endpoint], { requestTimeoutMs: 1_500 });

@@ -39,6 +39,11 @@ export class Caller {
     this.#wantedPrng = prng.fork('wanted');
   }
 
+  get #preferred(): string {
+    const { names } = this.#world.scenario;
+    return names[this.#process.slot % names.length] ?? names[0];
+  }
+
   get isDone(): boolean {
     return this.#isDone;
   }
@@ -58,7 +63,8 @@ export class Caller {
       const isRepeated = last !== undefined && this.#keepPrng.chance(0.5);
       await this.#sleep(this.#prng.skewed(0, isRepeated ? pauseMs / 10 : pauseMs));
       if (!this.#process.isOpen || !this.#world.acceptsCalls) break;
-      const drawn = this.#prng.pick(scenario.names);
+      const any = this.#prng.pick(scenario.names);
+      const drawn = this.#keepPrng.chance(scenario.keep.affinity) ? this.#preferred : any;
       const name = isRepeated ? last : drawn;
       if (scenario.keep.ms > 0) last = name;
       if (!this.#multiPrng.chance(0.12)) await this.#callOnce(name ?? drawn);

@@ -54,7 +54,12 @@ function checkHeld(world: World, held: HeldLock): void {
   const isOld = world.wasBlurredAt(held.acquiredMs);
   if (isOld && !world.isSettled) return;
   if (!record.isAdmitted(call.name, key, token)) {
-    if (record.outsiderEndedAt(key, token) !== undefined) return;
+    const endedAt = record.outsiderEndedAt(key, token);
+    if (endedAt !== undefined) {
+      if (call.process.store.evidence.isReported({ key, createRevision: token }, endedAt))
+        judge.violated('exclusion', `${String(held)} reads as held, although the watch on its entry has reported the deletion`);
+      return;
+    }
     const { entries } = record.stateAt(call.name, record.revision);
     const isThere = entries.some((entry) => entry.key === key && entry.createRevision === token);
     judge.violated(
@@ -95,14 +100,15 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
   for (const other of waiting.slice(0, waiting.indexOf(call))) {
     if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
       continue;
-    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease ended.
+    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease or an outsider ended it.
     const isOfUse = (entry: KeyValue): boolean =>
       entry.value.startsWith(call.process.id) &&
       (entry.value === call.process.id || !owners.has(entry.value)) &&
       record.kindOf(entry.key).slots === other.slots;
+    const isEnded = ({ key, createRevision, leaseId }: KeyValue): boolean =>
+      !etcd.leaseIds.includes(leaseId) || record.outsiderEndedAt(key, createRevision) !== undefined;
     const mayInherit =
-      record.entries(name).some(isOfUse) ||
-      record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && !etcd.leaseIds.includes(entry.leaseId));
+      record.entries(name).some(isOfUse) || record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && isEnded(entry));
     if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
   }
 }

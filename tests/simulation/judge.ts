@@ -4,6 +4,7 @@
  * The first violation ends the run. The checks after every step are in invariants.ts. The checks of errors are in verdicts.ts.
  */
 import { LockLostError } from '../../src/errors.ts';
+import { queueRange } from '../../src/keys.ts';
 import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
 import type { KeyValue } from '../../src/store/store.ts';
@@ -172,9 +173,11 @@ export class Judge {
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
     // A call that gets a kept entry sends no request, so only the event of the deletion could tell.
-    const { wire, watchStream } = call.process.store;
-    if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= (isReused ? watchStream.deletedAt(held.key) : wire.answeredAt))
-      this.violated('gone', `${String(held)} got its lock by a response that is newer than the deletion of its entry`);
+    const { watchStream } = call.process.store;
+    if (isJustAdmitted && isReused && tamperedAt !== undefined && tamperedAt <= watchStream.deletedAt(held.key))
+      this.violated('gone', `${String(held)} got its lock although the deletion of its entry was reported`);
+    const problem = isJustAdmitted && !isReused && tamperedAt !== undefined ? this.#goneProblem(held, tamperedAt) : undefined;
+    if (problem !== undefined) this.violated('gone', `${String(held)} got its lock ${problem}`);
     const { ttlMs = 0, maxHoldMs = Infinity } = call.options;
     const minMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
     if (isJustAdmitted && lock.remainingMs < minMs)
@@ -184,6 +187,20 @@ export class Judge {
     if (lock.value !== call.value)
       this.violated('value', `${String(held)} has the value '${lock.value}', but '${call.value}' was requested`);
     return held;
+  }
+
+  /** What the process should have known of the end of the entry at `endedAt`, when its call resolved. */
+  #goneProblem({ call: { name, process }, key, token }: HeldLock, endedAt: bigint): string | undefined {
+    const { evidence, wire } = process.store;
+    const entry = { key, createRevision: token };
+    const seenAt = evidence.seenAt(entry);
+    if (endedAt <= seenAt) return 'by a look that showed that its entry was gone';
+    if (evidence.isReported(entry, endedAt)) return 'although the watch on its entry has reported the deletion';
+    const wasAdmitted = this.#world.record.stateAt(name, seenAt).holders.some((one) => one.key === key && one.createRevision === token);
+    if (wasAdmitted) return endedAt <= wire.answeredAt ? 'by a response that is newer than the deletion of its entry' : undefined;
+    // A deletion of what was in its way has admitted it.
+    const isExcused = evidence.awaitsReport(entry, queueRange('locks/', name), endedAt);
+    return isExcused ? undefined : 'although its entry was gone, and no watch is about to report that';
   }
 
   /** The highest token that must be below that of the call. Holders of one shared kind may learn of their admission in any order. */

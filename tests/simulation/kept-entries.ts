@@ -71,19 +71,19 @@ export class KeptEntries {
     else this.#tenures.delete(id);
   }
 
-  /** A call has ended without its lock. The process may keep an entry that the call had meanwhile. */
+  /** A call has ended without its lock. Its process may keep an entry that the call had, or was about to get. */
   settled(call: Call): void {
     const keepMs = keepMsOf(call);
-    if (keepMs === 0) return;
     for (const { key, createRevision, value } of this.#world.record.entries(call.name)) {
       const id = idOf(key, createRevision);
       const tenure = this.#tenures.get(id);
-      // lockAll gives up the names that it already has.
-      const isOurs =
-        tenure === undefined
-          ? isPartOfMultiCall(call) && value === call.value && this.#world.record.isAdmitted(call.name, key, createRevision)
-          : tenure.freeSinceMs !== undefined && tenure.call.process === call.process;
-      if (isOurs) this.#tenures.set(id, this.#freeTenure(tenure?.held, call, Math.max(keepMs, call.process.keepMs)));
+      if (tenure === undefined) {
+        // lockAll gives up the names that it already has.
+        const wasTaken = isPartOfMultiCall(call) && value === call.value && this.#world.record.isAdmitted(call.name, key, createRevision);
+        if (wasTaken && keepMs > 0) this.#tenures.set(id, this.#freeTenure(undefined, call, keepMs));
+      } else if (tenure.freeSinceMs !== undefined && tenure.call.process === call.process) {
+        this.#tenures.set(id, this.#freeTenure(tenure.held, tenure.call, Math.max(keepMs, keepMsOf(tenure.call))));
+      }
     }
   }
 
@@ -112,6 +112,8 @@ export class KeptEntries {
     // close() revokes its lease.
     if (tenure.call.process.isOver) return !tenure.call.process.isCrashed;
     const { judge, scheduler, settledMs, record } = this.#world;
+    // lockAll has the first of its names while it waits for the next.
+    if ([...judge.pending].some((call) => isPartOfMultiCall(call) && call.name === name && call.value === head.value)) return true;
     const sinceMs = Math.max(settledMs, tenure.freeSinceMs, record.headSinceMs(name));
     // An entry that no caller has had goes to the next caller of its process like any other entry.
     const limitMs = tenure.held === undefined ? promptMs : recallMs;

@@ -7,10 +7,13 @@ import type { World } from './world.ts';
 export class Outsiders {
   readonly #world: World;
   readonly #prng: Prng;
+  /** A separate stream, so that these draws do not shift the others. */
+  readonly #thefts: Prng;
   #count = 0;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
+    this.#thefts = prng.fork('thefts');
     this.#prng = prng;
   }
 
@@ -19,7 +22,12 @@ export class Outsiders {
       this.#enqueue(prng);
     });
     this.#repeat('deletedEntry', 2_500, (prng) => {
-      const found = prng.choose(this.#world.record.entries(prng.pick(this.#world.scenario.names)));
+      const name = prng.pick(this.#world.scenario.names);
+      if (this.#thefts.chance(0.2)) {
+        this.#rob(name);
+        return;
+      }
+      const found = prng.choose(this.#world.record.entries(name));
       // Half of the time as breakLock() does.
       if (found !== undefined) this.#delete(found.key, prng.next() < 0.5 ? gateKey('locks/', found.leaseId) : undefined);
     });
@@ -71,6 +79,23 @@ export class Outsiders {
       scheduler.after(holdMs, () => {
         etcd.revoke(id);
       });
+  }
+
+  /** Deletes all entries of a name and creates one, in one revision, as a thief does. */
+  #rob(name: string): void {
+    const { etcd, history, record, scheduler } = this.#world;
+    const id = String(1_000_000 + ++this.#count);
+    const { key, rangeEnd } = queueRange('locks/', name);
+    history.add('thief', () => `robs ${name}`);
+    etcd.grant(id, 2);
+    record.asOutsider(() => {
+      const entry = { key: `${key}${BigInt(id).toString(16)}`, value: '', leaseId: id };
+      const clearing = [{ delete: { key, rangeEnd: entry.key } }, { delete: { key: `${entry.key}\0`, rangeEnd } }];
+      etcd.commit({ compare: [], then: [...clearing, { put: entry }], otherwise: [] });
+    });
+    scheduler.after(this.#thefts.skewed(1, 500), () => {
+      etcd.revoke(id);
+    });
   }
 
   /** Deletes a key, and touches a gate if it is there. */

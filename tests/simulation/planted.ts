@@ -321,6 +321,94 @@ export const planted: readonly Planted[] = [
       },
     ],
   },
+  {
+    name: 'nearest-admits',
+    what: 'the deletion of the nearest obstacle admits a waiter, although others are in its way',
+    foundWithin: 20,
+    rules: ['exclusion'],
+    edits: [
+      { file: 'src/entry/admission.ts', from: 'enough: 1, isAll: isOnly(ahead) };', to: 'enough: 1, isAll: isOnly(ahead.slice(0, 1)) };' },
+    ],
+  },
+  {
+    name: 'old-deletion-admits',
+    what: 'a deletion that is older than the look admits a waiter: that of an earlier entry with the same key',
+    foundWithin: 1000,
+    rules: ['exclusion'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'return deletedAt > this.#lookedAt && this.#remaining.delete(key)',
+        to: 'return deletedAt > 0n && this.#remaining.delete(key)',
+      },
+    ],
+  },
+  {
+    name: 'own-entry-unwatched',
+    what: 'a deletion admits a waiter before a watch covers its own entry, so that a theft between the look and the watch goes unseen',
+    foundWithin: 1000,
+    rules: ['gone'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        to: 'if (isAll && this.#isViewGood) this.#admit(true);',
+      },
+    ],
+  },
+  {
+    name: 'recall-ignored',
+    what: 'a keeper does not give back its entry when another process waits behind it',
+    foundWithin: 50,
+    rules: ['recall', 'unserved'],
+    edits: [
+      {
+        file: 'src/queue/kept-entry.ts',
+        from: 'return this.#contenders.isWanted;',
+        to: 'return this.#contenders.isWanted && this.entry.token === 0n;',
+      },
+    ],
+  },
+  {
+    name: 'kept-after-deadline',
+    what: 'a kept entry is given to the next caller after the deadline of its session',
+    foundWithin: 50,
+    rules: ['short', 'exclusion', 'signal'],
+    edits: [
+      {
+        file: 'src/queue/kept-entry.ts',
+        from: 'return isHeld && session.checkOpen() && !session.isSealed && session.isWellAhead;',
+        to: 'return isHeld && session.ttlSeconds > 0;',
+      },
+    ],
+  },
+  {
+    name: 'kept-without-look',
+    what: 'the watch of a kept entry counts as confirmed without a look at what came before it',
+    foundWithin: 50,
+    rules: ['recall', 'wanted', 'unserved'],
+    edits: [
+      {
+        file: 'src/entry/contender-watch.ts',
+        from: 'if (isFirst && revision === this.#entry.token && !this.#countsSlots) {',
+        to: 'if (!this.#countsSlots || (isFirst && revision === this.#entry.token)) {',
+      },
+    ],
+  },
+  {
+    name: 'released-held-again',
+    what: 'the handle of a released lock reads as held while the next caller holds the kept entry',
+    foundWithin: 50,
+    rules: ['stale', 'release', 'signal'],
+    edits: [
+      { file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' },
+      {
+        file: 'src/lock/hold.ts',
+        from: 'if (this.#isOver) return false;\n    this.entry.session.checkOpen();',
+        to: 'this.entry.session.checkOpen();',
+      },
+    ],
+  },
 ];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

@@ -43,6 +43,8 @@ interface Keep {
   /** The share of the lockers with `keepMs`, and of the calls with one of their own. */
   readonly lockerShare: number;
   readonly callShare: number;
+  /** The share of the calls for the name that a process prefers. Names that several processes want are hardly kept. */
+  readonly affinity: number;
 }
 
 /** Reductions of a seed's scenario, which make a failing run shorter. */
@@ -78,7 +80,9 @@ export function scenarioOf(seed: number, reductions: Reductions = {}): Scenario 
     .fork('slots')
     .pick<readonly [number, ...number[]]>([[1], [1], [1, Infinity], [1, 2, Infinity], [2], [1, 2, 3, Infinity]]);
   const keep = keepOf(new Prng(seed).fork('keep'), ttlsMs[0], reductions.keepers === true);
-  const slots = keep.ms === 0 || drawnSlots.includes(1) ? drawnSlots : ([1, 2] as const);
+  // Only exclusive locks are kept.
+  const areExclusive = keep.ms > 0 && new Prng(seed).fork('exclusive').chance(0.5);
+  const slots = areExclusive ? ([1] as const) : keep.ms === 0 || drawnSlots.includes(1) ? drawnSlots : ([1, 2] as const);
   const reduced = <T extends number>(given: T | undefined, own: T): number => Math.min(given ?? own, own);
   const chosen = allNames.slice(1, reduced(reductions.names, names));
   return {
@@ -116,5 +120,6 @@ function keepOf(prng: Prng, ttlMs: number, isForced: boolean): Keep {
     [0.5, 0.3],
     [0, 0.6],
   ]);
-  return isKeeping ? { ms, lockerShare, callShare } : { ms: 0, lockerShare: 0, callShare: 0 };
+  const affinity = prng.pick([0, 0.7, 0.95]);
+  return isKeeping ? { ms, lockerShare, callShare, affinity } : { ms: 0, lockerShare: 0, callShare: 0, affinity: 0 };
 }

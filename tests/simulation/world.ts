@@ -159,7 +159,7 @@ export class World {
     this.#phase = 'quiet';
     scheduler.after(300, () => {
       checkQuiet(this);
-      scheduler.after(scenario.waitsUntilIdle ? Math.max(...scenario.ttlsMs) * 1.1 + 1_000 : 0, () => {
+      scheduler.after(scenario.waitsUntilIdle ? Math.max(...scenario.ttlsMs, scenario.keep.ms) * 1.1 + 1_000 : 0, () => {
         if (scenario.waitsUntilIdle) checkLeftovers(this);
         this.#close();
       });

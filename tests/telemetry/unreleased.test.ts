@@ -16,6 +16,7 @@ describe('a lock whose handle the program dropped', { concurrent: true }, () => 
     'dropped, taken by a try',
     'dropped, several names',
     'dropped, with a limit',
+    'dropped, with keepMs',
     'dropped, without renewal',
   ])('is released, and the log says so: %s', async (scenario) => {
     await using program = start(worker, scenario);

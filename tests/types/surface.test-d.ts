@@ -119,6 +119,7 @@ describe('the public types', () => {
     expectTypeOf<LockOptions['slots']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['maxHoldMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['minHoldMs']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<LockOptions['keepMs']>().toEqualTypeOf<number | undefined>();
     expectTypeOf<LockOptions['renew']>().toEqualTypeOf<boolean | undefined>();
     expectTypeOf<{ mode: undefined; slots: undefined; maxHoldMs: undefined; renew: undefined }>().toExtend<LockOptions>();
     expectTypeOf<Lock['mode']>().toEqualTypeOf<'exclusive' | 'shared'>();
@@ -138,6 +139,16 @@ describe('the public types', () => {
       void locker.tryLock('a', { minHoldMs: 30_000, slots: 2 });
       // @ts-expect-error a lock without renewal has no minimum hold
       void locker.tryLock('a', { minHoldMs: 30_000, renew: false });
+      void locker.withLock('a', { keepMs: 30_000, mode: 'exclusive', maxHoldMs: 60_000 }, () => 1);
+      void locker.lock('a', { keepMs: 0, slots: 3 });
+      // @ts-expect-error a shared lock is not kept
+      void locker.lock('a', { keepMs: 30_000, mode: 'shared' });
+      // @ts-expect-error a semaphore is not kept
+      void locker.lock('a', { keepMs: 30_000, slots: 2 });
+      // @ts-expect-error a lock without renewal is not kept
+      void locker.lock('a', { keepMs: 30_000, renew: false });
+      // @ts-expect-error a lock with a minimum hold is not kept
+      void locker.lock('a', { keepMs: 30_000, minHoldMs: 30_000 });
       // @ts-expect-error slots are a number
       void locker.lock('a', { slots: '3' });
       // @ts-expect-error renew is true or false

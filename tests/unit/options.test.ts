@@ -59,6 +59,8 @@ const invalid: readonly (readonly [description: string, options: unknown, path: 
   ['ttlMs as text', { ttlMs: '15s' }, 'ttlMs', /^expected a number of milliseconds, got "15s"$/],
   ['requestTimeoutMs 0', { requestTimeoutMs: 0 }, 'requestTimeoutMs', /^expected at least 50 ms, got 0$/],
   ['requestTimeoutMs beyond timers', { requestTimeoutMs: 2 ** 31 }, 'requestTimeoutMs', /^expected at most 2147483647 ms/],
+  ['a negative keepMs', { keepMs: -1 }, 'keepMs', /^expected at least 0 ms, got -1$/],
+  ['an infinite keepMs', { keepMs: Infinity }, 'keepMs', /^expected/],
   ['a prefix of a wrong type', { prefix: 1 }, 'prefix', /^expected a string, got 1$/],
   ['a prefix over 1024 bytes', { prefix: 'ä'.repeat(513) }, 'prefix', /^expected at most 1024 bytes/],
   ['a malformed prefix', { prefix: 'a\uDC00' }, 'prefix', /without lone surrogates/],
@@ -213,22 +215,30 @@ describe('createLocker()', () => {
   });
 
   test('resolveLockerOptions() returns the defaults for missing and undefined options', () => {
-    const { prefix, value, ttlSeconds, requestTimeoutMs, store: given } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
+    const {
+      prefix,
+      value,
+      ttlSeconds,
+      requestTimeoutMs,
+      store: given,
+      keepMs,
+    } = resolveLockerOptions({ ttlMs: undefined, value: undefined });
 
-    expect({ prefix, value, ttlSeconds, requestTimeoutMs, given }).toEqual({
+    expect({ prefix, value, ttlSeconds, requestTimeoutMs, given, keepMs }).toEqual({
       prefix: 'locks/',
       value: `${hostname()}:${String(process.pid)}`,
       ttlSeconds: 15,
       requestTimeoutMs: 5_000,
       given: undefined,
+      keepMs: 0,
     });
   });
 
   test.each([
-    { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50 },
+    { ttlMs: 2_000, value: '', prefix: '', requestTimeoutMs: 50, keepMs: 0 },
     { value: 'x'.repeat(65_536), prefix: 'x'.repeat(1_024), ttlMs: 2_147_483_647 },
     { auth: { username: 'u', password: '' }, grpcOptions: { 'grpc.keepalive_time_ms': 1 } },
-    { credentials, logger: console },
+    { credentials, logger: console, keepMs: 2_147_483_647 },
     { credentials: {} },
     { credentials: { privateKey, certChain } },
     { credentials: { ...credentials, privateKey: Buffer.from(encrypted), passphrase: 'hunter2' } },
@@ -260,6 +270,12 @@ describe('options of lock() and the other methods', () => {
     ['minHoldMs of a shared lock', { minHoldMs: 1, mode: 'shared' }, 'minHoldMs'],
     ['minHoldMs of a semaphore', { minHoldMs: 1, slots: 2 }, 'minHoldMs'],
     ['minHoldMs without renewal', { minHoldMs: 1, renew: false }, 'minHoldMs'],
+    ['a negative keepMs', { keepMs: -1 }, 'keepMs'],
+    ['an infinite keepMs', { keepMs: Infinity }, 'keepMs'],
+    ['keepMs of a shared lock', { keepMs: 1, mode: 'shared' }, 'keepMs'],
+    ['keepMs of a semaphore', { keepMs: 1, slots: 2 }, 'keepMs'],
+    ['keepMs without renewal', { keepMs: 1, renew: false }, 'keepMs'],
+    ['keepMs beside minHoldMs', { keepMs: 1, minHoldMs: 1 }, 'keepMs'],
     ['ttlMs 500', { ttlMs: 500 }, 'ttlMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a timeoutMs beyond timers', { timeoutMs: 2 ** 31 }, 'timeoutMs'],
@@ -299,6 +315,10 @@ describe('options of lock() and the other methods', () => {
     [{ minHoldMs: 5, mode: 'shared' }, "minHoldMs: expected either minHoldMs or mode: 'shared', got both"],
     [{ minHoldMs: 5, slots: 1 }, 'minHoldMs: expected either minHoldMs or slots, got both'],
     [{ minHoldMs: 5, renew: false }, 'minHoldMs: expected either minHoldMs or renew: false, got both'],
+    [{ keepMs: 5, mode: 'shared' }, "keepMs: expected either keepMs or mode: 'shared', got both"],
+    [{ keepMs: 5, slots: 1 }, 'keepMs: expected either keepMs or slots, got both'],
+    [{ keepMs: 5, renew: false }, 'keepMs: expected either keepMs or renew: false, got both'],
+    [{ keepMs: 5, minHoldMs: 5 }, 'keepMs: expected either keepMs or minHoldMs, got both'],
   ])('lock() rejects %j and says what it expects', async (options, message) => {
     await using memory = await openFaultyMemory();
 

@@ -14,12 +14,20 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'a lock released'() {
     await locker.withLock(name, () => undefined);
   },
+  async 'a lock kept after its release'() {
+    await locker.withLock(name, { keepMs: 3_600_000 }, () => undefined);
+    await locker.withLock(name, { keepMs: 3_600_000 }, () => undefined);
+  },
   async 'a lock held and never released'() {
     await locker.lock(name);
   },
   async 'a lock held whose wanted has a listener'() {
     const lock = await locker.lock(name);
     lock.wanted.addEventListener('abort', () => void lock.release());
+    await sleep(500);
+  },
+  async 'a lock kept'() {
+    await locker.withLock(name, { keepMs: 600_000 }, () => undefined);
     await sleep(500);
   },
   async 'a lock held until a signal'() {

@@ -62,6 +62,10 @@ const scenarios: Record<string, () => Promise<void>> = {
   async 'dropped, with a limit'() {
     await locker.lock('a', { maxHoldMs: 3_600_000 });
   },
+  async 'dropped, with keepMs'() {
+    await locker.withLock('a', { keepMs: 3_600_000 }, () => undefined);
+    await locker.lock('a', { keepMs: 3_600_000 });
+  },
   async 'dropped, without renewal'() {
     await locker.lock('a', { renew: false });
   },

@@ -1,0 +1,31 @@
+/**
+ * Lets the event loop run in code that never waits for etcd.
+ *
+ * A loop that takes and releases a kept lock runs in promises alone. Without this, no timer, no renewal and no event of a watch would
+ * get a turn: the loop would end only when the deadline of its session is near, and others would wait for as long.
+ */
+import { type Clock, systemClock } from './clock.ts';
+
+/** For how long promises may run until the event loop gets a turn. A turn takes some 30 microseconds. */
+const longMs = 10;
+
+let lastTurnAtMs = -Infinity;
+
+/** Returns a promise of the next turn of the event loop if there was none for long. A clock of a test moves without turns. */
+export function turnIfLong(clock: Clock): Promise<void> | undefined {
+  if (clock !== systemClock) return undefined;
+  const nowMs = performance.now();
+  if (nowMs - lastTurnAtMs < longMs) return undefined;
+  lastTurnAtMs = nowMs;
+  return turn();
+}
+
+/** A message comes in a later turn. No test runner fakes messages, as it does with `setImmediate`. */
+async function turn(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  await new Promise<void>((resolve) => {
+    port2.once('message', resolve);
+    port1.postMessage(undefined);
+  });
+  port1.close();
+}
