@@ -65,7 +65,13 @@ export function nameOf(prefix: string, key: string): string | undefined {
   }
 }
 
-export const leaseHex = (leaseId: string): string => BigInt(leaseId).toString(16);
+let lastLease: { readonly id: string; readonly hex: string } | undefined;
+
+// A locker uses the same lease in most of its keys.
+export function leaseHex(leaseId: string): string {
+  if (leaseId !== lastLease?.id) lastLease = { id: leaseId, hex: BigInt(leaseId).toString(16) };
+  return lastLease.hex;
+}
 
 export const entryKey = (queue: Pick<QueueRange, 'key'>, leaseId: string, n: number, slots: number): string =>
   `${queue.key}${leaseHex(leaseId)}-${String(n)}${suffixOf(slots)}`;
@@ -132,13 +138,13 @@ export const headOf = (queue: QueueRange): Range => ({ ...queue, order: 'oldest'
 
 /**
  * Returns the range that decides about an entry of the kind `slots`: the entries of the queue, or those before an entry with `token`.
- * An exclusive entry needs only the newest of them, the other kinds need the keys of all. These kinds may share a revision with others
- * of their kind, so their range includes `token` itself.
+ * An exclusive entry needs only the newest two of them: whether there is one, and whether it is the only one. The other kinds need the
+ * keys of all. These kinds may share a revision with others of their kind, so their range includes `token` itself.
  */
 export const aheadOf = ({ key, rangeEnd }: QueueRange, slots: number, token?: bigint): Range => ({
   key,
   rangeEnd,
-  ...(slots === exclusive ? { order: 'newest', limit: 1 } : undefined),
+  ...(slots === exclusive ? { order: 'newest', limit: 2 } : undefined),
   keysOnly: true,
   maxCreateRevision: token === undefined || slots !== exclusive ? token : token - 1n,
 });

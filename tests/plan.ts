@@ -20,18 +20,18 @@ const quick: readonly Part[] = [
   { title: 'unit tests, and checks of the repository', seconds: 3, paths: ['tests/unit', 'tests/repository'] },
   { title: 'behaviour on the memory store', seconds: 5, paths: ['tests/behaviour'] },
   { title: 'contract on the memory store and on etcd', seconds: 65, paths: ['tests/contract'] },
-  { title: 'integration with etcd', seconds: 205, paths: ['tests/integration'] },
+  { title: 'integration with etcd', seconds: 130, paths: ['tests/integration'] },
 ];
 
 const slow: readonly Part[] = [
   { title: 'security', seconds: 140, paths: ['tests/security'] },
   { title: 'clusters of three', seconds: 85, paths: ['tests/cluster'] },
   { title: 'telemetry', seconds: 25, paths: ['tests/telemetry'] },
-  { title: 'the command', seconds: 65, paths: ['tests/cli'] },
+  { title: 'the command', seconds: 50, paths: ['tests/cli'] },
   { title: 'one queue with Go peers and etcdctl', seconds: 20, paths: ['tests/interop'] },
   { title: 'code of the pages, examples and demo', seconds: 125, paths: ['tests/examples'] },
   { title: 'the package', seconds: 150, paths: ['tests/package'] },
-  { title: 'benchmark and test support', seconds: 20, paths: ['tests/bench', 'tests/support'] },
+  { title: 'benchmark and test support', seconds: 35, paths: ['tests/bench', 'tests/support'] },
   { title: 'planted bugs in the simulation', seconds: 25, paths: ['tests/simulation/planted-bugs.test.ts'] },
   { title: 'load, and ticks of a fleet', seconds: 175, paths: ['tests/load'] },
   { title: 'faults', seconds: 180, paths: ['tests/fault'] },

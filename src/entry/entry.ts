@@ -59,7 +59,7 @@ export class Entry implements Member {
   #modRevision = 0n;
   #value: string;
   #writer: ValueWriter | undefined;
-  /** Undefined once it is held. */
+  /** Undefined once it is held, unless its own key is still watched. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
   #notifyLoss: (() => void) | undefined;
@@ -74,7 +74,7 @@ export class Entry implements Member {
     this.key = entryKey(queue, session.leaseId, this.#number, options.slots);
     this.#onChange = onChange;
     this.#value = options.value;
-    this.#predecessors = new Predecessors(context, queue, options.slots, session, onChange);
+    this.#predecessors = new Predecessors(context, this, onChange);
     session.join(this);
   }
 
@@ -104,7 +104,7 @@ export class Entry implements Member {
     return (this.isHeld || this.kind === 'queued') && this.#writer?.isBusy !== true;
   }
 
-  /** Whether the last look found the entry admitted, and nothing since calls for another look. */
+  /** Whether the last look found the entry admitted, or a deletion since has admitted it. */
   get isAdmitted(): boolean {
     return this.#state.kind === 'queued' && this.#predecessors?.isAdmitted === true;
   }
@@ -183,7 +183,7 @@ export class Entry implements Member {
   /** Takes in that this process deleted all entries that were created before `token`. */
   onSteal(token: bigint): void {
     if (this.isHeld && this.#token < token) this.lose('deleted');
-    else this.#predecessors?.onChangeAt(token);
+    else this.#predecessors?.onSteal(token);
   }
 
   /** Watches the entries in its way. `onChange` is called when it is time for another look. */
@@ -192,8 +192,8 @@ export class Entry implements Member {
   }
 
   tick(now: Instant): void {
-    if (this.#state.kind === 'queued') this.#predecessors?.tick(now);
-    else if (this.#state.kind === 'held') this.#state.holder.onTick();
+    this.#predecessors?.tick(now);
+    if (this.#state.kind === 'held') this.#state.holder.onTick();
   }
 
   onSessionSealed(): void {
@@ -203,8 +203,7 @@ export class Entry implements Member {
   /** Turns an admitted entry into a held one, or a held one into that of the next holder, who gets no write of the former one. */
   hold(holder: Holder): void {
     this.#writer?.stop();
-    this.#predecessors?.stop();
-    this.#predecessors = undefined;
+    if (this.#predecessors?.hold() !== true) this.#predecessors = undefined;
     this.#onChange = () => undefined;
     this.#state = { kind: 'held', holder };
   }
@@ -264,8 +263,8 @@ export class Entry implements Member {
   }
 
   /** Resolves once etcd has confirmed the release, or the lease is over; rejects if etcd refuses. */
-  async whenReleased(): Promise<void> {
-    await this.#release?.promise;
+  whenReleased(): Promise<void> {
+    return this.#release?.promise ?? Promise.resolve();
   }
 
   abandon(): void {

@@ -62,14 +62,11 @@ export class Release {
 
   async #send(context: Context, entry: ReleasedEntry): Promise<void> {
     const isWanted = (): boolean => entry.kind === 'releasing';
-    const attempt = async (): Promise<void> => {
-      try {
-        await this.#attempt(context, entry);
-      } catch (error) {
+    const attempt = (): Promise<void> =>
+      this.#attempt(context, entry).catch((error: unknown) => {
         if (error instanceof EtcdRefusedError) this.#done.reject(error);
         throw error;
-      }
-    };
+      });
     try {
       if ((await entry.session.retry(isWanted, attempt)) || (await this.#moveAfterEnd(context, attempt))) entry.confirmReleased();
     } catch (error) {

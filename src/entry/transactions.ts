@@ -47,18 +47,19 @@ export interface NewEntry extends EntryRef {
  */
 export function buildCreation(entries: readonly [NewEntry, ...NewEntry[]], { leaseId, gate }: Fence): Transaction {
   const [first] = entries;
-  const { queue, slots, key } = first;
-  return {
-    compare: [...entries.flatMap(({ creation }) => creation.compare), isAt(gate.key, 'mod', gate.revision)],
+  const compare: Compare[] = [];
+  const then: Operation[] = [];
+  for (const { creation } of entries) {
+    compare.push(...creation.compare);
     // All deletions come before the range: a waiter would ignore a deletion that is as old as its own look.
-    then: [
-      ...entries.flatMap(({ creation }) => creation.first ?? []),
-      { range: aheadOf(queue, slots) },
-      ...entries.map((entry) => ({ put: { key: entry.key, value: entry.value, leaseId } })),
-    ],
-    otherwise: [{ range: { key: gate.key } }, ...(entries.length === 1 ? [{ range: { key } }] : [])],
-    ...laneOf(first),
-  };
+    if (creation.first !== undefined) then.push(...creation.first);
+  }
+  compare.push(isAt(gate.key, 'mod', gate.revision));
+  then.push({ range: aheadOf(first.queue, first.slots) });
+  for (const { key, value } of entries) then.push({ put: { key, value, leaseId } });
+  const otherwise: Operation[] = [{ range: { key: gate.key } }];
+  if (entries.length === 1) otherwise.push({ range: { key: first.key } });
+  return { compare, then, otherwise, ...laneOf(first) };
 }
 
 /** Creates all the entries or none. If a compare fails it reads the gate. */

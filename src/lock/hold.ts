@@ -137,9 +137,8 @@ export class Hold implements Holder {
     return (this.#released ??= this.#release());
   }
 
-  async #release(): Promise<void> {
-    if (!this.checkHeld()) return;
-    await this.#endHold('release');
+  #release(): Promise<void> {
+    return this.checkHeld() ? this.#endHold('release') : Promise.resolve();
   }
 
   /** Whether somebody is known to wait for the lock. The handle learns of it later, if the hold goes on. */

@@ -96,7 +96,8 @@ export class LockService implements Locker {
   readonly lock = async (name: string, options?: LockOptions): Promise<Lock> => {
     checkName(name);
     const resolved = this.#check(options);
-    return this.#traced('lock', name, resolved, () => this.#wait(name, resolved));
+    // Without await the call would take two more microtasks.
+    return await this.#traced('lock', name, resolved, () => this.#wait(name, resolved));
   };
 
   readonly tryLock = async (name: string, options?: LockOptions): Promise<Lock | null> => {
@@ -224,12 +225,14 @@ export class LockService implements Locker {
     return isAcquireTraced() ? traced({ clock: this.#context.clock, operation, names, options }, call) : call();
   }
 
-  async #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
-    const locking = this.#queues.lock(name, options, { timeoutMs: options.timeoutMs, wasBusy: false, isTry });
-    if (options.lease === undefined) return locking;
-    const lock = await locking;
-    this.#context.sessions.endRenewal(options.lease);
-    return lock;
+  #wait(name: string, options: ResolvedLockOptions, isTry = false): Promise<Lock> {
+    const { lease, timeoutMs } = options;
+    const locking = this.#queues.lock(name, options, { timeoutMs, wasBusy: false, isTry });
+    if (lease === undefined) return locking;
+    return locking.then((lock) => {
+      this.#context.sessions.endRenewal(lease);
+      return lock;
+    });
   }
 
   async #tryLock(names: readonly string[], options: ResolvedLockOptions): Promise<LockHandle[] | null> {

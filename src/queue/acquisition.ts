@@ -77,8 +77,8 @@ export class Acquisition {
   /** The entry, if it can be created now. */
   get creatable(): EntryToCreate | undefined {
     const [entry, { request, old, maxOperations }] = [this.#entry, this.creation];
-    const isReady = this.#caller !== undefined && request === undefined && entry?.kind === 'new' && !entry.session.isSealed;
-    return isReady ? { entry, old, maxOperations } : undefined;
+    if (this.#caller === undefined || request !== undefined || entry?.kind !== 'new') return undefined;
+    return entry.session.isSealed ? undefined : { entry, old, maxOperations };
   }
 
   /** Whether later callers must wait with their creations until this entry is created. */
@@ -212,10 +212,8 @@ export class Acquisition {
 
   async #park(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
     caller.knowsBusy = true;
-    if (!this.isObstructed) {
-      this.#obstructed = entry;
-      this.#queue.onObstructed();
-    }
+    if (!this.isObstructed) this.#queue.onObstructed();
+    this.#obstructed = entry;
     entry.watchPredecessors();
     this.#isParked = true;
     await this.#sleeper.sleep();
@@ -224,19 +222,17 @@ export class Acquisition {
   }
 
   #markEnqueued(): void {
-    if (!this.isUnqueued || this.#caller === undefined) return;
+    if (this.#caller === undefined || !this.isUnqueued) return;
     this.#caller.wasEnqueued = true;
     this.creation.notifyEnqueued();
   }
 
   // The value of the caller before must not stay. If etcd refuses the new one, the caller gives the entry to the next caller.
   async #writeValue(entry: Entry, caller: Caller<LockHandle>): Promise<void> {
-    try {
-      await entry.setValue(caller.options.value);
-    } catch (error) {
+    await entry.setValue(caller.options.value).catch((error: unknown) => {
       if (!(error instanceof EtcdRefusedError || error instanceof EtcdAuthError)) throw error;
       caller.reject(error);
-    }
+    });
   }
 
   /** Gives the caller its lock, if nothing is missing. */
@@ -282,8 +278,7 @@ export class Acquisition {
   /** Takes in that a request looks for the entry, until it settles. */
   startLook(look: Promise<void>): void {
     this.#look = look;
-    const end = (): void => void (this.#look = undefined);
-    look.then(end, end);
+    look.finally(() => (this.#look = undefined)).catch(() => undefined);
     this.#sleeper.interrupt();
   }
 
@@ -295,6 +290,10 @@ export class Acquisition {
   }
 
   #newEntry(session: Session, { options }: Caller<LockHandle>): Entry {
-    return new Entry(this.#context, this.#queue.range, session, options, this.wake);
+    return new Entry(this.#context, this.#queue.range, session, options, () => {
+      // A deletion may admit the entry while the loop awaits a look.
+      if (this.#look !== undefined) this.holdIfReady();
+      this.wake();
+    });
   }
 }

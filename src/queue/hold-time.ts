@@ -15,8 +15,8 @@ export class HoldTime {
 
   /** Whether enough of the TTL is left. A lock with a private lease starts with nearly all of it. */
   isEnough(entry: Entry, { lease }: Pick<ResolvedLockOptions, 'lease'>): boolean {
-    const { isWellAhead, isFresh } = entry.session;
-    return isWellAhead && (lease === undefined || isFresh || this.#renewedFor === entry);
+    const { session } = entry;
+    return session.isWellAhead && (lease === undefined || session.isFresh || this.#renewedFor === entry);
   }
 
   /**

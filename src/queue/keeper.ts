@@ -181,7 +181,8 @@ export class Keeper implements KeptEntryOwner {
       this.#queue.startAcquisitions();
       return;
     }
-    void this.#queue.release(entry);
+    // `trackDeletion` logs a refusal.
+    this.#queue.release(entry).catch(() => undefined);
     this.#all.trackDeletion(this.name, entry);
   }
 

@@ -1,5 +1,5 @@
 /** The local queues of one locker: one for each name that a caller of this process waits for or holds. */
-import { addMs, type Instant, waitAtMost } from '../clock.ts';
+import { addMs, type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
 import { EtcdUnavailableError, isFinal, LockTimeoutError } from '../errors.ts';
@@ -196,8 +196,11 @@ export class LocalQueues implements QueueOwner {
     const others = names.filter((name) => shares.entryOf(name) === undefined);
     // The own entry would make the name busy for this very call.
     const deletion = steals ? undefined : this.kept.whenDeleted(others);
-    if (deletion !== undefined) await waitAtMost(clock, requestTimeoutMs, deletion);
-    if (!shares.haveValue(caller.options.value)) await shares.write(caller.options.value);
+    const { value } = caller.options;
+    if (deletion !== undefined || !shares.haveValue(value)) {
+      await waitAtMost(clock, msUntil(until, clock.now()), Promise.all([deletion, shares.write(value)]));
+      if (msUntil(until, clock.now()) <= 0) throw new EtcdUnavailableError(requestTimeoutMs, []);
+    }
     let released: Promise<unknown> | undefined;
     const onAcquired = (entries: readonly Entry[]): boolean => {
       if (!shares.areSafe) {
@@ -213,7 +216,7 @@ export class LocalQueues implements QueueOwner {
     if (queues.length === 0) return !caller.isWaiting || onAcquired([]);
     const isAcquired = await tryAcquire({ context: this.#context, queues, caller, until, onAcquired, steals });
     if (released !== undefined) {
-      await waitAtMost(clock, requestTimeoutMs, released);
+      await waitAtMost(clock, msUntil(until, clock.now()), released);
       return false;
     }
     if (!isAcquired) caller.resolve(null);

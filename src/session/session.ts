@@ -47,8 +47,8 @@ export class Session {
   readonly numbers: EntryNumbers;
   /** Since when the session has no reservations; undefined while it has some. */
   idleSince: Instant | undefined;
-  /** Whether etcd has renewed the lease. */
-  wasRenewed = false;
+  /** How often etcd has renewed the lease. */
+  renewals = 0;
   readonly #context: Context;
   readonly #owner: SessionOwner;
   readonly #leaseOver = deferred();
@@ -212,7 +212,7 @@ export class Session {
     }
     this.#failures.clear();
     this.#refusal = undefined;
-    this.wasRenewed = true;
+    this.renewals += 1;
     const deadline = addMs(sentAt, this.#ttlMs - this.marginMs);
     if (this.#state.kind === 'open' && deadline.monotonicMs >= this.#state.deadline.monotonicMs) this.#state = { kind: 'open', deadline };
     return true;

@@ -27,12 +27,12 @@ export class ShortTtls {
   }
 
   /** Takes in the end of a session whose opening began at `startedAt`. */
-  onEnd({ ttlSeconds, ttlMs, marginMs, wasRenewed }: Session, startedAt: Instant): void {
+  onEnd({ ttlSeconds, ttlMs, marginMs, renewals }: Session, startedAt: Instant): void {
     const { clock, store } = this.#context;
     const now = clock.now();
     const roundTripMs = store.roundTripMs?.() ?? 0;
     const isOver = now.monotonicMs - startedAt.monotonicMs >= ttlMs - marginMs;
-    if (wasRenewed) this.#findings.delete(ttlSeconds);
+    if (renewals > 0) this.#findings.delete(ttlSeconds);
     else if (isOver && roundTripMs > ttlMs / 6)
       this.#findings.set(ttlSeconds, { count: (this.#findings.get(ttlSeconds)?.count ?? 0) + 1, roundTripMs, at: now });
   }

@@ -100,15 +100,19 @@ export interface WatchRequest {
   readonly deletesOnly?: boolean;
   /** Does not keep the process alive. A silent connection may go unnoticed, so the caller must have another way to notice it. */
   readonly isBackground?: boolean;
-  /** The revision that the caller has read. A watch that stays open for the next caller is confirmed at no earlier one. */
+  /**
+   * The revision that the caller has read. A store may keep a watch for the deletion of one key open for the next caller. That watch is
+   * confirmed at no earlier revision than this one, and then reports the newest deletion again if it is later.
+   */
   readonly knownRevision?: bigint;
 }
 
 /** What a watch calls. It calls nothing before `watch()` has returned, and nothing after the watch was ended. */
 export interface WatchListener {
   /**
-   * The watch reports all events after `revision`. Called again after every break, because events may be missing then. A revision below
-   * one that the caller knows proves nothing: a proxy may send 0, and a restored etcd has gone back. The caller reads again then.
+   * The watch reports all events after `revision`. Of those before this call, a kept watch reports only the newest. Called again after
+   * every break, because events may be missing then. A revision below one that the caller knows proves nothing: a proxy may send 0, and
+   * a restored etcd has gone back. The caller reads again then.
    */
   created(revision: bigint): void;
   /**

@@ -257,7 +257,7 @@ describe('entries of one revision', () => {
 });
 
 describe('looks of one name', () => {
-  test('64 readers behind a writer need one look when it is released, and get their locks in order', async () => {
+  test('64 readers behind a writer need no look when it is released, and get their locks in order', async () => {
     await using memory = await openFaultyMemory();
     const writer = await memory.createLocker().lock('a');
     const locker = memory.createLocker();
@@ -272,7 +272,7 @@ describe('looks of one name', () => {
     await writer.release();
     await Promise.all(readers);
 
-    expect(memory.store.count(calls.read) - before).toBe(1);
+    expect(memory.store.count(calls.read) - before).toBe(0);
     expect(resolved).toEqual(inOrder(64));
   });
 

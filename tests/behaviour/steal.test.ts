@@ -266,13 +266,16 @@ describe('a steal by the same client', () => {
     const held = await other.lock('a');
     const waiter = follow(locker.lock('a'));
     await memory.clock.settle();
-    // The look finds the waiter first in the queue. Then the steal deletes the entry of the waiter.
-    memory.store.next(calls.read, respondsAfter(memory.clock, 500));
+    // The slow look finds the waiter first in the queue. Then the steal deletes the entry of the waiter.
+    memory.store.breakWatches();
+    memory.store.next(calls.read, respondsAfter(memory.clock, 3_000));
     await held.release();
-    await memory.clock.settle();
+    await memory.clock.advance(6_000);
     const stolen = await internals.queues.steal('a', internals.resolve());
 
-    await memory.clock.advance(600);
+    await memory.clock.advance(3_100);
+    memory.store.restoreWatches();
+    await memory.clock.settle();
 
     expect(stolen.held).toBe(true);
     expect(waiter.isSettled).toBe(false);

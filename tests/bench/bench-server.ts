@@ -1,7 +1,7 @@
 /** The etcd of a workload, which all rivals share. It syncs to disk as in production. Nothing may be left in it between two rounds. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
-import { startCluster, startEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
+import { startCluster, startEtcd, type EtcdServer, type EtcdSource } from '../support/etcd/etcd.ts';
 import { callsAndMessages, serverCounts, since, type ServerCounts } from './metrics.ts';
 import { prefix } from './rivals/client.ts';
 
@@ -15,8 +15,9 @@ export class BenchServer implements AsyncDisposable {
     this.#client = new Etcd3({ hosts: [...server.endpoints] });
   }
 
-  static async open(nodes: number): Promise<BenchServer> {
-    const bench = new BenchServer(nodes === 1 ? await startEtcd({ fsync: true }) : await startCluster(nodes, { fsync: true }));
+  static async open(source: EtcdSource, nodes: number): Promise<BenchServer> {
+    const options = { source, fsync: true };
+    const bench = new BenchServer(nodes === 1 ? await startEtcd(options) : await startCluster(nodes, options));
     bench.#foreignLeases = new Set(await bench.#leases());
     return bench;
   }
@@ -45,12 +46,12 @@ export class BenchServer implements AsyncDisposable {
     }
   }
 
-  /** Waits until clients send no more calls. A caller with an entry may still have to read its predecessors. */
-  async waitUntilQuiet(timeoutMs = 15_000): Promise<void> {
+  /** Waits until clients send no more calls for a time. A caller with an entry may still have to read its predecessors. */
+  async waitUntilQuiet(quietMs = 500, timeoutMs = 15_000): Promise<void> {
     const giveUpAt = performance.now() + timeoutMs;
     let before = await this.counts();
     for (;;) {
-      await sleep(500);
+      await sleep(quietMs);
       const after = await this.counts();
       if (callsAndMessages(since(before, after).calls)[0] === 0 || performance.now() > giveUpAt) return;
       before = after;

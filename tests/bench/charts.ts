@@ -1,9 +1,8 @@
 /** Mermaid bar charts of the main workloads, for GitHub. */
-import { rivalNames, rivalTitles, type RateResult, type Results, type RivalName } from './results.ts';
+import { perSecond, rivalNames, rivalTitles, type RateResult, type Results, type RivalName } from './results.ts';
 import { median, quantile } from './statistics.ts';
-import { perSecond } from './tables.ts';
 
-const charted = ['one', 'names-256', 'hot-8', 'hot-callers', 'cluster-hot-8'];
+const charted = ['kept', 'one', 'names-256', 'clients-8', 'delay-1-8', 'hot-8', 'hot-callers'];
 
 interface Bar {
   readonly label: string;

@@ -11,7 +11,7 @@ export interface Opening {
   readonly warmUps: number;
 }
 
-export type Operation = 'lock' | 'try' | 'inspect';
+export type Operation = 'lock' | 'try';
 
 /** A loop of callers, one for each name, that repeat one operation. */
 export interface Loop {
@@ -26,6 +26,17 @@ export interface Loop {
   readonly recordsHolds: boolean;
   /** Whether the first caller of each process locks exclusively and all others share the name. */
   readonly isShared?: boolean;
+  /** Each caller takes this number of names in rotation: its name and a number. */
+  readonly rotation?: number;
+}
+
+/** Raw requests, one after the other. */
+export interface Puts {
+  readonly name: string;
+  readonly times: number;
+  readonly pauseMs: number;
+  /** Reads instead. */
+  readonly isRead?: boolean;
 }
 
 export type Order =
@@ -34,7 +45,7 @@ export type Order =
   | { readonly do: 'hold'; readonly client: number; readonly name: string }
   | { readonly do: 'release' }
   | { readonly do: 'watch'; readonly name: string }
-  | { readonly do: 'put'; readonly name: string; readonly times: number; readonly pauseMs: number }
+  | ({ readonly do: 'put' } & Puts)
   | { readonly do: 'memory'; readonly name: string; readonly count: number; readonly atOnce: number }
   /** Ends a loop whose callers may wait for a long time. Also ends a watch, and returns the times that it saw. */
   | { readonly do: 'stop' }
@@ -62,7 +73,8 @@ export interface Memory {
 export interface Answers {
   readonly open: object;
   readonly loop: LoopAnswer;
-  readonly hold: object;
+  /** The time from lock() until it was held. */
+  readonly hold: { readonly ms: number };
   readonly release: { readonly at: number };
   readonly watch: object;
   readonly put: { readonly ms: readonly number[] };

@@ -3,9 +3,9 @@ import { goalsTable } from './goals.ts';
 import type { Results } from './results.ts';
 import { tablesOf, type Table } from './tables.ts';
 
-export function terminalReport(results: Results, notes: readonly string[]): string {
+export function terminalReport(results: Results, version: string, notes: readonly string[]): string {
   const goals = goalsTable(results);
-  const tables = [...tablesOf(results), ...(goals.rows.length > 0 ? [goals] : [])];
+  const tables = [...tablesOf(results, version), ...(goals.rows.length > 0 ? [goals] : [])];
   return [...tables.map(aligned), ...notes].join('\n\n');
 }
 

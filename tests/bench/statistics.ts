@@ -1,13 +1,13 @@
-/** Median, quantiles and ratios of samples. */
+/** Median, quartiles and ratios of samples. */
 
-export interface Spread {
+export interface Quartiles {
+  readonly lower: number;
   readonly median: number;
-  readonly min: number;
-  readonly max: number;
+  readonly upper: number;
 }
 
-export function spread(values: readonly number[]): Spread {
-  return { median: median(values), min: Math.min(...values), max: values.reduce((a, b) => Math.max(a, b), -Infinity) };
+export function quartiles(values: readonly number[]): Quartiles {
+  return { lower: quantile(values, 0.25), median: median(values), upper: quantile(values, 0.75) };
 }
 
 export function median(values: readonly number[]): number {
@@ -23,7 +23,19 @@ export function quantile(values: readonly number[], share: number): number {
   return below + (above - below) * (position - Math.floor(position));
 }
 
-/** Returns the spread of the ratios of each round, because the machine's speed varies between rounds. */
-export function ratio(ours: readonly number[], theirs: readonly number[]): Spread {
-  return spread(ours.slice(0, theirs.length).map((value, round) => value / (theirs[round] ?? Number.NaN)));
+/** Returns the ratio of each round, because the speed of the machine varies between rounds. */
+export function ratios(ours: readonly number[], theirs: readonly number[]): number[] {
+  return ours.slice(0, theirs.length).map((value, round) => value / (theirs[round] ?? Number.NaN));
+}
+
+/** 'open' if the goal is between the quartiles: a further run may find either. */
+export type Verdict = 'met' | 'open' | 'missed';
+
+/** Judges by the quartiles, so that a few rounds on a busy machine do not decide. */
+export function judge(values: readonly number[], goal: number, direction: 'at least' | 'at most'): Verdict {
+  const { lower, upper } = quartiles(values);
+  const [worse, better] = direction === 'at least' ? [lower, upper] : [-upper, -lower];
+  const wanted = direction === 'at least' ? goal : -goal;
+  if (worse >= wanted) return 'met';
+  return better < wanted ? 'missed' : 'open';
 }

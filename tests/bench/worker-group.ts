@@ -5,8 +5,8 @@ import { workerScript } from './paths.ts';
 import type { NodeRival } from './worker.ts';
 import { WorkerProcess } from './worker-process.ts';
 
-/** A kind of Node worker, or Go's program. */
-export type Runner = { readonly node: NodeRival } | { readonly program: string };
+/** A kind of Node worker with its folder, or Go's program. */
+export type Runner = { readonly node: NodeRival; readonly folder?: string } | { readonly program: string };
 
 export class WorkerGroup implements AsyncDisposable {
   readonly workers: readonly WorkerProcess[];
@@ -14,7 +14,9 @@ export class WorkerGroup implements AsyncDisposable {
   /** The processes start at the first order. */
   constructor(runner: Runner, processes: number, nodeFlags: readonly string[] = []) {
     const command: [string, ...string[]] =
-      'node' in runner ? [process.execPath, ...nodeFlags, workerScript, runner.node] : [runner.program];
+      'node' in runner
+        ? [process.execPath, ...nodeFlags, workerScript, runner.node, ...(runner.folder === undefined ? [] : [runner.folder])]
+        : [runner.program];
     this.workers = Array.from({ length: processes }, () => new WorkerProcess(command));
   }
 

@@ -1,8 +1,10 @@
 /** The work of a worker process: carries out orders with the client of its rival. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inParallel } from './parallel.ts';
-import type { Answers, Loop, Memory, Opening, Hold } from './protocol.ts';
+import type { Answers, Hold, Loop, Memory, Opening, Puts } from './protocol.ts';
 import type { Client, Held, OpenClient } from './rivals/client.ts';
+
+const notRecorded: Hold = { at: 0, until: 0 };
 
 export class WorkerJobs {
   readonly #openClient: OpenClient;
@@ -37,9 +39,13 @@ export class WorkerJobs {
       names.map(async (name, caller) => {
         const client = this.#client(caller % this.#clients.length);
         const isReader = order.isShared === true && caller > 0;
+        const rotation = order.rotation === undefined ? [name] : Array.from({ length: order.rotation }, (_, index) => `${name}-${index}`);
+        let turn = 0;
         while (performance.now() - startedAt < ms && left > 0 && !this.#stopping.signal.aborted) {
           left -= 1;
-          const hold = await (isReader ? this.#read(client, name) : this.#runOnce(client, name, order));
+          const next = rotation[turn] ?? name;
+          turn = (turn + 1) % rotation.length;
+          const hold = await (isReader ? this.#read(client, next) : this.#runOnce(client, next, order));
           if (hold === null) return;
           operations += 1;
           if (order.recordsHolds) holds.push(hold);
@@ -52,18 +58,18 @@ export class WorkerJobs {
 
   /** Runs the operation once. Returns null if the loop was stopped while it waited. */
   async #runOnce(client: Client, name: string, { operation, holdMs, recordsHolds }: Loop): Promise<Hold | null> {
-    if (operation === 'inspect') {
-      await client.inspect?.(name);
-      return { at: 0, until: 0 };
-    }
     if (operation === 'try') {
       if ((await client.tryLock?.(name)) !== null) throw new Error(`Cannot measure tryLock: ${name} is free`);
-      return { at: 0, until: 0 };
+      return notRecorded;
     }
     const { signal } = this.#stopping;
     try {
       // Only the waiters of a long queue need a signal, which costs time.
       const held = await (recordsHolds ? client.lock(name, signal) : client.lock(name));
+      if (!recordsHolds && holdMs === 0) {
+        await held.release();
+        return notRecorded;
+      }
       const at = now();
       if (holdMs > 0) await sleep(holdMs);
       const until = now();
@@ -78,12 +84,13 @@ export class WorkerJobs {
   async #read(client: Client, name: string): Promise<Hold> {
     if (client.lockShared === undefined) throw new Error('Cannot measure readers: this rival has no shared locks');
     await (await client.lockShared(name)).release();
-    return { at: 0, until: 0 };
+    return notRecorded;
   }
 
-  async hold(client: number, name: string): Promise<object> {
+  async hold(client: number, name: string): Promise<Answers['hold']> {
+    const calledAt = performance.now();
     this.#held.push(await this.#client(client).lock(name));
-    return {};
+    return { ms: performance.now() - calledAt };
   }
 
   async release(): Promise<Answers['release']> {
@@ -100,12 +107,12 @@ export class WorkerJobs {
     return {};
   }
 
-  async put(name: string, times: number, pauseMs: number): Promise<Answers['put']> {
+  async put({ name, times, pauseMs, isRead = false }: Puts): Promise<Answers['put']> {
     const ms: number[] = [];
     for (let time = 0; time < times; time += 1) {
       if (pauseMs > 0) await sleep(pauseMs);
       const sentAt = performance.now();
-      await this.#client(0).put?.(name);
+      await (isRead ? this.#client(0).read?.(name) : this.#client(0).put?.(name));
       ms.push(performance.now() - sentAt);
     }
     return { ms };

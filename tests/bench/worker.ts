@@ -1,15 +1,24 @@
-/** A worker process for one rival: `node worker.ts locker|etcd3|raw|raw-turns`. It reads orders from its standard input. */
+/** A worker process for one rival: `node worker.ts locker|kept|before|etcd3|raw|raw-turns [DIR]`. It reads orders from its standard input. */
 import { createInterface } from 'node:readline';
 import type { Answers, Order } from './protocol.ts';
-import { openEtcd3Lock } from './rivals/etcd3-lock.ts';
-import { openLocker } from './rivals/etcd-locker.ts';
-import { openRaw, openRawTurns } from './rivals/raw.ts';
+import type { OpenClient } from './rivals/client.ts';
+import { openKeepingLocker, openLocker, openLockerOf } from './rivals/etcd-locker.ts';
 import { WorkerJobs } from './worker-jobs.ts';
 
-const opens = { locker: openLocker, etcd3: openEtcd3Lock, raw: openRaw, 'raw-turns': openRawTurns };
+const [, , rival, folder] = process.argv;
+
+/** Each process loads only the code of its rival. */
+const opens = {
+  locker: openLocker,
+  kept: openKeepingLocker,
+  before: () => openLockerOf(folder),
+  etcd3: async () => (await import('./rivals/etcd3-lock.ts')).openEtcd3Lock,
+  raw: async () => (await import('./rivals/raw.ts')).openRaw,
+  'raw-turns': async () => (await import('./rivals/raw.ts')).openRawTurns,
+} satisfies Record<string, () => Promise<OpenClient>>;
 export type NodeRival = keyof typeof opens;
 
-const jobs = new WorkerJobs(opens[process.argv[2] as NodeRival]);
+const jobs = new WorkerJobs(await opens[rival as NodeRival]());
 
 function carryOut(order: Order): Promise<Answers[Order['do']]> {
   switch (order.do) {
@@ -24,7 +33,7 @@ function carryOut(order: Order): Promise<Answers[Order['do']]> {
     case 'watch':
       return jobs.watch(order.name);
     case 'put':
-      return jobs.put(order.name, order.times, order.pauseMs);
+      return jobs.put(order);
     case 'memory':
       return jobs.memory(order.name, order.count, order.atOnce);
     case 'stop':

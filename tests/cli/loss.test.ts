@@ -4,7 +4,7 @@ import { memberOf } from '../support/fixtures/etcd-stage.ts';
 import { listener, openCommandStage } from './command.ts';
 
 // The lock is lost at the latest one TTL after the last successful renewal.
-describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed while the command runs', () => {
+describe.skipIf(!(await canControlServers()))('etcd-locker when etcd is killed while the command runs', { concurrent: true }, () => {
   const begin = async (command: readonly string[]) => {
     const stage = await openCommandStage();
     const child = stage.launch('--ttl', '3s', '--grace', '500ms', 'nightly', ...command);

@@ -2,31 +2,44 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLocker, type Locker } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTcpProxy, type EtcdServer, type TcpProxy } from '../support/etcd/etcd.ts';
 import { follow } from '../support/fixtures/holding.ts';
 import { deafHost } from '../support/network/deaf-host.ts';
-import { eventually, openStage, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
+import { eventually, openStage, stageOn, timed, type Stage } from '../support/fixtures/etcd-stage.ts';
 import { startWorker } from '../support/run/processes.ts';
 
-let stage: Stage<EtcdServer>;
-let proxy: TcpProxy;
+let shared: Stage<EtcdServer>;
 beforeAll(async () => {
-  stage = await openStage();
-  await stage.createLocker().inspect('loads etcd3');
+  shared = await openStage();
+  await shared.createLocker().inspect('loads etcd3');
 });
-beforeEach(async () => {
-  proxy = await startTcpProxy(stage.server.endpoint);
-});
-afterEach(async () => {
-  proxy.resume();
-  await stage.clear();
-  await proxy.close();
-});
-afterAll(() => stage[Symbol.asyncDispose]());
+afterAll(() => shared[Symbol.asyncDispose]());
 
-describe('a connection in the making that leads nowhere', () => {
+interface Proxied extends AsyncDisposable {
+  readonly stage: Stage<EtcdServer>;
+  readonly proxy: TcpProxy;
+}
+
+/** Opens a stage with a prefix and a proxy of its own, because the tests mostly wait, and so run side by side. */
+async function openProxied(): Promise<Proxied> {
+  const stage = stageOn(shared.server, true);
+  const proxy = await startTcpProxy(shared.server.endpoint);
+  return {
+    stage,
+    proxy,
+    async [Symbol.asyncDispose]() {
+      proxy.resume();
+      await stage.clear();
+      await proxy.close();
+    },
+  };
+}
+
+describe('a connection in the making that leads nowhere', { concurrent: true }, () => {
   test('costs the first lock() half of requestTimeoutMs, and is closed', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     proxy.strandNext(1);
     const locker = stage.createLocker({ hosts: proxy.endpoint });
 
@@ -38,6 +51,8 @@ describe('a connection in the making that leads nowhere', () => {
   });
 
   test('costs no held lock', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     const ttlMs = 6_000;
     const locker = stage.createLocker({ hosts: proxy.endpoint, ttlMs, requestTimeoutMs: 3_000 });
     const lock = await locker.lock('x');
@@ -52,6 +67,8 @@ describe('a connection in the making that leads nowhere', () => {
   });
 
   test('delays the wake-up of a waiter by a try', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     // With this TTL, neither a beat nor a slow look comes in time.
     const ttlMs = 60_000;
     const lock = await stage.createLocker({ ttlMs }).lock('x');
@@ -71,6 +88,8 @@ describe('a connection in the making that leads nowhere', () => {
   });
 
   test('is not given up by a call with a short limit', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     proxy.hang();
     const locker = stage.createLocker({ hosts: proxy.endpoint });
     const locking = follow(locker.lock('x'));
@@ -84,7 +103,7 @@ describe('a connection in the making that leads nowhere', () => {
   });
 });
 
-const uses: Record<string, (locker: Locker) => Promise<() => Promise<unknown>>> = {
+const uses: Record<string, (locker: Locker, stage: Stage<EtcdServer>) => Promise<() => Promise<unknown>>> = {
   'lock()': async (locker) => {
     await locker.lock('k');
     return () => locker.lock('n');
@@ -93,7 +112,7 @@ const uses: Record<string, (locker: Locker) => Promise<() => Promise<unknown>>> 
     await locker.inspect('k');
     return () => locker.lock('n');
   },
-  'lock() of a taken name, which its holder then releases': async (locker) => {
+  'lock() of a taken name, which its holder then releases': async (locker, stage) => {
     const first = await stage.createLocker().lock('n');
     await locker.lock('k');
     setTimeout(() => void first.release(), 100);
@@ -155,13 +174,15 @@ const uses: Record<string, (locker: Locker) => Promise<() => Promise<unknown>>> 
   },
 };
 
-describe('an open connection that swallows everything', () => {
+describe('an open connection that swallows everything', { concurrent: true }, () => {
   const timeouts: (readonly [use: string, requestTimeoutMs: number])[] = [['lock()', 5_000]];
   for (const use of Object.keys(uses)) timeouts.push([use, 2_000]);
 
   test.each(timeouts)('costs %s one try if requestTimeoutMs is %i', async (use, requestTimeoutMs) => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     const locker = stage.createLocker({ hosts: proxy.endpoint, requestTimeoutMs });
-    const call = await uses[use]?.(locker);
+    const call = await uses[use]?.(locker, stage);
     proxy.strand();
 
     const { value, ms } = await timed(call?.() ?? Promise.reject(new Error('no call')));
@@ -172,6 +193,8 @@ describe('an open connection that swallows everything', () => {
   });
 
   test('delays the wake-up of a waiter by two tries', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     const ttlMs = 60_000;
     const lock = await stage.createLocker({ ttlMs }).lock('x');
     const waiting = follow(stage.createLocker({ hosts: proxy.endpoint, ttlMs, requestTimeoutMs: 2_000 }).lock('x'));
@@ -188,6 +211,8 @@ describe('an open connection that swallows everything', () => {
   });
 
   test('is left by many short calls', async () => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     const locker = stage.createLocker({ hosts: proxy.endpoint });
     await locker.lock('k');
     proxy.strand();
@@ -198,7 +223,9 @@ describe('an open connection that swallows everything', () => {
   });
 });
 
-test('a connection that grpc-js closes for idleness is made again, to an address and to a name', async () => {
+test.concurrent('a connection that grpc-js closes for idleness is made again, to an address and to a name', async () => {
+  await using proxied = await openProxied();
+  const { stage, proxy } = proxied;
   const addresses = [proxy.endpoint, proxy.endpoint.replace('127.0.0.1', 'localhost')];
   const lockers = addresses.map((hosts) => stage.createLocker({ hosts, grpcOptions: { 'grpc.client_idle_timeout_ms': 1_000 } }));
   const readAll = () => Promise.all(lockers.map((locker) => locker.inspect('x')));
@@ -212,12 +239,14 @@ test('a connection that grpc-js closes for idleness is made again, to an address
   expect(proxy.openClients).toBe(2);
 });
 
-describe('close()', () => {
+describe('close()', { concurrent: true }, () => {
   test.each([
     ['in the making', '', true],
     ['in the making of TLS', 'https://', true],
     ['that swallows everything', '', false],
   ])('closes a connection %s', async (_, tls, isInTheMaking) => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
     if (isInTheMaking) proxy.strandNext();
     const lockers = Array.from({ length: 3 }, () =>
       createLocker({ hosts: `${tls}${proxy.endpoint}`, prefix: stage.prefix, requestTimeoutMs: 500 }),
@@ -236,6 +265,8 @@ describe('close()', () => {
   });
 
   test('begins no connection afterwards to a host that is back', async () => {
+    await using proxied = await openProxied();
+    const { proxy } = proxied;
     await proxy.cut();
     const lockers = Array.from({ length: 10 }, () => createLocker({ hosts: proxy.endpoint, requestTimeoutMs: 1_000 }));
     const calls = lockers.map((locker) => follow(locker.inspect('x')));
@@ -250,7 +281,26 @@ describe('close()', () => {
     expect(calls.every(({ isSettled }) => isSettled)).toBe(true);
   });
 
-  test.skipIf(process.platform !== 'linux')('closes a connection whose first packet got no answer', async () => {
+  test.each(['', 'https://'])('lets a process end at once while its connection to %shost is in the making', async (tls) => {
+    await using proxied = await openProxied();
+    const { stage, proxy } = proxied;
+    proxy.strandNext();
+    await using worker = startWorker('end.ts', {
+      hosts: `${tls}${proxy.endpoint}`,
+      prefix: stage.prefix,
+      name: 'x',
+      ttlMs: 2_000,
+      requestTimeoutMs: 1_000,
+      scenario: 'closed while it connects',
+    });
+    const { resources } = await worker.reached('closed');
+
+    expect(resources).not.toEqual(expect.arrayContaining([expect.stringMatching(/^(Timeout|TCP)/)]));
+    expect(await worker.ended).toMatchObject({ code: 0, signal: null });
+  });
+
+  // Alone, because it counts the connections of this process.
+  test.skipIf(process.platform !== 'linux')('closes a connection whose first packet got no answer', { concurrent: false }, async () => {
     await using host = await deafHost();
     const connecting = () => process.getActiveResourcesInfo().filter((resource) => resource === 'ConnectWrap').length;
     const before = connecting();
@@ -265,21 +315,5 @@ describe('close()', () => {
 
     expect(call.error).toMatchObject({ code: 'LOCKER_CLOSED' });
     expect(connecting()).toBe(before);
-  });
-
-  test.each(['', 'https://'])('lets a process end at once while its connection to %shost is in the making', async (tls) => {
-    proxy.strandNext();
-    await using worker = startWorker('end.ts', {
-      hosts: `${tls}${proxy.endpoint}`,
-      prefix: stage.prefix,
-      name: 'x',
-      ttlMs: 2_000,
-      requestTimeoutMs: 1_000,
-      scenario: 'closed while it connects',
-    });
-    const { resources } = await worker.reached('closed');
-
-    expect(resources).not.toEqual(expect.arrayContaining([expect.stringMatching(/^(Timeout|TCP)/)]));
-    expect(await worker.ended).toMatchObject({ code: 0, signal: null });
   });
 });

@@ -14,7 +14,7 @@ afterAll(async () => {
   await stage[Symbol.asyncDispose]();
 });
 
-test('lock() admits several processes one at a time, with rising tokens', async () => {
+test.concurrent('lock() admits several processes one at a time, with rising tokens', async () => {
   const [processes, times] = [4, 25];
   await stage.etcd.put('total', '0');
   const settings = { hosts: stage.server.endpoint, prefix: stage.prefix, name: 'counter', ttlMs: 5_000, times };
@@ -34,7 +34,7 @@ test('lock() admits several processes one at a time, with rising tokens', async 
   expect(await stage.etcd.keys('total')).toMatchObject([{ value: String(processes * times) }]);
 });
 
-describe('a process that holds', () => {
+describe('a process that holds', { concurrent: true }, () => {
   const ttlMs = 2_000;
   const startHolder = (name: string, scenario: string) =>
     startWorker('hold.ts', { hosts: stage.server.endpoint, prefix: stage.prefix, name, ttlMs, scenario });
@@ -68,28 +68,33 @@ describe('a process that holds', () => {
     expect(await stage.etcd.entries('living')).toHaveLength(1);
   });
 
-  test('knows at its first statement after a stop past its TTL that it lost the lock, and cannot write with its guard', async () => {
-    await using holder = startHolder('stopped', 'spin');
-    await holder.reached('held');
-    const locker = stage.createLocker({ ttlMs });
-    const locking = locker.lock('stopped');
-    await stage.queued('stopped', 2);
+  // Alone, because its process takes a whole core.
+  test(
+    'knows at its first statement after a stop past its TTL that it lost the lock, and cannot write with its guard',
+    { concurrent: false },
+    async () => {
+      await using holder = startHolder('stopped', 'spin');
+      await holder.reached('held');
+      const locker = stage.createLocker({ ttlMs });
+      const locking = locker.lock('stopped');
+      await stage.queued('stopped', 2);
 
-    holder.signal('SIGSTOP');
-    const lock = await locking;
-    await stage.etcd.put('guarded', 'the second');
-    // The holder recognizes the stop by the gap in its clock.
-    await sleep(ttlMs);
-    holder.signal('SIGCONT');
-    const woken = await holder.reached('woken');
+      holder.signal('SIGSTOP');
+      const lock = await locking;
+      await stage.etcd.put('guarded', 'the second');
+      // The holder recognizes the stop by the gap in its clock.
+      await sleep(ttlMs);
+      holder.signal('SIGCONT');
+      const woken = await holder.reached('woken');
 
-    expect(woken).toMatchObject({ held: false, wasAborted: true, remainingMs: 0, guarded: false });
-    expect(woken['reason']).toContain('LockLostError');
-    expect(await holder.ended).toEqual({ code: 0, signal: null, stderr: '' });
-    expect(lock.held).toBe(true);
-    expect(await stage.etcd.entries('stopped')).toMatchObject([{ key: lock.key }]);
-    expect(await stage.etcd.keys('guarded')).toMatchObject([{ value: 'the second' }]);
-  });
+      expect(woken).toMatchObject({ held: false, wasAborted: true, remainingMs: 0, guarded: false });
+      expect(woken['reason']).toContain('LockLostError');
+      expect(await holder.ended).toEqual({ code: 0, signal: null, stderr: '' });
+      expect(lock.held).toBe(true);
+      expect(await stage.etcd.entries('stopped')).toMatchObject([{ key: lock.key }]);
+      expect(await stage.etcd.keys('guarded')).toMatchObject([{ value: 'the second' }]);
+    },
+  );
 
   test('appears in inspect() and watch() of another process, with its value', async () => {
     const locker = stage.createLocker();

@@ -9,6 +9,7 @@ export const help = `npm run simulate -- [options]
   --from N          the first seed (default 1)
   --seconds S       stop after this many seconds
   --seed N          run this seed alone, and print its history
+  --keepers         keep locks in every run, not only in two fifths of them
   --planted NAME    plant a bug, and stop at the first seed that finds it; 'all' plants each bug in turn
   --until-found     stop at the first violation, without shortening its run
 
@@ -39,6 +40,7 @@ export function readArguments(args: readonly string[]): Arguments {
       seed: text,
       planted: text,
       'until-found': { type: 'boolean' },
+      keepers: { type: 'boolean' },
       help: { type: 'boolean' },
       without: text,
       lockers: text,
@@ -69,6 +71,7 @@ export function readArguments(args: readonly string[]): Arguments {
       ...given('callers', count('callers')),
       ...given('names', count('names')),
       ...given('chaosMs', count('chaos')),
+      ...given('keepers', values.keepers),
     },
   };
 }

@@ -1,6 +1,7 @@
 /** One caller in a process. It locks, holds, sets values, releases and reads states in a loop. Its random numbers decide each step. */
+import { LockLostError, LockReleasedError } from '../../src/errors.ts';
 import type { Lock } from '../../src/lock/lock.ts';
-import type { LockOptions, MinimumHoldOptions, ModeOptions, SlotsOptions } from '../../src/options/options.ts';
+import type { KeptLockOptions, LockOptions, MinimumHoldOptions, ModeOptions, SlotsOptions } from '../../src/options/options.ts';
 import type { CallKind, HeldLock } from './calls.ts';
 import type { LockState } from '../../src/states/state.ts';
 import type { LockerProcess } from './locker-process.ts';
@@ -22,6 +23,8 @@ export class Caller {
   /** A separate stream, so that these draws do not shift the others. */
   readonly #multiPrng: Prng;
   readonly #minimumPrng: Prng;
+  readonly #keepPrng: Prng;
+  readonly #wantedPrng: Prng;
   #isDone = false;
   #count = 0;
 
@@ -32,6 +35,13 @@ export class Caller {
     this.#prng = prng;
     this.#multiPrng = prng.fork('several');
     this.#minimumPrng = prng.fork('minimum');
+    this.#keepPrng = prng.fork('keep');
+    this.#wantedPrng = prng.fork('wanted');
+  }
+
+  get #preferred(): string {
+    const { names } = this.#world.scenario;
+    return names[this.#process.slot % names.length] ?? names[0];
   }
 
   get isDone(): boolean {
@@ -44,13 +54,20 @@ export class Caller {
 
   async #run(): Promise<void> {
     const { scenario, faults } = this.#world;
+    // Callers of keepers often ask for the same name again.
+    let last: string | undefined;
     for (;;) {
       const { isSettled, haveEffectsEnded } = this.#world;
       // Few calls between the last fault and the strict phase, because that time finds no bugs of its own.
       const pauseMs = isSettled ? 200 : haveEffectsEnded ? 6_000 : faults.isOver ? 2_500 : scenario.pauseMs;
-      await this.#sleep(this.#prng.skewed(0, pauseMs));
+      const isRepeated = last !== undefined && this.#keepPrng.chance(0.5);
+      await this.#sleep(this.#prng.skewed(0, isRepeated ? pauseMs / 10 : pauseMs));
       if (!this.#process.isOpen || !this.#world.acceptsCalls) break;
-      if (!this.#multiPrng.chance(0.12)) await this.#callOnce(this.#prng.pick(scenario.names));
+      const any = this.#prng.pick(scenario.names);
+      const drawn = this.#keepPrng.chance(scenario.keep.affinity) ? this.#preferred : any;
+      const name = isRepeated ? last : drawn;
+      if (scenario.keep.ms > 0) last = name;
+      if (!this.#multiPrng.chance(0.12)) await this.#callOnce(name ?? drawn);
       else if (this.#multiPrng.chance(0.25)) await this.#list();
       else await this.#lockAll(this.#multiPrng.chance(0.6) ? 'lockAll' : 'tryLockAll');
     }
@@ -192,17 +209,22 @@ export class Caller {
     ];
   }
 
-  #kindOf(slots: number, isRenewed: boolean): Pick<LockOptions, 'renew'> & (ModeOptions | SlotsOptions | MinimumHoldOptions) {
+  #kindOf(
+    slots: number,
+    isRenewed: boolean,
+  ): Pick<LockOptions, 'renew'> & (ModeOptions | SlotsOptions | MinimumHoldOptions | KeptLockOptions) {
     const renewal = isRenewed ? {} : { renew: false };
     if (slots !== 1) return slots === Infinity ? { mode: 'shared', ...renewal } : { slots, ...renewal };
     const { faults, scenario } = this.#world;
     const minHoldMs = this.#minimumPrng.skewed(1, faults.isOver ? 500 : 5_000);
     const hasMinimum = this.#minimumPrng.chance(scenario.minimumHoldShare);
-    return hasMinimum && isRenewed ? { minHoldMs } : renewal;
+    if (hasMinimum && isRenewed) return { minHoldMs };
+    const keepMs = this.#keepPrng.pick([0, scenario.keep.ms, scenario.keep.ms, scenario.keep.ms / 3]);
+    return this.#keepPrng.chance(scenario.keep.callShare) && isRenewed ? { keepMs } : renewal;
   }
 
   async #hold(held: HeldLock): Promise<void> {
-    const { faults, scenario } = this.#world;
+    const { faults, judge, scenario } = this.#world;
     const prng = this.#prng;
     const isLong = prng.chance(0.15);
     const forMs = isLong ? prng.between(0, 12_000) : prng.skewed(0, scenario.holdMs);
@@ -210,6 +232,7 @@ export class Caller {
     const shorter = (ms: number): number =>
       faults.isOver ? Math.min(100, ms) : Math.min(ms, this.#world.lastEffectMs - this.#world.scheduler.nowMs);
     await this.#sleep(shorter(partMs));
+    if (this.#wantedPrng.chance(scenario.wantedShare)) judge.wishes.read(held);
     for (let writes = prng.chance(isLong ? 0.8 : 0.25) ? prng.integer(1, 3) : 0; writes > 0; writes -= 1) {
       const written = this.#setValue(held);
       const waitFor = prng.pick(['answered', 'later', 'at once']);
@@ -234,7 +257,7 @@ export class Caller {
   }
 
   async #release(held: HeldLock): Promise<void> {
-    const { judge } = this.#world;
+    const { judge, scenario } = this.#world;
     judge.releasing(held);
     const releasesTwice = this.#prng.chance(0.1);
     const released = Promise.all([held.lock.release(), releasesTwice ? held.lock.release() : undefined]).then(
@@ -246,7 +269,17 @@ export class Caller {
       },
     );
     if (held.lock.held) judge.violated('release', `${String(held)} is still held after its release`);
+    if (scenario.keep.ms > 0 && this.#keepPrng.chance(0.1)) void this.#setTooLate(held);
     if (this.#prng.chance(0.8)) await released;
+  }
+
+  /** A handle of an earlier hold must not write the value of the next one. */
+  async #setTooLate(held: HeldLock): Promise<void> {
+    const { judge } = this.#world;
+    await this.#sleep(this.#keepPrng.skewed(0, 500));
+    const outcome = await held.lock.setValue(`${held.call.id}=too late`).catch((error: unknown) => error);
+    const isRejected = held.loss === undefined ? outcome instanceof LockReleasedError : outcome instanceof LockLostError;
+    if (!isRejected) judge.violated('stale', `setValue of ${String(held)} after its end: ${String(outcome)}`);
   }
 
   #sleep(ms: number): Promise<void> {

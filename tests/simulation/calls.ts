@@ -36,6 +36,10 @@ export class HeldLock {
   readonly key: string;
   readonly token: bigint;
   readonly acquiredMs: number;
+  /** The hold before this one of an entry that the process kept in between. */
+  readonly before: HeldLock | undefined;
+  /** When the call of the first hold of its entry began. */
+  readonly tenureSinceMs: number;
   /** The first value, then each value given to `setValue`, in order. */
   readonly values: string[];
   /** The index of the value that etcd confirmed last. */
@@ -45,13 +49,15 @@ export class HeldLock {
   /** The deadline of its session by the monotonic clock, read at the release. */
   deadlineMs = 0;
 
-  constructor(call: Call, lock: Lock, nowMs: number) {
+  constructor(call: Call, lock: Lock, nowMs: number, before?: HeldLock) {
     this.call = call;
     this.lock = lock;
     this.key = lock.key;
     this.token = lock.fencingToken;
     this.acquiredMs = nowMs;
     this.values = [call.value];
+    this.before = before;
+    this.tenureSinceMs = before?.tenureSinceMs ?? call.startedMs;
   }
 
   get isLive(): boolean {

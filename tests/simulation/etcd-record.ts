@@ -162,6 +162,11 @@ export class EtcdRecord {
     return this.#queue(name).headSinceMs;
   }
 
+  /** When the queue last changed. */
+  changedAtMs(name: string): number {
+    return this.#last(this.#queue(name)).atMs;
+  }
+
   busyAtMs(name: string): number {
     return this.#queue(name).busyAtMs;
   }

@@ -24,6 +24,7 @@ export const faultKinds = [
   'watchBreak',
   'watchLag',
   'lostEvent',
+  'lateWatch',
   // machines
   'freeze',
   'sleep',

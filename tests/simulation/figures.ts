@@ -3,6 +3,10 @@ import { isLockerError, type LossReason } from '../../src/errors.ts';
 
 export class Figures {
   locks = 0;
+  /** The locks that took an entry which their process had kept. */
+  kept = 0;
+  /** The locks whose `wanted` has aborted. */
+  wanted = 0;
   releases = 0;
   nulls = 0;
   states = 0;
@@ -40,6 +44,8 @@ export class Figures {
 
   add(other: Figures): void {
     this.locks += other.locks;
+    this.kept += other.kept;
+    this.wanted += other.wanted;
     this.releases += other.releases;
     this.nulls += other.nulls;
     this.states += other.states;

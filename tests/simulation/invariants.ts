@@ -17,11 +17,16 @@ export function checkStep(world: World, acquired: readonly Call[]): void {
   for (const call of acquired) checkOrder(world, call);
   for (const { name, entry } of world.record.takeCreated()) checkCreation(world, name, entry);
   for (const { name, entry } of world.record.takeAbandoned()) checkPlace(world, name, entry);
-  if (world.isSettled) checkPromptness(world);
+  if (!world.isSettled) return;
+  checkPromptness(world);
+  world.judge.wishes.check();
 }
 
 /** A process does not withdraw the entry of a caller that still waits, even if etcd refuses it other requests. */
-function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, { key, value }: KeyValue): void {
+function checkPlace({ judge, faultSchedule, scheduler }: World, name: string, entry: KeyValue): void {
+  const { key, value } = entry;
+  // A recall ends a kept entry even while the value of its next caller is written. That caller enqueues behind the others.
+  if (judge.kept.isFree(entry)) return;
   for (const call of judge.pending) {
     const isOwner = call.options.value === value && call.name === name && call.usesLocalQueue;
     if (!isOwner || !call.process.isOpen || hasTimedOut(call) || call.signal?.signal.aborted === true) continue;
@@ -38,6 +43,7 @@ function checkHeld(world: World, held: HeldLock): void {
   const { machine } = call.process;
   if (!machine.isAwake) return;
   const reads = scenario.readsHeld || prng.chance(0.01);
+  if (held.before?.lock.held === true) judge.violated('stale', `${String(held.before)} reads as held again during ${String(held)}`);
   if (reads && !lock.held) {
     if (held.isLive) judge.violated('signal', `${String(held)} is not held, and its signal has not fired`);
     return;
@@ -48,7 +54,12 @@ function checkHeld(world: World, held: HeldLock): void {
   const isOld = world.wasBlurredAt(held.acquiredMs);
   if (isOld && !world.isSettled) return;
   if (!record.isAdmitted(call.name, key, token)) {
-    if (record.outsiderEndedAt(key, token) !== undefined) return;
+    const endedAt = record.outsiderEndedAt(key, token);
+    if (endedAt !== undefined) {
+      if (call.process.store.evidence.isReported({ key, createRevision: token }, endedAt))
+        judge.violated('exclusion', `${String(held)} reads as held, although the watch on its entry has reported the deletion`);
+      return;
+    }
     const { entries } = record.stateAt(call.name, record.revision);
     const isThere = entries.some((entry) => entry.key === key && entry.createRevision === token);
     judge.violated(
@@ -89,14 +100,15 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
   for (const other of waiting.slice(0, waiting.indexOf(call))) {
     if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
       continue;
-    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease ended.
+    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease or an outsider ended it.
     const isOfUse = (entry: KeyValue): boolean =>
       entry.value.startsWith(call.process.id) &&
       (entry.value === call.process.id || !owners.has(entry.value)) &&
       record.kindOf(entry.key).slots === other.slots;
+    const isEnded = ({ key, createRevision, leaseId }: KeyValue): boolean =>
+      !etcd.leaseIds.includes(leaseId) || record.outsiderEndedAt(key, createRevision) !== undefined;
     const mayInherit =
-      record.entries(name).some(isOfUse) ||
-      record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && !etcd.leaseIds.includes(entry.leaseId));
+      record.entries(name).some(isOfUse) || record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && isEnded(entry));
     if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
   }
 }
@@ -108,8 +120,9 @@ function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Ca
 /** Without faults, the first entry of a queue is soon held or deleted. So no wake-up depends on polling. */
 function checkPromptness({ judge, record, scenario, scheduler, settledMs }: World): void {
   for (const name of scenario.names) {
-    const [head] = record.entries(name);
-    if (head === undefined || isMoved(head)) continue;
+    const entries = record.entries(name);
+    const [head] = entries;
+    if (head === undefined || isMoved(head) || judge.kept.check(name, entries)) continue;
     const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);

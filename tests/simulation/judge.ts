@@ -4,6 +4,7 @@
  * The first violation ends the run. The checks after every step are in invariants.ts. The checks of errors are in verdicts.ts.
  */
 import { LockLostError } from '../../src/errors.ts';
+import { queueRange } from '../../src/keys.ts';
 import type { Lock } from '../../src/lock/lock.ts';
 import type { LockOptions } from '../../src/options/options.ts';
 import type { KeyValue } from '../../src/store/store.ts';
@@ -12,11 +13,13 @@ import { type Call, type CallKind, HeldLock, isPartOfMultiCall } from './calls.t
 import { Figures } from './figures.ts';
 import { checkStep } from './invariants.ts';
 import { isDifferent, stateProblem } from './states.ts';
+import { KeptEntries } from './kept-entries.ts';
 import type { LockerProcess } from './locker-process.ts';
 import type { Machine } from './machine.ts';
 import { MinimumHolds } from './minimum-holds.ts';
 import type { MultiCall } from './multi-call.ts';
 import type { CountedSignal } from './signals.ts';
+import { Wishes } from './wishes.ts';
 import { callProblem, isExplained, releaseProblem, valueProblem, watchProblem } from './verdicts.ts';
 import type { World } from './world.ts';
 
@@ -44,11 +47,15 @@ const historyRules: ReadonlySet<string> = new Set([
   'order',
   'all',
   'minimum',
+  'stale',
+  'wanted',
 ]);
 
 export class Judge {
   readonly figures = new Figures();
   readonly minimumHolds: MinimumHolds;
+  readonly kept: KeptEntries;
+  readonly wishes: Wishes;
   readonly pending = new Set<Call>();
   readonly live = new Set<HeldLock>();
   /** The locks of `lockAll` and `tryLockAll` that are held. */
@@ -70,6 +77,8 @@ export class Judge {
   constructor(world: World) {
     this.#world = world;
     this.minimumHolds = new MinimumHolds(world);
+    this.kept = new KeptEntries(world);
+    this.wishes = new Wishes(world);
   }
 
   get violation(): Violation | undefined {
@@ -136,9 +145,13 @@ export class Judge {
 
   acquired(call: Call, lock: Lock): HeldLock {
     const { scheduler, record, history } = this.#world;
-    const held = new HeldLock(call, lock, scheduler.nowMs);
-    history.add(call.process.id, () => `${call.id} HAS ${call.name}, token ${String(held.token)}`);
+    const { key, fencingToken } = lock;
+    const isReused = this.kept.mayReuse(call, key, fencingToken);
+    const held = new HeldLock(call, lock, scheduler.nowMs, isReused ? this.kept.lastHold(key, fencingToken) : undefined);
+    history.add(call.process.id, () => `${call.id} HAS ${call.name}, token ${String(held.token)}${isReused ? ', kept' : ''}`);
+    this.kept.acquired(held);
     this.settled(call);
+    if (isReused) this.figures.kept += 1;
     this.#acquired.push(call);
     this.figures.acquired(scheduler.nowMs - call.startedMs);
     lock.signal.addEventListener('abort', () => {
@@ -153,12 +166,18 @@ export class Judge {
     const tamperedAt = record.outsiderEndedAt(held.key, held.token);
     const last = this.#world.wasBlurredAt(call.startedMs) ? 0n : this.#tokenBefore(call);
     // If an outsider deleted the entry while the response was under way, others may have held meanwhile.
-    if (tamperedAt === undefined && held.token <= last) this.violated('token', `${String(held)} comes after token ${String(last)}`);
+    // All holds of an entry that the process keeps have its token.
+    if (tamperedAt === undefined && (held.token < last || (held.token === last && !isReused)))
+      this.violated('token', `${String(held)} comes after token ${String(last)}`);
     if (!this.#world.isBlurred) this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
-    if (isJustAdmitted && tamperedAt !== undefined && tamperedAt <= call.process.store.wire.answeredAt)
-      this.violated('gone', `${String(held)} got its lock by a response that is newer than the deletion of its entry`);
+    // A call that gets a kept entry sends no request, so only the event of the deletion could tell.
+    const { watchStream } = call.process.store;
+    if (isJustAdmitted && isReused && tamperedAt !== undefined && tamperedAt <= watchStream.deletedAt(held.key))
+      this.violated('gone', `${String(held)} got its lock although the deletion of its entry was reported`);
+    const problem = isJustAdmitted && !isReused && tamperedAt !== undefined ? this.#goneProblem(held, tamperedAt) : undefined;
+    if (problem !== undefined) this.violated('gone', `${String(held)} got its lock ${problem}`);
     const { ttlMs = 0, maxHoldMs = Infinity } = call.options;
     const minMs = Math.min(maxHoldMs * 0.97, (1_000 * Math.ceil(ttlMs / 1_000)) / 3) - 1;
     if (isJustAdmitted && lock.remainingMs < minMs)
@@ -168,6 +187,20 @@ export class Judge {
     if (lock.value !== call.value)
       this.violated('value', `${String(held)} has the value '${lock.value}', but '${call.value}' was requested`);
     return held;
+  }
+
+  /** What the process should have known of the end of the entry at `endedAt`, when its call resolved. */
+  #goneProblem({ call: { name, process }, key, token }: HeldLock, endedAt: bigint): string | undefined {
+    const { evidence, wire } = process.store;
+    const entry = { key, createRevision: token };
+    const seenAt = evidence.seenAt(entry);
+    if (endedAt <= seenAt) return 'by a look that showed that its entry was gone';
+    if (evidence.isReported(entry, endedAt)) return 'although the watch on its entry has reported the deletion';
+    const wasAdmitted = this.#world.record.stateAt(name, seenAt).holders.some((one) => one.key === key && one.createRevision === token);
+    if (wasAdmitted) return endedAt <= wire.answeredAt ? 'by a response that is newer than the deletion of its entry' : undefined;
+    // A deletion of what was in its way has admitted it.
+    const isExcused = evidence.awaitsReport(entry, queueRange('locks/', name), endedAt);
+    return isExcused ? undefined : 'although its entry was gone, and no watch is about to report that';
   }
 
   /** The highest token that must be below that of the call. Holders of one shared kind may learn of their admission in any order. */
@@ -180,6 +213,7 @@ export class Judge {
   forgetTokens(): void {
     this.#lastTokens.clear();
     this.minimumHolds.forget();
+    this.kept.forget();
   }
 
   #noteToken({ name, slots }: Call, token: bigint): void {
@@ -207,6 +241,7 @@ export class Judge {
     if (reason.reason !== 'closed' && isSettled && !isRequested)
       this.violated('needless', `${String(held)} was lost without a fault: ${reason.reason}`);
     this.#end(held);
+    this.kept.released(held);
   }
 
   /** `tryLock` or `tryLockAll` returned null. */
@@ -214,7 +249,7 @@ export class Judge {
     const { record, history } = this.#world;
     const [{ id, process, options, startedMonotonicMs }] = calls;
     history.add(process.id, () => `${id} gets null`);
-    for (const call of calls) this.settled(call);
+    for (const call of calls) this.#gaveUp(call);
     this.figures.gotNull();
     const { timeoutMs = 0 } = options;
     const waitedMs = process.machine.now().monotonicMs - startedMonotonicMs;
@@ -228,10 +263,16 @@ export class Judge {
   failed(...[error, ...calls]: readonly [unknown, Call, ...Call[]]): void {
     const [call] = calls;
     this.#world.history.add(call.process.id, () => `${call.id} fails: ${String(error)}`);
-    for (const one of calls) this.settled(one);
+    for (const one of calls) this.#gaveUp(one);
     const problem = callProblem(this.#world, call, error);
     if (problem !== undefined) this.violated('error', `${call.id}: ${problem}`);
     this.figures.failed(error);
+  }
+
+  /** The call has ended without its lock. */
+  #gaveUp(call: Call): void {
+    this.settled(call);
+    this.kept.settled(call);
   }
 
   settled(call: Call): void {
@@ -250,6 +291,7 @@ export class Judge {
     held.deadlineMs = call.process.machine.now().monotonicMs + lock.remainingMs;
     held.isReleased = held.loss === undefined;
     this.#end(held);
+    this.kept.released(held);
   }
 
   released(held: HeldLock, error?: Error): void {
@@ -269,6 +311,7 @@ export class Judge {
   #end(held: HeldLock): void {
     if (!this.live.delete(held)) return;
     this.#ended.push(held);
+    this.wishes.ended(held);
     this.freedAtMs.set(held.call.name, this.#world.scheduler.nowMs);
   }
 

@@ -14,6 +14,8 @@ export class LockerProcess {
   readonly machine: Machine;
   readonly clock: CountingClock;
   readonly store: SimulatedStore;
+  /** For how long its locker keeps entries. */
+  readonly keepMs: number;
   readonly locker: Locker;
   readonly #world: World;
   readonly #callers: readonly Caller[];
@@ -32,11 +34,13 @@ export class LockerProcess {
       world.judge.violated('spin', `${id} loops without waiting for anything`);
     });
     this.store = new SimulatedStore(world, this.machine, this.clock, prng.fork('network'), id);
+    this.keepMs = prng.fork('keep').chance(scenario.keep.lockerShare) ? scenario.keep.ms : 0;
     this.locker = createLocker({
       store: this.store,
       ttlMs: scenario.ttlsMs[0],
       requestTimeoutMs: scenario.requestTimeoutMs,
       value: id,
+      ...(this.keepMs === 0 ? {} : { keepMs: this.keepMs }),
     });
     this.#callers = Array.from(
       { length: scenario.callers },
@@ -86,7 +90,8 @@ export class LockerProcess {
 
   /** Whether held locks may still be released by their holders, and by nobody else. */
   get isDraining(): boolean {
-    return this.#state === 'closing' && this.machine.now().monotonicMs < this.#drainedAtMs;
+    // A timer may run a rounding error early.
+    return this.#state === 'closing' && this.machine.now().monotonicMs < this.#drainedAtMs - 1e-6;
   }
 
   /** Closes the locker, after a drain of random length. */

@@ -15,6 +15,7 @@ import {
   type WatchListener,
   type WatchRequest,
 } from '../../src/store/store.ts';
+import { Evidence } from './evidence.ts';
 import type { CountingClock, Machine } from './machine.ts';
 import type { Prng } from './prng.ts';
 import { type Outcome, Wire } from './request.ts';
@@ -37,6 +38,7 @@ export class SimulatedStore implements Store {
   readonly clock: CountingClock;
   readonly wire: Wire;
   readonly watchStream: WatchStream;
+  readonly evidence = new Evidence();
   readonly #world: World;
   readonly #machine: Machine;
   readonly #prng: Prng;
@@ -52,7 +54,7 @@ export class SimulatedStore implements Store {
     this.clock = clock;
     this.#prng = prng;
     this.#requestTimeoutMs = world.scenario.requestTimeoutMs;
-    this.watchStream = new WatchStream(world, machine, prng.fork('watches'), source);
+    this.watchStream = new WatchStream(world, machine, prng.fork('watches'), source, this.evidence);
     this.wire = new Wire(world, machine, prng.fork('wire'), source, () => {
       this.watchStream.break('its connection was given up');
     });
@@ -158,6 +160,7 @@ export class SimulatedStore implements Store {
       },
       { once, timeoutMs },
     );
+    this.evidence.onResponse(transaction, answer);
     for (const { leaseId, value } of creations) if (answer.succeeded && !this.#revokedLeases.has(leaseId)) judge.enqueued(value);
     return answer;
   }

@@ -7,10 +7,13 @@ import type { World } from './world.ts';
 export class Outsiders {
   readonly #world: World;
   readonly #prng: Prng;
+  /** A separate stream, so that these draws do not shift the others. */
+  readonly #thefts: Prng;
   #count = 0;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
+    this.#thefts = prng.fork('thefts');
     this.#prng = prng;
   }
 
@@ -19,7 +22,12 @@ export class Outsiders {
       this.#enqueue(prng);
     });
     this.#repeat('deletedEntry', 2_500, (prng) => {
-      const found = prng.choose(this.#world.record.entries(prng.pick(this.#world.scenario.names)));
+      const name = prng.pick(this.#world.scenario.names);
+      if (this.#thefts.chance(0.2)) {
+        rob(this.#world, name, this.#thefts);
+        return;
+      }
+      const found = prng.choose(this.#world.record.entries(name));
       // Half of the time as breakLock() does.
       if (found !== undefined) this.#delete(found.key, prng.next() < 0.5 ? gateKey('locks/', found.leaseId) : undefined);
     });
@@ -88,4 +96,20 @@ export class Outsiders {
     // Sorted by revision, because the order of the keys depends on lease ids, which differ in each run.
     return [...(ranges[0] ?? [])].sort(byCreateRevision).map((kv) => kv.key);
   }
+}
+
+/** Deletes all entries of a name and creates one, in one revision, as a thief does. */
+export function rob({ etcd, history, record, scheduler }: World, name: string, prng: Prng): void {
+  const id = String(2_000_000n + record.revision);
+  const { key, rangeEnd } = queueRange('locks/', name);
+  const entry = { key: `${key}${BigInt(id).toString(16)}`, value: '', leaseId: id };
+  history.add('thief', () => `robs ${name}`);
+  etcd.grant(id, 2);
+  record.asOutsider(() => {
+    const clearing = [{ delete: { key, rangeEnd: entry.key } }, { delete: { key: `${entry.key}\0`, rangeEnd } }];
+    etcd.commit({ compare: [], then: [...clearing, { put: entry }], otherwise: [] });
+  });
+  scheduler.after(prng.skewed(1, 500), () => {
+    etcd.revoke(id);
+  });
 }

@@ -1,5 +1,5 @@
 /**
- * Bugs that other lock libraries had, and some that kinds of locks invite, to be planted one after another: does the simulation find them?
+ * Bugs that other lock libraries had, and some that kinds of locks and kept locks invite, to be planted one after another: does the simulation find them?
  *
  * Each is a change to the text of one file, made on a scratch copy. Where the text has changed meanwhile the planting fails, loudly.
  */
@@ -76,8 +76,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'this.#obstacle = findObstacle(this.#queue, this.#slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
-        to: 'const found = findObstacle(this.#queue, this.#slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
+        from: 'this.#obstacle = findObstacle(this.#own.queue, this.#own.slots, ahead);\n    this.#isAdmitted = this.#obstacle === undefined;',
+        to: 'const found = findObstacle(this.#own.queue, this.#own.slots, ahead);\n    this.#obstacle ??= found;\n    this.#isAdmitted = found === undefined;',
       },
     ],
   },
@@ -122,8 +122,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
-        to: 'const lastOther = ahead.filter(() => slots < 1).reduce(later, undefined);',
+        from: 'const others = ahead.filter(({ key }) => slotsOf(queue, key) !== slots);',
+        to: 'const others = ahead.filter(() => slots < 1);',
       },
     ],
   },
@@ -148,8 +148,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const lastOther = ahead.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
-        to: 'const holders = slots === 1 ? ahead : splitQueue(queue, ahead).holders; const lastOther = holders.filter(({ key }) => slotsOf(queue, key) !== slots).reduce(later, undefined);',
+        from: 'const others = ahead.filter(({ key }) => slotsOf(queue, key) !== slots);',
+        to: 'const others = splitQueue(queue, ahead).holders.filter(({ key }) => slotsOf(queue, key) !== slots);',
       },
     ],
   },
@@ -161,8 +161,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/admission.ts',
-        from: 'const enough = ahead.length - slots + 1;',
-        to: 'const enough = ahead.length - slots + (slots === 1 ? 1 : 0);',
+        from: 'const enough = own - slots + 1;',
+        to: 'const enough = own - slots;',
       },
     ],
   },
@@ -320,6 +320,87 @@ export const planted: readonly Planted[] = [
         to: 'this.#callers.first;',
       },
     ],
+  },
+  {
+    name: 'nearest-admits',
+    what: 'the deletion of the nearest obstacle admits a waiter, although others are in its way',
+    foundWithin: 20,
+    rules: ['exclusion'],
+    edits: [
+      { file: 'src/entry/admission.ts', from: 'enough: 1, isAll: isOnly(ahead) };', to: 'enough: 1, isAll: isOnly(ahead.slice(0, 1)) };' },
+    ],
+  },
+  {
+    name: 'old-deletion-admits',
+    what: 'a deletion that is older than the look admits a waiter: that of an earlier entry with the same key',
+    foundWithin: 85,
+    rules: ['exclusion', 'prompt'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'return deletedAt > this.#lookedAt && this.#remaining.delete(key)',
+        to: 'return deletedAt > 0n && this.#remaining.delete(key)',
+      },
+    ],
+  },
+  {
+    name: 'own-entry-unwatched',
+    what: 'a deletion admits a waiter before a watch covers its own entry, so that a theft between the look and the watch goes unseen',
+    foundWithin: 500,
+    rules: ['gone'],
+    edits: [
+      {
+        file: 'src/entry/predecessors.ts',
+        from: 'if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        to: 'if (isAll && this.#isViewGood) this.#admit(true);',
+      },
+    ],
+  },
+  {
+    name: 'recall-ignored',
+    what: 'a keeper does not give back its entry when another process waits behind it',
+    foundWithin: 50,
+    rules: ['recall', 'unserved'],
+    edits: [
+      {
+        file: 'src/queue/kept-entry.ts',
+        from: 'return this.contenders.isWanted;',
+        to: 'return this.contenders.isWanted && this.entry.token === 0n;',
+      },
+    ],
+  },
+  {
+    name: 'kept-after-deadline',
+    what: 'a kept entry is given to the next caller after the deadline of its session',
+    foundWithin: 50,
+    rules: ['short', 'exclusion', 'signal'],
+    edits: [
+      {
+        file: 'src/queue/kept-entry.ts',
+        from: 'return isHeld && session.checkOpen() && !session.isSealed && session.isWellAhead;',
+        to: 'return isHeld && session.ttlSeconds > 0;',
+      },
+    ],
+  },
+  {
+    name: 'kept-without-look',
+    what: 'the watch of a kept entry counts as confirmed without a look at what came before it',
+    foundWithin: 50,
+    rules: ['recall', 'wanted', 'unserved'],
+    edits: [
+      {
+        file: 'src/entry/contender-watch.ts',
+        from: 'if (isFirst && revision === this.#entry.token && !this.#countsSlots) {',
+        to: 'if (!this.#countsSlots || (isFirst && revision === this.#entry.token)) {',
+      },
+    ],
+  },
+  {
+    name: 'released-held-again',
+    what: 'the handle of a released lock reads as held while the next caller holds the kept entry',
+    foundWithin: 50,
+    rules: ['stale', 'release', 'signal'],
+    edits: [{ file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' }],
   },
 ];
 

@@ -13,7 +13,7 @@ export function figuresReport(runs: number, violations: number, figures: Figures
     ['runs', `${whole.format(runs)} in ${(tookMs / 1000).toFixed(1)} s, ${whole.format((runs / tookMs) * 1000)} per second`],
     ['virtual time', `${whole.format(figures.virtualMs / 3_600_000)} h, ${whole.format(figures.steps)} steps, each one checked`],
     ['faults injected', `${whole.format(injected)}: ${counts(faults)}`],
-    ['locks acquired', whole.format(figures.locks)],
+    ['locks acquired', `${whole.format(figures.locks)}, kept ${whole.format(figures.kept)}, wanted ${whole.format(figures.wanted)}`],
     ['releases', whole.format(figures.releases)],
     ['losses', counts(figures.losses)],
     ['null results', whole.format(figures.nulls)],

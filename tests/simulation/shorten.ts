@@ -36,8 +36,9 @@ export async function shorten(seed: number, given: Reductions = {}): Promise<Sho
 }
 
 /** Returns the command that repeats the run. */
-export function commandOf(seed: number, { without, lockers, callers, names, chaosMs }: Reductions): string {
+export function commandOf(seed: number, { without, lockers, callers, names, chaosMs, keepers }: Reductions): string {
   const options = [`--seed ${String(seed)}`];
+  if (keepers === true) options.push('--keepers');
   if (without !== undefined && without.length > 0) options.push(`--without ${without.join(',')}`);
   for (const [option, count] of Object.entries({ lockers, callers, names, chaos: chaosMs })) {
     if (count !== undefined) options.push(`--${option} ${String(count)}`);
@@ -59,6 +60,6 @@ export function reportOf(seed: number, { reductions, result }: Shortened): strin
     ...(omitted > 0 ? [`(${String(omitted)} earlier lines)`] : []),
     ...shown,
     `Replay the short run: ${commandOf(seed, reductions)}`,
-    `Replay the full run:  ${commandOf(seed, {})}`,
+    `Replay the full run:  ${commandOf(seed, reductions.keepers === true ? { keepers: true } : {})}`,
   ].join('\n');
 }

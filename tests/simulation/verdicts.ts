@@ -11,6 +11,7 @@ import {
 import type { LockState } from '../../src/states/state.ts';
 import { type Call, type HeldLock, isPartOfMultiCall } from './calls.ts';
 import type { LockerProcess } from './locker-process.ts';
+import { keepMsOf } from './kept-entries.ts';
 import { isMoved } from './minimum-holds.ts';
 import { AbortReason } from './signals.ts';
 import type { World } from './world.ts';
@@ -112,6 +113,8 @@ export function releaseProblem({ record }: World, { call, key, token, lock, dead
   const entry = record.find(call.name, key, token);
   if (loss !== undefined || entry === undefined) return undefined;
   if ((call.options.minHoldMs ?? 0) > 0 && isMoved(entry)) return undefined;
+  // The release resolves at once, and the entry may stay.
+  if (keepMsOf(call) > 0) return undefined;
   // The lease lasts beyond the deadline by the margin of its session, which is at least 500 ms.
   const isOver = machine.now().monotonicMs >= deadlineMs + 499 || machine.clockJumps !== call.clockJumps;
   return isOver || record.isGateDeleted(lock.leaseId) ? undefined : 'its release resolved, but its entry exists';

@@ -135,10 +135,17 @@ export class World {
     process.start();
   }
 
+  /** When minimum holds are over, and kept entries that the run waits for. The other runs close lockers that keep entries. */
+  #keepsUntilMs(): number {
+    const { judge, scenario } = this;
+    const isKeptAwaited = scenario.waitsForKept || scenario.waitsUntilIdle;
+    return Math.max(judge.minimumHolds.endsAtMs, isKeptAwaited ? judge.kept.endsAtMs : 0);
+  }
+
   /** Waits until every caller has acquired and released its lock, and every minimum hold is over. */
   #drain(): void {
     const { scheduler, judge, scenario } = this;
-    if (this.allProcesses.some((process) => !process.isQuiet) || scheduler.nowMs < judge.minimumHolds.endsAtMs) {
+    if (this.allProcesses.some((process) => !process.isQuiet) || scheduler.nowMs < this.#keepsUntilMs()) {
       if (scheduler.nowMs - this.#drainingSinceMs > drainLimitMs)
         judge.violated(
           'unserved',
@@ -152,7 +159,7 @@ export class World {
     this.#phase = 'quiet';
     scheduler.after(300, () => {
       checkQuiet(this);
-      scheduler.after(scenario.waitsUntilIdle ? Math.max(...scenario.ttlsMs) * 1.1 + 1_000 : 0, () => {
+      scheduler.after(scenario.waitsUntilIdle ? Math.max(...scenario.ttlsMs, scenario.keep.ms) * 1.1 + 1_000 : 0, () => {
         if (scenario.waitsUntilIdle) checkLeftovers(this);
         this.#close();
       });

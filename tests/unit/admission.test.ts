@@ -17,26 +17,36 @@ describe('findObstacle()', () => {
 
   test.each([
     ['an empty queue', 1, [], undefined],
-    ['one entry before an exclusive entry', 1, ['1-1'], { keys: keys('1-1'), enough: 1 }],
+    ['one entry before an exclusive entry', 1, ['1-1'], { keys: keys('1-1'), enough: 1, isAll: true }],
+    [
+      'two entries before an exclusive entry, which may be the last of many',
+      1,
+      ['1-1', '2-1'],
+      { keys: keys('1-1', '2-1'), enough: 1, isAll: false },
+    ],
+    ['a key that is not UTF-8, of which there may be several', 1, ['\uFFFD'], { keys: keys('\uFFFD'), enough: 1, isAll: false }],
+    ['a reader before a writer', 1, ['1-1-shared'], { keys: keys('1-1-shared'), enough: 1, isAll: true }],
     ['readers before a reader', Infinity, ['1-1-shared', '2-1-shared'], undefined],
-    ['a writer among the readers', Infinity, ['1-1-shared', '2-1', '3-1-shared'], { keys: keys('2-1'), enough: 1 }],
+    ['a writer among the readers', Infinity, ['1-1-shared', '2-1', '3-1-shared'], { keys: keys('2-1'), enough: 1, isAll: true }],
     [
       'several entries of other kinds, of which the last counts',
       Infinity,
       ['1-1', '2-1-of-2', '3-1-shared'],
-      { keys: keys('2-1-of-2'), enough: 1 },
+      { keys: keys('2-1-of-2'), enough: 1, isAll: false },
     ],
     ['a free slot', 3, ['1-1-of-3', '2-1-of-3'], undefined],
-    ['no free slot', 2, ['1-1-of-2', '2-1-of-2'], { keys: keys('1-1-of-2', '2-1-of-2'), enough: 1 }],
+    ['no free slot', 2, ['1-1-of-2', '2-1-of-2'], { keys: keys('1-1-of-2', '2-1-of-2'), enough: 1, isAll: true }],
     [
       'other waiters of the same kind',
       2,
       ['1-1-of-2', '2-1-of-2', '3-1-of-2'],
-      { keys: keys('1-1-of-2', '2-1-of-2', '3-1-of-2'), enough: 2 },
+      { keys: keys('1-1-of-2', '2-1-of-2', '3-1-of-2'), enough: 2, isAll: true },
     ],
-    ['another number of slots', 2, ['1-1-of-3'], { keys: keys('1-1-of-3'), enough: 1 }],
-    ['a foreign entry', Infinity, ['1234'], { keys: keys('1234'), enough: 1 }],
-    ['a key that only looks like a kind', Infinity, ['1-1-shared-2', '2-1-shared'], { keys: keys('1-1-shared-2'), enough: 1 }],
+    ['another kind, and a free slot behind it', 2, ['1-1', '2-1-of-2'], { keys: keys('1-1'), enough: 1, isAll: true }],
+    ['another kind, and no free slot behind it', 2, ['1-1', '2-1-of-2', '3-1-of-2'], { keys: keys('1-1'), enough: 1, isAll: false }],
+    ['another number of slots', 2, ['1-1-of-3'], { keys: keys('1-1-of-3'), enough: 1, isAll: true }],
+    ['a foreign entry', Infinity, ['1234'], { keys: keys('1234'), enough: 1, isAll: true }],
+    ['a key that only looks like a kind', Infinity, ['1-1-shared-2', '2-1-shared'], { keys: keys('1-1-shared-2'), enough: 1, isAll: true }],
   ])('findObstacle() decides for %s', (_, slots, suffixes, expected) => {
     const ahead = suffixes.map((suffix, index) => entry(suffix, BigInt(index + 1)));
 

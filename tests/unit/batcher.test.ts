@@ -134,6 +134,18 @@ describe('Batcher', () => {
     );
   });
 
+  test('commit() leaves the deadline of a commit of a refused batch to its own request', async () => {
+    const etcd = new Etcd(async (request) => {
+      if (isBatch(request)) throw new CallFailure(3, 'etcdserver: duplicate key given in txn request');
+      await sleep(700);
+    });
+    const batcher = new Batcher(etcd);
+
+    const results = await Promise.allSettled(many(2).map(({ id, lane }) => batcher.commit({ ...putting(id), lane, timeoutMs: 500 })));
+
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+  });
+
   test('commit() puts independent commits of one lane into one request, and keeps their order with the others of the lane', async () => {
     const etcd = new Etcd();
 

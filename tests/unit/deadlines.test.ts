@@ -13,8 +13,10 @@ const limited = (delayMs: number) => ({ until: performance.now() + delayMs, expi
 
 describe('Deadlines', () => {
   test('add() expires each item at its own time, with one timer for all', () => {
-    const deadlines = new Deadlines();
     const [late, early] = [limited(300), limited(100)];
+    const pending = new Set([late, early]);
+    for (const item of pending) item.expire.mockImplementation(() => pending.delete(item));
+    const deadlines = new Deadlines(() => pending);
     deadlines.add(late);
     deadlines.add(early);
     expect(vi.getTimerCount()).toBe(1);
@@ -27,11 +29,12 @@ describe('Deadlines', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('delete() keeps an item from expiring', () => {
-    const deadlines = new Deadlines();
+  test('an item that is no longer pending does not expire', () => {
     const item = limited(100);
+    const pending = new Set([item]);
+    const deadlines = new Deadlines(() => pending);
     deadlines.add(item);
-    deadlines.delete(item);
+    pending.delete(item);
 
     vi.advanceTimersByTime(1_000);
 
@@ -39,7 +42,7 @@ describe('Deadlines', () => {
   });
 
   test('close() leaves no timer', () => {
-    const deadlines = new Deadlines();
+    const deadlines = new Deadlines(() => []);
     deadlines.add(limited(100));
 
     deadlines.close();

@@ -144,8 +144,8 @@ describe('keys', () => {
     const queue = queueRange('locks/', 'a');
 
     expect(headOf(queue)).toEqual({ ...queue, order: 'oldest', limit: 1, keysOnly: true });
-    expect(aheadOf(queue, 1)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true });
-    expect(aheadOf(queue, 1, 7n)).toEqual({ ...queue, order: 'newest', limit: 1, keysOnly: true, maxCreateRevision: 6n });
+    expect(aheadOf(queue, 1)).toEqual({ ...queue, order: 'newest', limit: 2, keysOnly: true });
+    expect(aheadOf(queue, 1, 7n)).toEqual({ ...queue, order: 'newest', limit: 2, keysOnly: true, maxCreateRevision: 6n });
     expect(aheadOf(queue, 2, 7n)).toEqual({ ...queue, keysOnly: true, maxCreateRevision: 7n });
     expect(aheadOf(queue, Infinity)).toEqual({ ...queue, keysOnly: true });
   });

@@ -90,6 +90,97 @@ describe('WatchStream', () => {
     watches.close();
   });
 
+  describe('a watch of one key for deletions, that was stopped', () => {
+    // `created` of watch 0 at revision 3, and the deletion of the key "a" at a revision, with watch 0.
+    const created = Buffer.from([0x0a, 2, 0x18, 3, 0x18, 1]);
+    const deletion = (revision: number) => Buffer.from([0x5a, 9, 0x08, 1, 0x12, 5, 0x0a, 1, 0x61, 0x18, revision]);
+    const open = async (isConfirmed = true) => {
+      let listener: StreamListener | undefined;
+      let writes = 0;
+      const stream = (_timeoutMs: number, _method: string, one: StreamListener) => {
+        listener = one;
+        const write = (): void => {
+          writes += 1;
+        };
+        return Promise.resolve({ write, end: nothing, timeOut: nothing, isOutdated: () => false, unref: () => true });
+      };
+      const hosts = { current: { address: 'a:1', stream }, tryMs: 60_000, failed: nothing, sleep: () => Promise.resolve() };
+      const watches = new WatchStream(hosts as unknown as Hosts, silentLogger, 60_000);
+      const heard: string[] = [];
+      const add = (knownRevision?: bigint, isBackground = false) => {
+        const request = { key: 'a', deletesOnly: true, isBackground, ...(knownRevision === undefined ? {} : { knownRevision }) };
+        return watches.add(request, {
+          created: (revision) => heard.push(`created ${String(revision)}`),
+          events: (events) => heard.push(...events.map(({ type, kv }) => `${type} ${String(kv.modRevision)}`)),
+        });
+      };
+      // Keeps the stream open.
+      watches.add({ key: 'z' }, { created: nothing, events: nothing });
+      const stopFirst = add();
+      await turn();
+      const receive = (message: Buffer): void => listener?.message(message);
+      const id = (message: Buffer): Buffer => Buffer.concat([message, Buffer.from([0x10, 1])]);
+      const confirm = (): void => {
+        receive(id(created));
+      };
+      if (isConfirmed) confirm();
+      return { add, stopFirst, heard, watches, confirm, receive: (message: Buffer) => { receive(id(message)); }, countWrites: () => writes }; // prettier-ignore
+    };
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+    test.each([
+      ['a caller that knows no revision', undefined, ['created 9']],
+      ['a caller that read before it', 5n, ['created 5', 'delete 9']],
+      ['a caller that read before the watch was created', 2n, ['created 3', 'delete 9']],
+      ['a caller that read it', 9n, ['created 9']],
+      ['a caller that read after it', 12n, ['created 12']],
+    ])('reports its newest event again to %s, without a message', async (_, knownRevision, expected) => {
+      const { add, stopFirst, heard, watches, receive, countWrites } = await open();
+      receive(deletion(7));
+      stopFirst();
+      receive(deletion(9));
+      heard.length = 0;
+      const before = countWrites();
+
+      add(knownRevision, true);
+      expect(heard).toEqual([]);
+      await turn();
+
+      expect(heard).toEqual(expected);
+      expect(countWrites()).toBe(before);
+      watches.close();
+    });
+
+    test('reports an event that comes as it is taken over once, after its confirmation', async () => {
+      const { add, stopFirst, heard, watches, receive } = await open();
+      stopFirst();
+      heard.length = 0;
+
+      add(5n);
+      receive(deletion(9));
+      await turn();
+      receive(deletion(11));
+
+      expect(heard).toEqual(['created 5', 'delete 9', 'delete 11']);
+      watches.close();
+    });
+
+    test('is taken over before etcd has confirmed it', async () => {
+      const { add, stopFirst, heard, watches, confirm, countWrites } = await open(false);
+      stopFirst();
+      const before = countWrites();
+
+      add(2n);
+      await turn();
+      expect(heard).toEqual([]);
+      confirm();
+
+      expect(heard).toEqual(['created 3']);
+      expect(countWrites()).toBe(before);
+      watches.close();
+    });
+  });
+
   test('add() opens another stream when a watch gets the event of another key', async () => {
     const created = Buffer.from([0x18, 1]);
     // An event of watch 0 for the deletion of the key "b" at revision 5.

@@ -27,7 +27,8 @@ export function takeBatch(waiting: readonly PendingCommit[], { maxCommits, maxBy
     if (pending.isSettled) continue;
     const { lane, isIndependent = false, request } = pending.commit;
     const fits = batch.length === 0 || (batch.length < maxCommits && bytes + request.length <= maxBytes);
-    const isIn = fits && (!lanes.has(lane) || (isIndependent && lanes.get(lane) === true));
+    const mayJoin = lanes.get(lane);
+    const isIn = fits && (mayJoin === undefined || (isIndependent && mayJoin));
     if (isIn) {
       batch.push(pending);
       bytes += request.length;
@@ -59,7 +60,7 @@ export class Batch {
   get options(): { once: boolean; timeoutMs: number } {
     return {
       once: this.#commits.some(({ commit }) => commit.once === true),
-      timeoutMs: Math.max(0, ...this.#commits.map(({ timeLeftMs }) => timeLeftMs)),
+      timeoutMs: Math.max(0, Math.max(...this.#commits.map(({ until }) => until)) - performance.now()),
     };
   }
 

@@ -27,7 +27,9 @@ const maxOperations = 60;
 
 export class Batcher {
   readonly #hosts: Sender;
-  readonly #deadlines = new Deadlines();
+  readonly #deadlines = new Deadlines(() => this.#pending());
+  /** The batches under way. Their requests do not keep the deadline of each commit. */
+  readonly #sent = new Set<readonly PendingCommit[]>();
   #waiting: PendingCommit[] = [];
   #underWay = 0;
   #isScheduled = false;
@@ -65,29 +67,45 @@ export class Batcher {
       const [batch, rest] = takeBatch(this.#waiting, { maxCommits: this.#maxCommits, maxBytes: this.#maxBytes });
       this.#waiting = rest;
       this.#underWay += 1;
-      void this.#send(batch).finally(() => {
-        this.#underWay -= 1;
-        this.#flush();
-      });
+      void this.#send(batch);
     }
   }
 
-  async #send(commits: readonly PendingCommit[]): Promise<void> {
-    const { current, tryMs } = this.#hosts;
-    if (commits.length > 1 && (await current.checksNestedPermissions(tryMs))) await this.#sendTogether(commits.filter(isInTime));
-    else await this.#sendEach(commits);
-    for (const pending of commits) this.#deadlines.delete(pending);
+  /** The commits whose deadlines no request keeps. */
+  *#pending(): Generator<PendingCommit, void, undefined> {
+    yield* this.#waiting;
+    for (const commits of this.#sent) yield* commits;
   }
 
-  async #sendTogether(commits: readonly PendingCommit[]): Promise<void> {
-    if (commits.length < 2) return this.#sendEach(commits);
-    const batch = new Batch(commits);
+  async #send(commits: readonly PendingCommit[]): Promise<void> {
     try {
-      await this.#hosts.request((host, tryMs) => batch.send(host, tryMs), batch.options);
-    } catch (error) {
-      if (error instanceof EtcdRefusedError) this.#makeSmaller(error.message);
-      for (const pending of batch.open) if (isFinal(error, pending)) pending.reject(error);
-      await this.#sendEach(batch.open);
+      const rest = commits.length > 1 ? await this.#sendTogether(commits) : commits;
+      await Promise.all(rest.map((pending) => this.#sendAlone(pending)));
+    } finally {
+      this.#underWay -= 1;
+      this.#flush();
+    }
+  }
+
+  /** Returns the commits that go out again, one by one. */
+  async #sendTogether(commits: readonly PendingCommit[]): Promise<readonly PendingCommit[]> {
+    const { current, tryMs } = this.#hosts;
+    this.#sent.add(commits);
+    try {
+      if (!(await current.checksNestedPermissions(tryMs))) return commits;
+      const nowMs = performance.now();
+      const inTime = commits.filter((pending) => isInTime(pending, nowMs));
+      if (inTime.length < 2) return inTime;
+      const batch = new Batch(inTime);
+      try {
+        await this.#hosts.request((host, timeoutMs) => batch.send(host, timeoutMs), batch.options);
+      } catch (error) {
+        if (error instanceof EtcdRefusedError) this.#makeSmaller(error.message);
+        for (const pending of batch.open) if (isFinal(error, pending)) pending.reject(error);
+      }
+      return batch.open;
+    } finally {
+      this.#sent.delete(commits);
     }
   }
 
@@ -97,19 +115,14 @@ export class Batcher {
     if (/request is too large|larger than max/.test(refusal)) this.#maxBytes >>= 1;
   }
 
-  async #sendEach(commits: readonly PendingCommit[]): Promise<void> {
-    await Promise.all(
-      commits.map(async (pending) => {
-        if (!isInTime(pending)) return;
-        // From here on the request keeps the deadline, and has better reasons for its error.
-        this.#deadlines.delete(pending);
-        try {
-          pending.resolve(await this.#sendPlain(pending.commit, pending.timeLeftMs));
-        } catch (error) {
-          pending.reject(error);
-        }
-      }),
-    );
+  // From here on the request keeps the deadline, and has better reasons for its error.
+  async #sendAlone(pending: PendingCommit): Promise<void> {
+    if (!isInTime(pending, performance.now())) return;
+    try {
+      pending.resolve(await this.#sendPlain(pending.commit, pending.timeLeftMs));
+    } catch (error) {
+      pending.reject(error);
+    }
   }
 
   async #sendPlain({ request, once }: Commit, timeoutMs: number): Promise<Committed> {
@@ -119,9 +132,9 @@ export class Batcher {
 }
 
 /** With less time the commit is refused before it is sent. */
-function isInTime(pending: PendingCommit): boolean {
+function isInTime(pending: PendingCommit, nowMs: number): boolean {
   if (pending.isSettled) return false;
-  const isEnough = pending.timeLeftMs > shortestTryMs;
+  const isEnough = pending.until - nowMs > shortestTryMs;
   if (!isEnough) pending.expire();
   return isEnough;
 }

@@ -1,25 +1,30 @@
 /**
  * Watches without a listener that stay open for the next caller.
  *
- * Callers that wait for one name have the same predecessor again and again. Only watches for the deletion of a single entry stay
- * open: after that deletion they have nothing left to report.
+ * Callers that wait for one name have the same predecessor again and again. Only watches for the deletion of a single entry stay open.
+ * Such a watch remembers its newest event. The next caller may have read the key before that deletion, and learns of it at once. An
+ * earlier deletion of the same key would add nothing.
  */
-import type { WatchListener, WatchRequest } from '../store.ts';
+import type { WatchEvent, WatchListener, WatchRequest } from '../store.ts';
 
 export interface Watch {
-  readonly request: WatchRequest;
+  request: WatchRequest;
   /** Undefined while the watch is idle. */
   listener: WatchListener | undefined;
   /** The id on the current stream, or `noId`. */
   id: number;
-  /** The revision of the newest event, or of the creation. Undefined until etcd has created the watch. */
-  seenAt: bigint | undefined;
+  /** The watch has reported each event after this revision. Undefined until etcd has created the watch. */
+  createdAt: bigint | undefined;
+  newest: WatchEvent | undefined;
+  /** Whether the present listener has taken it over, and is not called yet. */
+  isResuming: boolean;
 }
 
 /** The id of a watch that is on no stream. */
 export const noId = -1;
 
-const maxIdle = 32;
+/** 32 clients of one name watch each other and themselves, and each may alternate between two keys. */
+const maxIdle = 64;
 
 export class IdleWatches {
   readonly #watches = new Map<string, Watch>();
@@ -27,7 +32,7 @@ export class IdleWatches {
   /** Keeps the watch if it may be resumed later. Returns the watch to cancel, if any: this one or the oldest. */
   add(watch: Watch): Watch | undefined {
     const { key } = watch.request;
-    if (!isKeepable(watch.request) || watch.seenAt === undefined || this.#watches.has(key)) return watch;
+    if (!isKeepable(watch.request) || this.#watches.has(key)) return watch;
     this.#watches.set(key, watch);
     return this.#watches.size > maxIdle ? this.#takeOldest() : undefined;
   }

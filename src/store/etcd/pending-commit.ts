@@ -65,6 +65,7 @@ export class PendingCommit implements Limited {
 
   /** Rejects because the time is up. The batch goes on for the other commits. */
   expire(): void {
+    if (this.#isSettled) return;
     const { once = false, timeoutMs } = this.commit;
     const hosts = this.#batch?.failures() ?? [];
     const isUnknown = once && this.#batch?.isSent === true;

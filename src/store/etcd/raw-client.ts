@@ -108,7 +108,13 @@ function rawClientOn(Base: typeof Etcd3, grpc: typeof Grpc, channelFactory: type
       if (user !== undefined) this.#authentication = new Authentication(() => this.#authenticate(user), user.enabled);
     }
 
-    async call(method: Method, request: Buffer, until: number): Promise<Buffer> {
+    call(method: Method, request: Buffer, until: number): Promise<Buffer> {
+      const channel = this.#channel;
+      if (channel !== undefined && this.#authentication === undefined) return this.#callOn(channel, method, request, until);
+      return this.#connectAndCall(method, request, until);
+    }
+
+    async #connectAndCall(method: Method, request: Buffer, until: number): Promise<Buffer> {
       try {
         return await this.#callOn(this.#channel ?? (await this.#connect(until)), method, request, until);
       } catch (error) {

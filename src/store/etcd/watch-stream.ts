@@ -68,23 +68,36 @@ export class WatchStream {
   }
 
   #start(request: WatchRequest, listener: WatchListener): Watch {
-    const watch: Watch = { request, listener, id: noId, seenAt: undefined };
+    const watch: Watch = { request, listener, id: noId, createdAt: undefined, newest: undefined, isResuming: false };
     this.#watches.add(watch);
     if (this.#connection === undefined) void this.#connect();
     else this.#create(this.#connection, watch);
     return watch;
   }
 
-  // An idle watch has seen all events, so the listener has missed those up to its newest revision and none after it.
   #resume(request: WatchRequest, listener: WatchListener): Watch | undefined {
     const watch = this.#idle.take(request);
     if (watch === undefined) return undefined;
     this.#watches.add(watch);
+    watch.request = request;
     watch.listener = listener;
+    watch.isResuming = true;
     queueMicrotask(() => {
-      if (watch.listener === listener && watch.seenAt !== undefined) listener.created(max(watch.seenAt, request.knownRevision));
+      if (watch.listener === listener) this.#confirmResumed(watch, listener);
     });
     return watch;
+  }
+
+  // An idle watch has seen all events since its creation. Only the newest is left, which is enough: they are deletions of one key.
+  #confirmResumed(watch: Watch, listener: WatchListener): void {
+    const { createdAt, newest, request } = watch;
+    watch.isResuming = false;
+    // The stream is another one, or has not created the watch yet: `created` is still to come.
+    if (createdAt === undefined || this.#byId.get(watch.id) !== watch) return;
+    const changedAt = newest?.kv.modRevision ?? 0n;
+    const knownRevision = request.knownRevision ?? changedAt;
+    listener.created(max(createdAt, knownRevision));
+    if (newest !== undefined && changedAt > knownRevision && watch.listener === listener) listener.events([newest]);
   }
 
   #remove(watch: Watch): void {
@@ -144,7 +157,8 @@ export class WatchStream {
   }
 
   #create(connection: WatchConnection, watch: Watch): void {
-    watch.seenAt = undefined;
+    watch.createdAt = undefined;
+    watch.newest = undefined;
     watch.id = connection.create(watch.request);
     this.#byId.set(watch.id, watch);
   }
@@ -166,8 +180,8 @@ export class WatchStream {
       return;
     }
     // Before the listener is called, because it may end the watch at once, which keeps it idle.
-    watch.seenAt = newest.kv.modRevision;
-    watch.listener?.events(events);
+    watch.newest = newest;
+    if (!watch.isResuming) watch.listener?.events(events);
   }
 
   #created(connection: WatchConnection, { header, watchId }: WatchResponse): void {
@@ -178,8 +192,8 @@ export class WatchStream {
       connection.cancel(watchId);
       return;
     }
-    watch.seenAt = header.revision;
-    watch.listener?.created(watch.seenAt);
+    watch.createdAt = header.revision;
+    if (!watch.isResuming) watch.listener?.created(header.revision);
     this.#lingerUnlessNeeded();
   }
 
@@ -258,4 +272,4 @@ export class WatchStream {
   }
 }
 
-const max = (a: bigint, b = 0n): bigint => (a > b ? a : b);
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);

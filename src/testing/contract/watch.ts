@@ -1,7 +1,7 @@
 /** The contract of `watch()`: when it is confirmed, and which events it reports. */
 import assert from 'node:assert/strict';
 import type { WatchEvent } from '../../store/store.ts';
-import { put, recordWatch, remove, type StoreTest, under, write } from './store-test.ts';
+import { put, read, recordWatch, remove, type StoreTest, under, write } from './store-test.ts';
 
 const describe = ({ type, kv: { key, modRevision } }: WatchEvent): string => `${type} ${key.at(-1) ?? ''} ${String(modRevision)}`;
 
@@ -55,6 +55,37 @@ export const watchTests: Readonly<Record<string, StoreTest>> = {
     });
     assert.deepEqual(watch.batches.flat().map(describe), [`delete 1 ${String(revision)}`]);
     watch.stop();
+  },
+
+  'watch() confirms a key that was deleted since the known revision at a later revision, or reports that deletion': async (context) => {
+    const { store, prefix, until } = context;
+    const leaseId = await context.grant();
+    const request = { key: `${prefix}a`, deletesOnly: true };
+    // A store may keep this watch open for the next caller.
+    const before = await recordWatch(context, request);
+    const { revision: knownRevision } = await write(store, put(request.key, '', leaseId));
+    before.stop();
+
+    const { revision: deleted } = await write(store, remove(request.key));
+    // Lets the event arrive before the next watch begins.
+    await read(store, request);
+    const watch = await recordWatch(context, { ...request, knownRevision });
+
+    assert.ok((watch.created[0] ?? 0n) >= knownRevision);
+    await until(() => {
+      const isReported = watch.batches.flat().some(({ kv }) => kv.modRevision === deleted);
+      assert.ok(isReported || (watch.created[0] ?? 0n) >= deleted);
+    });
+    watch.stop();
+    await write(store, put(request.key, '', leaseId));
+    const { revision: newer } = await write(store, remove(request.key));
+    const next = await recordWatch(context, { ...request, knownRevision: newer });
+    assert.ok((next.created[0] ?? 0n) >= newer);
+    assert.deepEqual(
+      next.batches.flat().filter(({ kv }) => kv.modRevision < newer),
+      [],
+    );
+    next.stop();
   },
 
   'watch() reports nothing after it was stopped, and other watches continue': async (context) => {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,14 +36,20 @@ func (w *worker) loop(o order) (answer, error) {
 	err := inParallel(len(o.Names), len(o.Names), func(i int) error {
 		sessions := w.sessions[i%len(w.clients)]
 		session := sessions[(i/len(w.clients))%len(sessions)]
-		mutex := concurrency.NewMutex(session, prefix+o.Names[i])
-		for time.Now().Before(endAt) && left.Add(-1) >= 0 {
+		mutexes := []*concurrency.Mutex{concurrency.NewMutex(session, prefix+o.Names[i])}
+		if o.Rotation > 0 {
+			mutexes = nil
+			for n := range o.Rotation {
+				mutexes = append(mutexes, concurrency.NewMutex(session, fmt.Sprintf("%s%s-%d", prefix, o.Names[i], n)))
+			}
+		}
+		for turn := 0; time.Now().Before(endAt) && left.Add(-1) >= 0; turn++ {
 			var one hold
 			var err error
 			if o.IsShared {
 				err = readOrWrite(session, prefix+o.Names[i], i > 0)
 			} else {
-				one, err = w.once(ctx, mutex, o)
+				one, err = w.once(ctx, mutexes[turn%len(mutexes)], o)
 			}
 			if err != nil && ctx.Err() != nil {
 				return nil // stopped while it waited

@@ -31,6 +31,7 @@ type order struct {
 	HoldMs       float64  `json:"holdMs"`
 	RecordsHolds bool     `json:"recordsHolds"`
 	IsShared     bool     `json:"isShared"`
+	Rotation     int      `json:"rotation"`
 
 	Count  int `json:"count"`
 	AtOnce int `json:"atOnce"`
@@ -74,7 +75,7 @@ func (w *worker) carryOut(o order) (answer, error) {
 	case "loop":
 		return w.loop(o)
 	case "hold":
-		return nil, w.hold(o)
+		return w.hold(o)
 	case "release":
 		return w.release()
 	case "memory":

@@ -57,10 +57,12 @@ func (w *worker) open(o order) error {
 	})
 }
 
-func (w *worker) hold(o order) error {
+func (w *worker) hold(o order) (answer, error) {
 	mutex := concurrency.NewMutex(w.sessions[o.Client][0], prefix+o.Name)
 	w.held = append(w.held, mutex)
-	return mutex.Lock(context.Background())
+	calledAt := time.Now()
+	err := mutex.Lock(context.Background())
+	return answer{"ms": float64(time.Since(calledAt)) / float64(time.Millisecond)}, err
 }
 
 func (w *worker) release() (answer, error) {

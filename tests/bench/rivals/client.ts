@@ -14,10 +14,11 @@ export interface Client {
   lockShared?(name: string): Promise<Held>;
   /** Returns null if the name is taken. */
   tryLock?(name: string): Promise<Held | null>;
-  inspect?(name: string): Promise<unknown>;
   /** Calls `onFree` each time that the name becomes free. Resolves when the watch runs, with the function that ends it. */
   watch?(name: string, onFree: () => void): Promise<() => Promise<unknown>>;
   put?(name: string): Promise<unknown>;
+  /** Reads one key from the member that is connected, without a quorum. */
+  read?(name: string): Promise<unknown>;
   close(): Promise<unknown>;
 }
 

@@ -1,38 +1,40 @@
-/** Go's clientv3/concurrency: builds tests/bench/go if Go is installed. */
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+/** Go's clientv3/concurrency: builds tests/bench/go with two versions of the client, if Go is installed. */
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { firstLine, onPath } from '../../support/etcd/binary.ts';
+import { runGo } from '../../support/run/go.ts';
 import { cacheDir } from '../paths.ts';
 
-const run = promisify(execFile);
 const source = fileURLToPath(new URL('../go/', import.meta.url));
 
+/** The file that pins the modules of each rival. */
+const modules = { go: 'go.mod', go37: 'go-3.7.mod' } as const;
+export type GoRival = keyof typeof modules;
+
+export type GoPrograms = Readonly<Record<GoRival, string>>;
+
 export type Go =
-  { readonly program: string; readonly version: string; readonly client: string } | { readonly program: null; readonly reason: string };
+  | { readonly programs: GoPrograms; readonly version: string; readonly clients: string }
+  | { readonly programs: null; readonly reason: string };
 
 /** The first build takes a minute, because it downloads and compiles modules. */
 export async function buildGo(): Promise<Go> {
-  const go = await onPath('go', process.env['PATH']);
-  if (go === null) return { program: null, reason: 'go is not on PATH' };
-  const program = join(cacheDir, 'go', 'worker');
-  const options = {
-    cwd: source,
-    timeout: 300_000,
-    env: { ...process.env, GOTOOLCHAIN: 'local', GOFLAGS: '-mod=readonly -buildvcs=false' },
-  };
   try {
-    await run(go, ['build', '-o', program, '.'], options);
-    const { stdout } = await run(go, ['env', 'GOVERSION'], options);
-    return { program, version: stdout.trim().replace(/^go/, ''), client: await clientVersion() };
+    const programs = { go: await build('go'), go37: await build('go37') };
+    const version = (await runGo(['env', 'GOVERSION'], { cwd: source })).trim().replace(/^go/, '');
+    return { programs, version, clients: `${await clientVersion('go')} and ${await clientVersion('go37')}` };
   } catch (error) {
-    const { stderr = '' } = error as { stderr?: string };
-    return { program: null, reason: `the build failed: ${stderr.trim().split('\n').at(-1) ?? firstLine(error)}` };
+    return { programs: null, reason: error instanceof Error ? error.message : String(error) };
   }
 }
 
-async function clientVersion(): Promise<string> {
-  return /client\/v3 v(\S+)/.exec(await readFile(join(source, 'go.mod'), 'utf8'))?.[1] ?? 'unknown';
+async function build(rival: GoRival): Promise<string> {
+  const program = join(cacheDir, 'go', rival);
+  await mkdir(join(cacheDir, 'go'), { recursive: true });
+  await runGo(['build', `-modfile=${modules[rival]}`, '-o', program, '.'], { cwd: source });
+  return program;
+}
+
+async function clientVersion(rival: GoRival): Promise<string> {
+  return /client\/v3 v(\S+)/.exec(await readFile(join(source, modules[rival]), 'utf8'))?.[1] ?? 'unknown';
 }

@@ -25,12 +25,16 @@ export const openRaw: OpenClient = async (hosts, ttlSeconds) => {
       return held;
     },
     tryLock,
-    inspect: (name) => client.getAll().prefix(`${prefix}${name}/`).exec(),
     put: (name) =>
       client
         .put(prefix + name)
         .value('')
         .lease(leaseId)
+        .exec(),
+    read: (name) =>
+      client
+        .get(prefix + name)
+        .serializable(true)
         .exec(),
     close,
   };

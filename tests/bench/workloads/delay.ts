@@ -4,7 +4,7 @@ import type { LoopAnswer } from '../protocol.ts';
 import type { DelayResult, RivalName } from '../results.ts';
 import { BenchServer } from '../bench-server.ts';
 import { delaysOf, inOrder } from './turns.ts';
-import { runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
+import { inTurn, runnersOf, measureRival, type Bench, type Workload } from './workload.ts';
 
 /** The time of each hold. The other process enqueues again within this time. */
 export const holdMs = 20;
@@ -13,12 +13,12 @@ export const holdMs = 20;
 type Measure = (group: WorkerGroup, name: string, times: number) => Promise<readonly number[]>;
 
 /** Two processes alternate. Measures from the call of release() in one process until lock() resolves in the other. */
-export function handOverWorkload(name: string, title: string, nodes: 1 | 3): Workload {
+export function handOverWorkload(name: string, title: string, rivals: readonly RivalName[], nodes: 1 | 3): Workload {
   const measure: Measure = async (group, lockName, times) => {
     const answers = await loop(group, [[lockName], [lockName]], Math.ceil(times / 2));
     return delaysOf(inOrder(answers.map(({ holds }) => holds)), (from, to) => from.owner !== to.owner);
   };
-  return { name, nodes, run: (bench) => run(bench, { workload: name, title }, nodes, ['floor'], measure) };
+  return { name, nodes, run: (bench) => run(bench, { workload: name, title }, nodes, rivals, measure) };
 }
 
 /** One process locks and releases. Measures from the call of release() until a watch in another process reports the name as free. */
@@ -35,21 +35,21 @@ export function watchWorkload(name: string, title: string, nodes: 1 | 3): Worklo
       return seen === undefined ? [] : [seen - until];
     });
   };
-  return { name, nodes, run: (bench) => run(bench, { workload: name, title }, nodes, ['floor', 'go'], measure) };
+  return { name, nodes, run: (bench) => run(bench, { workload: name, title }, nodes, ['locker', 'etcd3'], measure) };
 }
 
 async function run(
   bench: Bench,
   about: Pick<DelayResult, 'workload' | 'title'>,
   nodes: 1 | 3,
-  without: readonly RivalName[],
+  rivals: readonly RivalName[],
   measure: Measure,
 ): Promise<void> {
   const { rounds: times, handOvers, warmUps } = bench.sizes;
-  await using server = await BenchServer.open(nodes);
+  await using server = await BenchServer.open(bench.etcd, nodes);
   await using groups = new AsyncDisposableStack();
   const puts = groups.use(new WorkerGroup({ node: 'raw' }, 1));
-  const runs = runnersOf(bench, without).map(([rival, runner]) => ({
+  const runs = runnersOf(bench, rivals).map(([rival, runner]) => ({
     rival,
     group: groups.use(new WorkerGroup(runner, 2)),
     delays: noDelays(),
@@ -65,7 +65,7 @@ async function run(
         delays.push((await puts.first.ask({ do: 'put', name: 'put', times: handOvers, pauseMs })).ms);
       }
     });
-    for (const { rival, group, delays } of runs) {
+    for (const { rival, group, delays } of inTurn(runs, round)) {
       delays.push(await measureRival(server, group, opening, () => measure(group, `${about.workload}-${rival}-${round}`, handOvers)));
     }
   }

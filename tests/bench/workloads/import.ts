@@ -12,13 +12,16 @@ const run = promisify(execFile);
 export const importWorkload: Workload = {
   name: 'import',
   nodes: 1,
-  async run({ sizes, results }: Bench) {
-    await using server = await BenchServer.open(1);
+  async run({ sizes, results, etcd }: Bench) {
+    await using server = await BenchServer.open(etcd, 1);
     const entry = await buildPackage();
+    const overEmpty: number[] = [];
     const imported: number[] = [];
     const firstUse: number[] = [];
     const etcd3: number[] = [];
     for (let child = 0; child < sizes.imports; child += 1) {
+      const emptyMs = await wholeTimeOf('');
+      overEmpty.push((await wholeTimeOf(`await import('${entry}');`)) - emptyMs);
       imported.push(await timeOf(`await import('${entry}');`));
       firstUse.push(
         await timeOf(
@@ -31,7 +34,7 @@ export const importWorkload: Workload = {
       etcd3.push(await timeOf("await import('etcd3');"));
     }
     await server.expectNothingLeft();
-    results.imports = { imported, firstUse, etcd3 };
+    results.imports = { overEmpty, imported, firstUse, etcd3 };
   },
 };
 
@@ -44,9 +47,20 @@ async function buildPackage(): Promise<string> {
   return pathToFileURL(join(folder, 'index.js')).href;
 }
 
+/** Returns the time of a new process that runs the code, from its start to its end. */
+async function wholeTimeOf(code: string): Promise<number> {
+  const startedAt = performance.now();
+  await runCode(code);
+  return performance.now() - startedAt;
+}
+
 /** Runs the code alone in a new process, and returns its time without the start of the process. */
 async function timeOf(code: string, afterwards = ''): Promise<number> {
   const script = `const startedAt = performance.now();\n${code}\nconsole.log(performance.now() - startedAt);\n${afterwards}`;
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: root, timeout: 30_000 });
-  return Number(stdout);
+  return Number(await runCode(script));
+}
+
+async function runCode(code: string): Promise<string> {
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: root, timeout: 30_000 });
+  return stdout;
 }

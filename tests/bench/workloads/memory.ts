@@ -11,9 +11,9 @@ export const memoryWorkload: Workload = {
   name: 'memory',
   nodes: 1,
   async run(bench: Bench) {
-    await using server = await BenchServer.open(1);
+    await using server = await BenchServer.open(bench.etcd, 1);
     const result: MemoryResult = {};
-    for (const [rival, runner] of runnersOf(bench, ['floor'])) {
+    for (const [rival, runner] of runnersOf(bench, ['locker', 'etcd3', 'go'])) {
       await using group = new WorkerGroup(runner, 1, ['--expose-gc']);
       result[rival] = await measureRival(server, group, { warmUps: 50 }, () => measureMemory(bench, server, group, rival));
     }

@@ -5,7 +5,7 @@ import { callsAndMessages, since } from '../metrics.ts';
 import type { QueueRound, RivalName } from '../results.ts';
 import { BenchServer } from '../bench-server.ts';
 import { delaysOf, inOrder } from './turns.ts';
-import { runnersOf, ttlSeconds, measureRival, type Bench, type Workload } from './workload.ts';
+import { inTurn, runnersOf, ttlSeconds, measureRival, type Bench, type Workload } from './workload.ts';
 
 /** The time limit until all waiters are in the queue. */
 const fillMs = 60_000;
@@ -18,10 +18,10 @@ export function queueWorkload(name: string, waiters: number): Workload {
 }
 
 async function run(bench: Bench, workload: string, waiters: number): Promise<void> {
-  await using server = await BenchServer.open(1);
+  await using server = await BenchServer.open(bench.etcd, 1);
   await using groups = new AsyncDisposableStack();
   const processes = waiters < 100 ? 2 : 4;
-  const runs = runnersOf(bench, ['etcd3', 'floor']).map(([rival, runner]) => ({
+  const runs = runnersOf(bench, ['locker', 'go']).map(([rival, runner]) => ({
     rival,
     group: groups.use(new WorkerGroup(runner, processes)),
     holder: groups.use(new WorkerGroup(runner, 1)),
@@ -29,10 +29,12 @@ async function run(bench: Bench, workload: string, waiters: number): Promise<voi
   const rounds: Partial<Record<RivalName, QueueRound[]>> = {};
   // The first round is a warm-up.
   for (let index = 0; index <= bench.sizes.queueRounds; index += 1) {
-    for (const { rival, group, holder } of runs) {
+    for (const { rival, group, holder } of inTurn(runs, index)) {
       const name = `${workload}-${rival}-${index}`;
       const opening = { clients: waiters / processes };
-      const round = await measureRival(server, group, opening, () => work(bench, server, group, holder, name, waiters));
+      const round = await measureRival(server, group, opening, () =>
+        work(bench, server, group, holder, { name, waiters, idleMs: index > 0 ? idleMs : 0 }),
+      );
       if (index > 0) (rounds[rival] ??= []).push(round);
     }
   }
@@ -44,10 +46,9 @@ async function work(
   server: BenchServer,
   group: WorkerGroup,
   holder: WorkerGroup,
-  name: string,
-  waiters: number,
+  { name, waiters, idleMs }: { readonly name: string; readonly waiters: number; readonly idleMs: number },
 ): Promise<QueueRound> {
-  const windowMs = 2 * bench.sizes.ms;
+  const windowMs = 2 * bench.sizes.hotMs;
   await holder.open({ hosts: server.hosts, clients: 1, sessions: 1, ttlSeconds, warmUps: 1 });
   await holder.first.ask({ do: 'hold', client: 0, name });
   const callers = Array.from({ length: waiters / group.workers.length }, () => name);

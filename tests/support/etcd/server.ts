@@ -15,6 +15,8 @@ import { freePorts } from '../network/ports.ts';
 import { startTcpProxy, type TcpProxy } from '../network/tcp-proxy.ts';
 
 export interface EtcdOptions {
+  /** @default what findEtcd() finds */
+  readonly source?: EtcdSource;
   /** More flags for etcd. */
   readonly args?: readonly string[];
   /** @default false, because the data is deleted after the test */
@@ -70,7 +72,7 @@ type BinarySource = Extract<EtcdSource, { kind: 'binary' }>;
 
 /** Starts a server of one member. With ETCD_ENDPOINTS, returns that server, which stop() does not end. */
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
-  const source = await findEtcd();
+  const source = options.source ?? (await findEtcd());
   if (source.kind === 'binary') return startMembers(source, 1, options);
   for (const name of ['args', 'port', 'heartbeatMs', 'electionMs', 'tls'] as const) {
     if (options[name] !== undefined) throw new Error(`Cannot start etcd with ${name}: ${describeEtcd(source)} is not a child process`);
@@ -89,7 +91,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
  * @throws {Error} if there is no etcd binary, see canControlServers()
  */
 export async function startCluster(size = 3, options: EtcdClusterOptions = {}): Promise<EtcdCluster> {
-  const source = await findEtcd();
+  const source = options.source ?? (await findEtcd());
   if (source.kind !== 'binary') {
     throw new Error(`Cannot start a cluster of ${String(size)}: ${describeEtcd(source)} is not a binary`);
   }

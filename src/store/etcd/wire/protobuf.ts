@@ -149,7 +149,7 @@ export class Reader {
   }
 
   flag(): boolean {
-    return this.int64() !== 0n;
+    return this.number() !== 0;
   }
 
   int64(): bigint {
@@ -183,7 +183,8 @@ export class Reader {
 
   /** Skips a value. A newer etcd sends fields that are unknown here. */
   skip(): void {
-    if (this.#type === varint) this.int64();
+    // Not as a bigint: the ids of cluster and member, in each response, have 64 bits.
+    if (this.#type === varint) this.#varint();
     else if (this.#type === delimited) this.#at = this.#delimitedEnd();
     else if (this.#type === fixed64) this.#advance(8);
     else if (this.#type === fixed32) this.#advance(4);
