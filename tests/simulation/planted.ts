@@ -359,7 +359,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'recall-ignored',
     what: 'a keeper does not give back its entry when another process waits behind it',
-    foundWithin: 50,
+    foundWithin: 15,
     rules: ['recall', 'unserved'],
     edits: [
       {
@@ -372,7 +372,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-after-deadline',
     what: 'a kept entry is given to the next caller after the deadline of its session',
-    foundWithin: 50,
+    foundWithin: 300,
     rules: ['short', 'exclusion', 'signal'],
     edits: [
       {
@@ -385,7 +385,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-without-look',
     what: 'the watch of a kept entry counts as confirmed without a look at what came before it',
-    foundWithin: 50,
+    foundWithin: 10,
     rules: ['recall', 'wanted', 'unserved'],
     edits: [
       {
@@ -398,7 +398,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'released-held-again',
     what: 'the handle of a released lock reads as held while the next caller holds the kept entry',
-    foundWithin: 50,
+    foundWithin: 10,
     rules: ['stale', 'release', 'signal'],
     edits: [{ file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' }],
   },
