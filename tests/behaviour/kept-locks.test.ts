@@ -416,8 +416,8 @@ describe('a recall', () => {
     const count = await countRequests(memory, () => lock.release());
 
     expect(waiting.value?.held).toBe(true);
-    // The deletion, and the look of the waiter.
-    expect(count).toBe(2);
+    // The deletion alone: it admits the waiter.
+    expect(count).toBe(1);
   });
 
   test('aborts `wanted` of the hold that has the entry, and each hold has a signal of its own', async () => {
