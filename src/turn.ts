@@ -24,7 +24,11 @@ export function turnIfLong(clock: Clock): Promise<void> | undefined {
 async function turn(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   await new Promise<void>((resolve) => {
-    port2.once('message', resolve);
+    // Not `once()`, which the ports of Deno lack.
+    port2.addEventListener('message', () => {
+      resolve();
+    });
+    port2.start();
     port1.postMessage(undefined);
   });
   port1.close();
