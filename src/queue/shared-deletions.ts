@@ -18,9 +18,8 @@ interface Waiting {
 }
 
 /** Returns a function that shares deletions among those with `slots`. */
-export const shareAmong =
-  (acquisitions: Iterable<Waiting>, slots: number) =>
-  (events: readonly WatchEvent[]): void => {
+export function shareAmong(acquisitions: Iterable<Waiting>, slots: number): (events: readonly WatchEvent[]) => void {
+  return (events) => {
     let mayAdmit = true;
     for (const one of [...acquisitions]) {
       const { queuedEntry } = one;
@@ -30,3 +29,4 @@ export const shareAmong =
       if (!queuedEntry.isAdmitted && queuedEntry.needsLook) mayAdmit = false;
     }
   };
+}
