@@ -351,8 +351,8 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
-        to: 'if (isAll && this.#isViewGood) this.#admit(true);',
+        from: 'if (mayAdmit && isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        to: 'if (mayAdmit && isAll && this.#isViewGood) this.#admit(true);',
       },
     ],
   },
