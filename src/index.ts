@@ -15,6 +15,7 @@ export type {
   CallOptions,
   CloseOptions,
   Credentials,
+  KeptLockOptions,
   LeadOptions,
   ListOptions,
   LockerOptions,

@@ -35,7 +35,7 @@ export const afterTurnIfLong = <T>(clock: Clock, value: T): T | Promise<T> => tu
 async function turn(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   await new Promise<unknown>((resolve) => {
-    // As on the web: the ports of Bun have no method `once`.
+    // Not `once()`, which the ports of Bun and Deno lack.
     port2.addEventListener('message', resolve);
     port2.start();
     port1.postMessage(undefined);

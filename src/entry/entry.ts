@@ -26,7 +26,7 @@ import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
 import { detached, type Holder, scheduleLoss } from './loss-notice.ts';
 import type { MinimumHold } from './minimum-hold.ts';
-import { Predecessors } from './predecessors.ts';
+import { type OnDeleted, Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildLook, readEntry } from './transactions.ts';
 import { readSettled } from './unknown-outcome.ts';
@@ -51,6 +51,8 @@ export class Entry implements Member {
   onQueueEmpty: (() => void) | undefined;
   /** Whether another session has an entry with this key. */
   isKeyForeign = false;
+  /** Shares a deletion with others of its kind, and calls `onDeletions` of each. Without it the entry takes it in alone. */
+  onDeleted: OnDeleted | undefined;
   readonly #context: Context;
   readonly #number: number;
   #onChange: () => void;
@@ -107,6 +109,11 @@ export class Entry implements Member {
   /** Whether the last look found the entry admitted, or a deletion since has admitted it. */
   get isAdmitted(): boolean {
     return this.#state.kind === 'queued' && this.#predecessors?.isAdmitted === true;
+  }
+
+  /** What is in its way, while it is queued. */
+  get predecessors(): Predecessors | undefined {
+    return this.kind === 'queued' ? this.#predecessors : undefined;
   }
 
   get needsLook(): boolean {
@@ -184,11 +191,6 @@ export class Entry implements Member {
   onSteal(token: bigint): void {
     if (this.isHeld && this.#token < token) this.lose('deleted');
     else this.#predecessors?.onSteal(token);
-  }
-
-  /** Watches the entries in its way. `onChange` is called when it is time for another look. */
-  watchPredecessors(): void {
-    this.#predecessors?.watch();
   }
 
   tick(now: Instant): void {

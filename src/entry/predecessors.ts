@@ -18,9 +18,15 @@ import type { KeyValue, WatchEvent } from '../store/store.ts';
 import { findObstacle, type Obstacle } from './admission.ts';
 import { type WatchedEntry, WaiterWatches } from './waiter-watches.ts';
 
+export type OnDeleted = (events: readonly WatchEvent[]) => void;
+
+interface WaitingEntry extends WatchedEntry {
+  readonly onDeleted: OnDeleted | undefined;
+}
+
 export class Predecessors {
   readonly #context: Context;
-  readonly #own: WatchedEntry;
+  readonly #own: WaitingEntry;
   readonly #onChange: () => void;
   #isAdmitted = false;
   /** The revision of the last look. */
@@ -51,7 +57,7 @@ export class Predecessors {
   #confirmationBeforeLook: object | undefined;
   #isAdmittedByDeletion = false;
 
-  constructor(context: Context, own: WatchedEntry, onChange: () => void) {
+  constructor(context: Context, own: WaitingEntry, onChange: () => void) {
     this.#context = context;
     this.#own = own;
     this.#onChange = onChange;
@@ -161,26 +167,27 @@ export class Predecessors {
     this.#onChange();
   }
 
-  #onDeletions(events: readonly WatchEvent[]): void {
+  /** Takes in that entries of the queue were deleted. They admit only if the entry `mayAdmit` now; otherwise a look has to come. */
+  onDeletions(events: readonly WatchEvent[], mayAdmit = true): void {
     let isNews = false;
     for (const { type, kv } of events) {
       if (type !== 'delete') continue;
       if (this.#isLooking) (this.#deletedMeanwhile ??= new Map()).set(kv.key, kv.modRevision);
-      if (this.#takeDeletion(kv.key, kv.modRevision)) isNews = true;
+      if (this.#takeDeletion(kv.key, kv.modRevision, mayAdmit)) isNews = true;
     }
     if (isNews) this.#onChange();
   }
 
   /** Takes in that the key was deleted. Returns whether that admits the entry, or calls for a look. */
-  #takeDeletion(key: string, deletedAt: bigint): boolean {
-    return deletedAt > this.#lookedAt && this.#remaining.delete(key) && this.#decide(deletedAt);
+  #takeDeletion(key: string, deletedAt: bigint, mayAdmit = true): boolean {
+    return deletedAt > this.#lookedAt && this.#remaining.delete(key) && this.#decide(deletedAt, mayAdmit);
   }
 
-  #decide(deletedAt: bigint): boolean {
+  #decide(deletedAt: bigint, mayAdmit = true): boolean {
     if (this.#obstacle === undefined) return false;
     const { keys, enough, isAll } = this.#obstacle;
     if (keys.length - this.#remaining.size < enough) return false;
-    if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);
+    if (mayAdmit && isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);
     else if (deletedAt > this.#changedAt) this.#changedAt = deletedAt;
     return true;
   }
@@ -203,7 +210,9 @@ export class Predecessors {
         this.#doubtView();
       },
       deleted: (events) => {
-        this.#onDeletions(events);
+        const isNews = events.some(({ kv }) => kv.modRevision > this.#lookedAt && this.#remaining.has(kv.key));
+        if (isNews && this.#own.onDeleted !== undefined) this.#own.onDeleted(events);
+        else this.onDeletions(events);
       },
     });
     this.#watches.watch(this.#obstacle, this.#lookedAt);

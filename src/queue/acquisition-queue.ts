@@ -7,6 +7,9 @@ import type { Caller } from './caller.ts';
 
 export interface AcquisitionQueue<Acquisition> {
   readonly range: QueueRange;
+  /** Those of the name in this process, in the order of their callers. */
+  readonly acquisitions: Iterable<Acquisition>;
+  readonly outage: { onResponse(): void };
   /** Gives the acquisition of a caller that gave up to the next caller, if that one can use it. */
   inheritNextCaller(acquisition: Acquisition): void;
   /** Starts the creation of the entry, if no earlier caller still needs an entry. */
@@ -23,7 +26,6 @@ export interface AcquisitionQueue<Acquisition> {
   onAdmitted(acquisition: Acquisition, entry: Entry, caller: Caller<LockHandle>): void;
   /** The acquisition ended without a lock. */
   onEnded(acquisition: Acquisition): void;
-  onResponse(): void;
   /** A step that began at `startedAt` failed. */
   onFailure(caller: Caller<LockHandle>, error: unknown, startedAt: Instant): void;
   /** Returns how long a step for the caller may take. */

@@ -6,9 +6,8 @@
  *        │                   │                 │  └── a predecessor is deleted   └── renew first
  *        └───────────────────┴─────────────────┴── the entry is gone, or its session is sealed
  *
- * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller of the
- * local queue may inherit the entry. No failed step ends the loop: the local queue decides which callers reject.
- * Creations and looks go through the local queue, which sends them in the order of the callers and several in one request.
+ * One loop takes step after step, and asks before each step which caller it serves. If a caller stops waiting, the next caller may
+ * inherit the entry. No failed step ends the loop. The local queue decides which callers reject, and sends creations and looks together.
  */
 import { backoffMs } from '../backoff.ts';
 import type { Instant } from '../clock.ts';
@@ -23,6 +22,7 @@ import type { AcquisitionQueue } from './acquisition-queue.ts';
 import type { Caller } from './caller.ts';
 import { HoldTime } from './hold-time.ts';
 import { PendingCreation } from './pending-creation.ts';
+import { shareAmong } from './shared-deletions.ts';
 import { Sleeper } from './sleeper.ts';
 
 export class Acquisition {
@@ -128,9 +128,7 @@ export class Acquisition {
   /** Starts with an entry whose creation deletes the released entry `old`. */
   runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
     this.creation.old = old;
-    // It waited for this process to release the name.
-    caller.knowsBusy = true;
-    this.#entry = this.#newEntry(session, caller);
+    this.#newEntry(session, caller);
     // Other releases of this tick may join the transaction.
     void Promise.resolve().then(() => this.run());
   }
@@ -177,15 +175,15 @@ export class Acquisition {
     if (entry === undefined) {
       const { sessions } = this.#context;
       const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
-      this.#queue.onResponse();
-      this.#entry = this.#newEntry(session, caller);
+      this.#queue.outage.onResponse();
+      this.#newEntry(session, caller);
     } else if (entry.kind === 'gone' || entry.kind === 'releasing' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
       await this.#create(entry);
     } else if (entry.kind === 'unsettled') {
       const refusal = await entry.settle(this.#queue.timeLeftMs(caller));
-      this.#queue.onResponse();
+      this.#queue.outage.onResponse();
       this.#queue.onTurnOver();
       if (refusal !== undefined) throw refusal;
     } else {
@@ -214,7 +212,7 @@ export class Acquisition {
     caller.knowsBusy = true;
     if (!this.isObstructed) this.#queue.onObstructed();
     this.#obstructed = entry;
-    entry.watchPredecessors();
+    entry.predecessors?.watch();
     this.#isParked = true;
     await this.#sleeper.sleep();
     this.#isParked = false;
@@ -261,7 +259,7 @@ export class Acquisition {
 
   onCreation(outcome: CreationOutcome): void {
     this.creation.end();
-    this.#queue.onResponse();
+    this.#queue.outage.onResponse();
     if (outcome === 'created') {
       this.creation.confirmOldReleased(this.#entry?.isAdmitted === true);
       this.#markEnqueued();
@@ -289,11 +287,12 @@ export class Acquisition {
     this.#sleeper.forget();
   }
 
-  #newEntry(session: Session, { options }: Caller<LockHandle>): Entry {
-    return new Entry(this.#context, this.#queue.range, session, options, () => {
+  #newEntry(session: Session, { options }: Caller<LockHandle>): void {
+    this.#entry = new Entry(this.#context, this.#queue.range, session, options, () => {
       // A deletion may admit the entry while the loop awaits a look.
       if (this.#look !== undefined) this.holdIfReady();
       this.wake();
     });
+    this.#entry.onDeleted = shareAmong(this.#queue.acquisitions, this.slots);
   }
 }

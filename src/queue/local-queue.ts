@@ -286,8 +286,8 @@ export class LocalQueue implements AcquisitionQueue<Acquisition>, KeeperQueue {
     this.startAcquisitions();
   }
 
-  onResponse(): void {
-    this.outage.onResponse();
+  get acquisitions(): Iterable<Acquisition> {
+    return this.#acquisitions;
   }
 
   timeLeftMs(caller: Caller<LockHandle>): number {

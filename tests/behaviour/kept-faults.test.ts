@@ -166,10 +166,27 @@ describe('a kept lock is not given out', () => {
     expect(memory.entries('a')).toEqual([]);
   });
 
+  test('nor kept, when a caller of another kind already has an entry behind it', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    const lock = await locker.lock('a', options);
+    const readers = [follow(locker.lock('a', { mode: 'shared' })), follow(locker.lock('a', { mode: 'shared' }))];
+    await memory.clock.settle();
+    memory.store.next(calls.deletion, respondsAfter(memory.clock, 1_000));
+
+    const released = follow(lock.release());
+    await memory.clock.settle();
+
+    expect(readers.map(({ value }) => value?.held)).toEqual([true, true]);
+    expect(released.isSettled).toBe(false);
+    await memory.clock.advance(1_000);
+    expect(released.isSettled).toBe(true);
+  });
+
   test('after this process has stolen the name, even without a watch', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
-    await keep(memory, locker);
+    const old = await keep(memory, locker);
     memory.store.breakWatches();
     const thief = trackRequest(webLocks(locker), 'a', { steal: true });
     await memory.clock.settle();
@@ -177,6 +194,9 @@ describe('a kept lock is not given out', () => {
     expect(thief.granted).toBe(1);
     expect(await locker.tryLock('a', options)).toBeNull();
     thief.finish();
+    const lock = await locker.lock('a', options);
+    expect(lock.fencingToken).toBeGreaterThan(old.fencingToken);
+    expect(memory.entries('a')).toMatchObject([{ createRevision: lock.fencingToken }]);
   });
 
   test('to a caller of another kind or with another TTL: the entry is handed over', async () => {

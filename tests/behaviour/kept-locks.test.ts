@@ -282,7 +282,7 @@ describe('a lock of lockAll() that was released alone', () => {
 });
 
 describe('a recall', () => {
-  test('gives a kept lock to a waiter of another locker, with one request of the keeper and three of the waiter', async () => {
+  test('gives a kept lock to a waiter of another locker, with one request of the keeper and at most three of the waiter', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     await other.lock('b');

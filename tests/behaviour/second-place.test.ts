@@ -320,6 +320,31 @@ describe('the own entry of a waiter', () => {
   });
 });
 
+test.each([
+  ['readers', shared],
+  ['callers for a slot', { slots: 3 }],
+])('three %s of one locker get their locks in the order of their calls, whichever watch reports the deletion first', async (_, options) => {
+  await using memory = await openFaultyMemory();
+  const [writer] = await enqueue(memory, {});
+  const locker = memory.createLocker();
+  const order: number[] = [];
+  const waiting = [0, 1, 2].map(async (index) => {
+    await locker.lock('a', options);
+    order.push(index);
+  });
+  await memory.clock.settle();
+  const before = commitsOf(memory);
+  let reports = 0;
+  const release = memory.store.delayWatches(({ key }) => key === writer?.value?.key && reports++ < 2);
+
+  remove(memory, writer?.value?.key);
+  await memory.clock.settle();
+  expect(order).toEqual([0, 1, 2]);
+  expect(commitsOf(memory) - before).toBe(0);
+  release();
+  await Promise.all(waiting);
+});
+
 describe('a semaphore', () => {
   test('subtracts the deletions of its queue, and holds below its number without a look', async () => {
     await using memory = await openFaultyMemory();

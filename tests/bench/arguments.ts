@@ -19,6 +19,8 @@ export interface Arguments {
 
 export const help = `npm run bench -- [options]
 
+A full run takes about 22 minutes on two quiet cores, and some more to build etcd 3.6 and 3.7 once.
+
   --quick        small numbers, for a check that the bench works
   --only NAME    only this workload, or all workloads with the prefix 'NAME-'; may be repeated
   --rounds N     the number of rounds of each workload
@@ -37,7 +39,7 @@ const full: Sizes = {
   warmUpMs: 2_500,
   warmUps: 200,
   handOvers: 20,
-  recalls: 20,
+  recalls: 12,
   queues: [100, 1_000],
   queueRounds: 2,
   heldLocks: 10_000,

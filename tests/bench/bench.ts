@@ -1,6 +1,7 @@
 /** `npm run bench`: measures the library and its rivals on the same etcd. Prints the results. A full run also writes docs/benchmarks.md. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describeEtcd, type EtcdSource } from '../support/etcd/etcd.ts';
 import { help, readArguments, type Arguments } from './arguments.ts';
 import { describeMachine } from './machine.ts';
@@ -16,13 +17,13 @@ import type { Bench, Workload } from './workloads/workload.ts';
 async function runBench(args: Arguments): Promise<void> {
   const startedAt = performance.now();
   const workloads = choose(allWorkloads(args.sizes), args.only);
+  const before = findTreeBefore(args.before);
   const notes: string[] = [];
   const servers = await findServers(args.servers, notes);
   const [etcd, ...others] = servers;
   const go: Go = args.wantsGo ? await buildGo() : { programs: null, reason: '--no-go' };
   if (go.programs === null) notes.push(`Go is left out: ${go.reason}`);
   if (etcd.kind === 'endpoints') notes.push('This etcd is shared: requests and leases of other clients may be counted');
-  const before = args.before === null ? null : resolve(args.before);
   const machine = await describeMachine(servers, go, before);
 
   const results = noResults();
@@ -42,6 +43,13 @@ async function runBench(args: Arguments): Promise<void> {
   const run: Run = { results, info: { machine, notes, sizes: args.sizes, isQuick: args.isQuick, version: etcd.version, date, minutes } };
   if (args.wantsDocument) await save(run);
   if (args.wantsDocument && process.exitCode === undefined) await writePage(run);
+}
+
+function findTreeBefore(folder: string | null): string | null {
+  if (folder === null) return null;
+  const found = resolve(folder);
+  if (existsSync(join(found, 'src', 'index.ts'))) return found;
+  throw new Error(`Cannot take --before: ${folder} has no src/index.ts, expected a checkout with its node_modules`);
 }
 
 async function findServers(wanted: readonly string[], notes: string[]): Promise<[EtcdSource, ...EtcdSource[]]> {

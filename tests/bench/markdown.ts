@@ -121,7 +121,7 @@ and of etcd.`;
 
 const repeat = `\`\`\`sh
 npm ci
-npm run bench                        # everything, on an otherwise idle machine; writes this page
+npm run bench                        # everything, about 22 minutes on idle cores; writes this page
 npm run bench -- --quick             # small numbers, for a check that the bench works
 npm run bench -- --only hot --rounds 3
 npm run bench -- --etcd 3.6,3.7      # lines, versions or files; the first runs all workloads

@@ -151,8 +151,11 @@ test.skipIf((await findEtcd()).kind === 'endpoints')('bench prints its tables: a
   expect(stdout).toContain('Go is left out: --no-go');
 });
 
-test('bench reports an invalid option, and ends with 1', async () => {
-  const ended = run(process.execPath, [bench, '--only', 'nothing']);
+test.each([
+  [['--only', 'nothing'], '--only takes one, paced, names-16'],
+  [['--before', 'tests/bench'], 'Cannot take --before: tests/bench has no src/index.ts'],
+])('bench reports an invalid option, and ends with 1: %j', async (args, message) => {
+  const ended = run(process.execPath, [bench, ...args]);
 
-  await expect(ended).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('--only takes one, paced, names-16') as string });
+  await expect(ended).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(message) as string });
 });

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Lock } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
-import { follow } from '../support/fixtures/holding.ts';
+import { follow, type Followed } from '../support/fixtures/holding.ts';
 import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
 
 /** Returns the number of calls of each method that the server has completed. A stream counts at its end. */
@@ -280,8 +280,9 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
       expect(wanted.wanted.aborted).toBe(false);
       await sleep(300);
     });
-    const waiting = follow(waiters.lock('x'));
+    const waiting: Followed<Lock>[] = [];
     const later = await countDuring(async () => {
+      waiting.push(follow(waiters.lock('x')));
       await eventually(() => {
         expect(wanted.wanted.aborted).toBe(true);
       });
@@ -290,7 +291,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect(first).toEqual({ Txn: 1 });
     expect(later).toEqual({ Txn: 1 });
     await wanted.release();
-    await (await waiting.promise).release();
+    await Promise.all(waiting.map(async ({ promise }) => (await promise).release()));
   });
 
   test('are renewals and periodic looks while lock() waits', async () => {
@@ -408,7 +409,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect(later).toEqual({});
   });
 
-  test('are one Txn of the keeper and two or three of the waiter when a kept lock is recalled', async () => {
+  test('are one Txn of the keeper and at most three of the waiter when a kept lock is recalled', async () => {
     const [keeper, waiter] = [await openLocker(), await openLocker()];
     await keeper.withLock('x', { keepMs: 60_000 }, () => undefined);
     await sleep(300);
@@ -417,7 +418,8 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
       await waiter.lock('x');
     });
 
-    expect(calls['Txn']).toBeGreaterThanOrEqual(1 + 2);
+    // The waiter creates its entry. It looks again if its watch begins late.
+    expect(calls['Txn']).toBeGreaterThanOrEqual(1 + 1);
     expect(calls).toEqual({ Txn: calls['Txn'] });
     expect(calls['Txn']).toBeLessThanOrEqual(1 + 3);
   });

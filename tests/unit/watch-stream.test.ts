@@ -161,8 +161,24 @@ describe('WatchStream', () => {
       receive(deletion(9));
       await turn();
       receive(deletion(11));
+      await turn();
 
       expect(heard).toEqual(['created 5', 'delete 9', 'delete 11']);
+      watches.close();
+    });
+
+    test('reports after watches in the background that have received an event in the same turn', async () => {
+      const { add, stopFirst, heard, watches, receive } = await open();
+      stopFirst();
+      add(9n);
+      await turn();
+      heard.length = 0;
+
+      receive(deletion(11));
+      expect(heard).toEqual([]);
+      await turn();
+
+      expect(heard).toEqual(['delete 11']);
       watches.close();
     });
 

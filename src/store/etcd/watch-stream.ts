@@ -12,7 +12,7 @@ import type { WatchListener, WatchRequest } from '../store.ts';
 import { isStaleToken, toFailure } from './call-failure.ts';
 import type { Host } from './host.ts';
 import type { Hosts } from './hosts.ts';
-import { IdleWatches, noId, type Watch } from './idle-watches.ts';
+import { IdleWatches, isKeepable, noId, type Watch } from './idle-watches.ts';
 import { methods } from './raw-client.ts';
 import { type ConnectionListener, WatchConnection } from './watch-connection.ts';
 import type { WatchResponse } from './wire/decode.ts';
@@ -182,7 +182,17 @@ export class WatchStream {
     }
     // Before the listener is called, because it may end the watch at once, which keeps it idle.
     watch.newest = newest;
-    if (!watch.isResuming) watch.listener?.events(events);
+    const { listener, request } = watch;
+    if (watch.isResuming || listener === undefined) return;
+    if (!isKeepable(request) || request.isBackground === true) {
+      listener.events(events);
+      return;
+    }
+    // A theft deletes the entry before a waiter and that of the waiter in one revision, and etcd reports the two in any order. What has
+    // arrived together is delivered with the own entry first: its watch is in the background.
+    setImmediate(() => {
+      if (watch.listener === listener) listener.events(events);
+    });
   }
 
   #created(connection: WatchConnection, { header, watchId }: WatchResponse): void {
