@@ -197,10 +197,13 @@ export class Judge {
     if (endedAt <= seenAt) return 'by a look that showed that its entry was gone';
     if (evidence.isReported(entry, endedAt)) return 'although the watch on its entry has reported the deletion';
     const wasAdmitted = this.#world.record.stateAt(name, seenAt).holders.some((one) => one.key === key && one.createRevision === token);
-    if (wasAdmitted) return endedAt <= wire.answeredAt ? 'by a response that is newer than the deletion of its entry' : undefined;
-    // A deletion of what was in its way has admitted it.
-    const isExcused = evidence.awaitsReport(entry, queueRange('locks/', name), endedAt);
-    return isExcused ? undefined : 'although its entry was gone, and no watch is about to report that';
+    // The response that admitted it was still under way.
+    if (wasAdmitted && endedAt > wire.answeredAt) return undefined;
+    // A deletion of what was in its way may have admitted it. The look of another entry of the process may have shown its admission before.
+    if (evidence.awaitsReport(entry, queueRange('locks/', name), endedAt)) return undefined;
+    return wasAdmitted
+      ? 'by a response that is newer than the deletion of its entry'
+      : 'although its entry was gone, and no watch is about to report that';
   }
 
   /** The highest token that must be below that of the call. Holders of one shared kind may learn of their admission in any order. */
