@@ -169,6 +169,11 @@ export class Predecessors {
 
   /** Takes in that entries of the queue were deleted. They admit only if the entry `mayAdmit` now; otherwise a look has to come. */
   onDeletions(events: readonly WatchEvent[], mayAdmit = true): void {
+    // The watch of another entry may report the end of this one too.
+    if (events.some(({ kv }) => kv.key === this.#own.key && kv.modRevision > this.#own.token)) {
+      this.#own.lose('deleted');
+      return;
+    }
     let isNews = false;
     for (const { type, kv } of events) {
       if (type !== 'delete') continue;

@@ -365,6 +365,25 @@ describe('a semaphore', () => {
     expect(looksOf(memory)).toBe(0);
   });
 
+  test('does not admit a caller whose own entry is among the deletions that another caller of its locker reports', async () => {
+    await using memory = await openFaultyMemory();
+    const slots = { slots: 2 };
+    await enqueue(memory, slots, slots);
+    const locker = memory.createLocker();
+    const waiting = [follow(locker.lock('a', slots)), follow(locker.lock('a', slots))];
+    await memory.clock.settle();
+    const [first, second, , last] = keysOf(memory);
+    let reports = 0;
+    const release = memory.store.delayWatches(({ rangeEnd }) => rangeEnd !== undefined && reports++ === 0);
+
+    remove(memory, first, second, last);
+    await memory.clock.settle();
+
+    expect(memory.entries('a').map(({ key }) => key)).toContain(waiting[1]?.value?.key);
+    expect(waiting.map(({ value }) => value?.held)).toEqual([true, true]);
+    release();
+  });
+
   test('looks when the last of two other kinds is deleted', async () => {
     await using memory = await openFaultyMemory();
     const [writer, reader, waiter] = await enqueue(memory, {}, shared, { slots: 2 });
