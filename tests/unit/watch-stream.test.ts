@@ -208,6 +208,7 @@ describe('WatchStream', () => {
       add(5n);
       await turn();
       receive(deletion(9));
+      await turn();
 
       expect(heard).toEqual(['created 0', 'delete 9']);
       watches.close();
