@@ -128,8 +128,6 @@ export class Acquisition {
   /** Starts with an entry whose creation deletes the released entry `old`. */
   runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
     this.creation.old = old;
-    // It waited for this process to release the name.
-    caller.knowsBusy = true;
     this.#newEntry(session, caller);
     // Other releases of this tick may join the transaction.
     void Promise.resolve().then(() => this.run());

@@ -17,6 +17,20 @@ test('tryLock() rejects after requestTimeoutMs if the value of the kept lock can
   expect(trying.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
 });
 
+test('tryLock() of another kind does not report a kept lock of its own process as busy if etcd is silent', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker({ keepMs: 60_000 });
+  await (await locker.lock('a')).release();
+  await memory.clock.settle();
+  memory.store.every(calls.any, hangs);
+
+  const trying = follow(locker.tryLock('a', { mode: 'shared', timeoutMs: 100 }));
+  await memory.clock.advance(100);
+
+  expect(trying.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+  memory.store.clearFaults();
+});
+
 test('a kept lock that etcd refuses to delete is logged, and rejects nothing', async () => {
   await using memory = await openFaultyMemory();
   const lines: string[] = [];

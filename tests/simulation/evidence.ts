@@ -22,7 +22,7 @@ export class Evidence {
   /** The watches on own entries by their key, and those of waiters on whole queues by the key of the queue. */
   readonly #ownWatches = new Map<string, OwnWatch>();
 
-  /** Takes in a response. A look without an entry in it shows that the entry is gone. */
+  /** Takes in a response. A look for an entry without it shows that it is gone. A look for a later entry decides about that one alone. */
   onResponse({ compare, then, otherwise }: Transaction, { succeeded, revision, ranges }: Committed): void {
     for (const kv of ranges.flat()) this.#see(kv, revision);
     if (!succeeded) return;
@@ -32,7 +32,7 @@ export class Evidence {
     for (const id of this.#seenAt.keys()) {
       const [token = '', key = ''] = id.split(' ');
       const isCovered = looked.some(({ key: from, rangeEnd, maxCreateRevision = 0n }) =>
-        rangeEnd === undefined ? from === key : key >= from && key < rangeEnd && BigInt(token) <= maxCreateRevision,
+        rangeEnd === undefined ? from === key : key >= from && key < rangeEnd && BigInt(token) === maxCreateRevision,
       );
       if (isCovered) this.#see({ key, createRevision: BigInt(token) }, revision);
     }

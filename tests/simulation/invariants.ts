@@ -7,6 +7,9 @@ import type { World } from './world.ts';
 /** Longer than any chain of messages to a lock on a healthy network. Shorter than the slow look that would hide a lost wake-up. */
 const promptMs = 150;
 
+/** The longest TTL of `etcdctl lock` in a run, and the time that etcd takes to end a lease. */
+const foreignTtlMs = 4_500;
+
 /** The time within which a session ends after a refusal that no retry helps. */
 const sessionEndMs = 20_000;
 
@@ -118,12 +121,15 @@ function hasTimedOut({ options: { timeoutMs }, process, startedMonotonicMs }: Ca
 }
 
 /** Without faults, the first entry of a queue is soon held or deleted. So no wake-up depends on polling. */
-function checkPromptness({ judge, record, scenario, scheduler, settledMs }: World): void {
+function checkPromptness({ judge, record, scenario, scheduler, settledMs, faultSchedule }: World): void {
   for (const name of scenario.names) {
     const entries = record.entries(name);
     const [head] = entries;
     if (head === undefined || isMoved(head) || judge.kept.check(name, entries)) continue;
-    const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0);
+    // A restore gives the lease of another client's key its whole TTL again.
+    const isForeign = record.kindOf(head.key).foreign;
+    const endsAtMs = isForeign ? (faultSchedule.restoredAtMs ?? 0) + foreignTtlMs : 0;
+    const sinceMs = Math.max(settledMs, record.headSinceMs(name), judge.freedAtMs.get(name) ?? 0, endsAtMs);
     if (scheduler.nowMs - sinceMs <= promptMs) continue;
     const isHeld = [...judge.live].some((held) => held.key === head.key && held.token === head.createRevision);
     // lockAll has the first of its names while it waits for the next.

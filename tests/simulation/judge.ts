@@ -172,9 +172,9 @@ export class Judge {
     if (!this.#world.isBlurred) this.#noteToken(call, held.token);
     // lockAll was admitted to its first names some time ago.
     const isJustAdmitted = !isPartOfMultiCall(call);
-    // A call that gets a kept entry sends no request, so only the event of the deletion could tell.
-    const { watchStream } = call.process.store;
-    if (isJustAdmitted && isReused && tamperedAt !== undefined && tamperedAt <= watchStream.deletedAt(held.key))
+    // A call that gets a kept entry sends no request, so only a watch on the entry could tell.
+    const { evidence } = call.process.store;
+    if (isJustAdmitted && isReused && tamperedAt !== undefined && evidence.isReported({ key, createRevision: held.token }, tamperedAt))
       this.violated('gone', `${String(held)} got its lock although the deletion of its entry was reported`);
     const problem = isJustAdmitted && !isReused && tamperedAt !== undefined ? this.#goneProblem(held, tamperedAt) : undefined;
     if (problem !== undefined) this.violated('gone', `${String(held)} got its lock ${problem}`);

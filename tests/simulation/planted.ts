@@ -22,7 +22,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'deadline-from-answer',
     what: 'the deadline counts from the response, not from the sending',
-    foundWithin: 600,
+    foundWithin: 1000,
     rules: ['exclusion'],
     edits: [
       {
@@ -45,7 +45,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'unguarded-release',
     what: 'the release deletes the key without a comparison of its create revision',
-    foundWithin: 150,
+    foundWithin: 210,
     rules: ['exclusion', 'token'],
     edits: [
       {
@@ -58,7 +58,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-own-entry-check',
     what: 'a waiter does not check that its own entry exists when it wakes',
-    foundWithin: 50,
+    foundWithin: 42,
     rules: ['gone'],
     edits: [
       {
@@ -71,7 +71,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'wrong-predecessor',
     what: 'a waiter keeps its first predecessor after that entry is deleted, although other entries are before it',
-    foundWithin: 20,
+    foundWithin: 36,
     rules: ['prompt'],
     edits: [
       {
@@ -84,14 +84,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'no-gate-move',
     what: 'an enqueue of unknown outcome is settled by a read alone, without a move of the gate',
-    foundWithin: 250,
+    foundWithin: 500,
     rules: ['value', 'prompt', 'kind'],
     edits: [{ file: 'src/entry/unknown-outcome.ts', from: 'await entry.session.gate.settle(gate, timeoutMs);', to: 'void gate;' }],
   },
   {
     name: 'no-term-check',
     what: 'a renewal counts without the check that the present leader answered it (in the model of the adapter)',
-    foundWithin: 120,
+    foundWithin: 130,
     rules: ['exclusion'],
     edits: [
       {
@@ -104,7 +104,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'value-without-revision',
     what: 'setValue compares the create revision of the entry, but not the mod revision that it read',
-    foundWithin: 430,
+    foundWithin: 270,
     rules: ['value'],
     edits: [
       {
@@ -130,7 +130,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'place-of-another-kind',
     what: 'an abandoned entry is passed to the next caller of any kind',
-    foundWithin: 260,
+    foundWithin: 520,
     rules: ['kind'],
     edits: [
       {
@@ -156,7 +156,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'one-too-many',
     what: 'a semaphore admits one holder more than it has slots',
-    foundWithin: 10,
+    foundWithin: 12,
     rules: ['exclusion'],
     edits: [
       {
@@ -169,7 +169,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'creations-side-by-side',
     what: 'a creation does not wait for the entries of earlier callers of its process',
-    foundWithin: 10,
+    foundWithin: 18,
     rules: ['order'],
     edits: [
       {
@@ -182,7 +182,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'one-revision-uncounted',
     what: 'a look of a semaphore leaves out the entries before it that have its own create revision',
-    foundWithin: 170,
+    foundWithin: 200,
     rules: ['exclusion'],
     edits: [
       {
@@ -195,14 +195,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'names-in-no-order',
     what: 'lockAll takes its names in the given order, so that two calls may wait for each other',
-    foundWithin: 80,
+    foundWithin: 51,
     rules: ['unserved'],
     edits: [{ file: 'src/locker/lock-all.ts', from: 'of [...names].sort(byKey)) {', to: 'of names) {' }],
   },
   {
     name: 'loss-not-shared',
     what: 'the loss of one lock of lockAll does not end the others',
-    foundWithin: 30,
+    foundWithin: 42,
     rules: ['all'],
     edits: [
       {
@@ -215,7 +215,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'release-too-early',
     what: 'a release resolves when its session ends, although the lease and its entry may still exist',
-    foundWithin: 40,
+    foundWithin: 63,
     rules: ['release'],
     edits: [
       {
@@ -246,7 +246,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'strays-kept',
     what: 'the audit deletes no entry that a restore has brought back',
-    foundWithin: 500,
+    foundWithin: 300,
     rules: ['prompt', 'ghost', 'unserved'],
     edits: [
       {
@@ -259,7 +259,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'stray-in-use',
     what: 'the audit deletes each key that it does not know, without a look at new entries and without a comparison',
-    foundWithin: 120,
+    foundWithin: 93,
     rules: ['exclusion', 'gone', 'place', 'prompt'],
     edits: [
       { file: 'src/session/audit.ts', from: 'if (this.#isRunning) this.#knownKeys.add(key);', to: 'void key;' },
@@ -291,7 +291,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'move-without-compare',
     what: 'the put of a minimum hold does not compare the create revision of its entry',
-    foundWithin: 500,
+    foundWithin: 600,
     rules: ['minimum'],
     edits: [
       {
@@ -304,14 +304,14 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-number-reused',
     what: 'the number of an entry is given back at its release, although a minimum hold keeps the key',
-    foundWithin: 600,
+    foundWithin: 750,
     rules: ['minimum', 'token'],
     edits: [{ file: 'src/session/entry-numbers.ts', from: 'if (keptMs > 0) {', to: 'if (keptMs < 0) {' }],
   },
   {
     name: 'minimum-handed-over',
     what: 'a release before the end of a minimum hold hands the name over to the next caller of its process',
-    foundWithin: 45,
+    foundWithin: 36,
     rules: ['minimum'],
     edits: [
       {
@@ -351,15 +351,15 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'if (isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
-        to: 'if (isAll && this.#isViewGood) this.#admit(true);',
+        from: 'if (mayAdmit && isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        to: 'if (mayAdmit && isAll && this.#isViewGood) this.#admit(true);',
       },
     ],
   },
   {
     name: 'recall-ignored',
     what: 'a keeper does not give back its entry when another process waits behind it',
-    foundWithin: 50,
+    foundWithin: 15,
     rules: ['recall', 'unserved'],
     edits: [
       {
@@ -372,7 +372,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-after-deadline',
     what: 'a kept entry is given to the next caller after the deadline of its session',
-    foundWithin: 50,
+    foundWithin: 300,
     rules: ['short', 'exclusion', 'signal'],
     edits: [
       {
@@ -385,7 +385,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'kept-without-look',
     what: 'the watch of a kept entry counts as confirmed without a look at what came before it',
-    foundWithin: 50,
+    foundWithin: 10,
     rules: ['recall', 'wanted', 'unserved'],
     edits: [
       {
@@ -398,7 +398,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'released-held-again',
     what: 'the handle of a released lock reads as held while the next caller holds the kept entry',
-    foundWithin: 50,
+    foundWithin: 10,
     rules: ['stale', 'release', 'signal'],
     edits: [{ file: 'src/lock/hold.ts', from: 'return !this.#isOver && this.entry.isHeld;', to: 'return this.entry.isHeld;' }],
   },

@@ -31,6 +31,8 @@ describe('the simulation', () => {
     expect(injected).toEqual(faultKinds);
     expect([...total.losses.keys()].sort()).toEqual(['closed', 'deleted', 'expired', 'max-hold']);
     expect(total.locks).toBeGreaterThan(20 * seeds);
+    expect(total.kept).toBeGreaterThan(seeds);
+    expect(total.wanted).toBeGreaterThan(seeds);
   });
 
   test('gives the same run for the same seed', async () => {

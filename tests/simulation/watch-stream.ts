@@ -46,8 +46,6 @@ export class WatchStream {
   #connection: Connection | undefined;
   /** A separate stream, so that these draws do not shift the others. */
   readonly #latePrng: Prng;
-  /** The keys whose deletion the process has learned, and the last revision of it. */
-  readonly #deleted = new Map<string, bigint>();
   #isConnecting = false;
 
   constructor(world: World, machine: Machine, prng: Prng, source: string, evidence: Evidence) {
@@ -61,11 +59,6 @@ export class WatchStream {
 
   get size(): number {
     return this.#watches.size;
-  }
-
-  /** The revision of the last deletion of the key that a watch of the process has reported. */
-  deletedAt(key: string): bigint {
-    return this.#deleted.get(key) ?? -1n;
   }
 
   add(request: WatchRequest, listener: WatchListener): () => void {
@@ -140,7 +133,6 @@ export class WatchStream {
     this.#world.history.add(this.#source, () => `gets the event of r${String(events[0]?.kv.modRevision)} on ${request.key}`);
     for (const { type, kv } of events) {
       if (type !== 'delete') continue;
-      this.#deleted.set(kv.key, kv.modRevision);
       this.#evidence.onDeletion(request, kv.key, kv.modRevision);
     }
     listener?.events(events);
