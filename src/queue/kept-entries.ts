@@ -52,7 +52,7 @@ export class KeptEntries {
     this.#recalled.delete(name);
   }
 
-  /** Adds an entry that was used now, and gives back the one that was used longest ago if there are too many. */
+  /** Adds an entry that was used now. If there are too many, it gives back the one that was used longest ago. */
   add(kept: KeptEntry): void {
     this.#kept.delete(kept);
     this.#kept.add(kept);
