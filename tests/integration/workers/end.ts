@@ -1,6 +1,7 @@
 /** Runs a scenario without close(), and reports when only the locker could keep the process alive. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { deferred } from '../../../src/deferred.ts';
 import { createLocker } from '../../../src/index.ts';
 import { report, settings } from './report.ts';
 
@@ -86,11 +87,14 @@ const scenarios: Record<string, () => Promise<void>> = {
   },
   // The drain ends when the function has ended, which nothing else keeps alive.
   async 'close() with drainMs'() {
+    const held = deferred();
     const running = locker.withLock(name, async () => {
       report('holding');
+      held.resolve();
       await new Promise((resolve) => setTimeout(resolve, 1_500).unref());
     });
-    while ((await locker.inspect(name)).holders.length === 0) await sleep(10);
+    // An entry in etcd is not enough: the response may still be on its way.
+    await held.promise;
     await locker.close({ drainMs: 10_000 });
     report('closed');
     await running;
