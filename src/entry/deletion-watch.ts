@@ -2,7 +2,7 @@
  * One watch of a waiter for deletions, and what its confirmation proves.
  *
  * A deletion is a fact whenever it is reported. That no deletion was reported is a fact only since the watch was confirmed. So a watch
- * *covers* a look if it was confirmed at the look's revision or before, or if the look was sent after the confirmation. The watch starts
+ * *covers* a look in two cases: it was confirmed at the look's revision or before, or the look was sent after the confirmation. The watch starts
  * at the present revision: with a start revision in the past, etcd delivers events in steps of 100 ms.
  */
 import type { Store, WatchEvent, WatchRequest } from '../store/store.ts';

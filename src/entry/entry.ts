@@ -202,7 +202,7 @@ export class Entry implements Member {
     this.#onChange();
   }
 
-  /** Turns an admitted entry into a held one, or a held one into that of the next holder, who gets no write of the former one. */
+  /** Turns an admitted entry into a held one, or a held one into that of the next holder. The writes of the former one end. */
   hold(holder: Holder): void {
     this.#writer?.stop();
     if (this.#predecessors?.hold() !== true) this.#predecessors = undefined;

@@ -13,8 +13,8 @@ export interface Lock extends AsyncDisposable {
   /** The text that `inspect`, `list` and `watch` show for this holder. */
   readonly value: string;
   /**
-   * A number that rises from each holder of the name to the next. It is the create revision of `key`. Locks held together may share it,
-   * and so do locks of one process in a row that were kept in between (`keepMs`).
+   * A number that rises from each holder of the name to the next. It is the create revision of `key`. Locks held together may share it.
+   * So do locks of one process in a row if the lock was kept in between (`keepMs`).
    */
   readonly fencingToken: bigint;
   /** The lease of its entry, as a decimal int64 as etcd3 writes it. */

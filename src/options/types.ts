@@ -50,8 +50,8 @@ export interface LockerOptions {
   /** Receives log lines. They never contain a secret. */
   readonly logger?: Logger | undefined;
   /**
-   * How long this process keeps an exclusive lock after its release, in milliseconds, for all calls that do not say otherwise. The next
-   * call for the name in this process then takes it without a request. `keepMs` of a call has the price. It does not apply to calls with
+   * How long this process keeps an exclusive lock after its release, in milliseconds. A call may give its own `keepMs`, whose text has
+   * the price. The next call for the name in this process takes the lock without a request. It does not apply to calls with
    * `mode: 'shared'`, `slots`, `minHoldMs` or `renew: false`, nor to `lead`.
    * @default 0
    */

@@ -1,5 +1,5 @@
 /**
- * Keeps the entry of one name after a release, gives it to the next caller of this process, and gives it back to etcd.
+ * Keeps the entry of one name after a release. Gives it to the next caller of this process, or back to etcd.
  *
  * The next caller takes the entry in the same tick, without a request. If its value is another one, that is written first. A caller of
  * another kind or with another lease takes the ordinary way: the entry is handed over to its own one, or deleted.
@@ -115,7 +115,7 @@ export class Keeper implements KeptEntryOwner {
     }
   }
 
-  /** Takes the kept entry for a caller that just came, if it has the right value and no other caller waits. */
+  /** Takes the kept entry for a caller that just came, if its value is right and no other caller waits. */
   takeNow(caller: HoldingCaller): LockHandle | undefined {
     const kept = this.#kept;
     if (kept?.isFor(caller.options) !== true || !kept.entry.hasValue(caller.options.value)) return undefined;

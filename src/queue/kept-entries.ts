@@ -52,7 +52,7 @@ export class KeptEntries {
     this.#recalled.delete(name);
   }
 
-  /** Adds an entry that was used now, and gives back the one that was used longest ago if there are too many. */
+  /** Adds an entry that was used now. If there are too many, it gives back the one that was used longest ago. */
   add(kept: KeptEntry): void {
     this.#kept.delete(kept);
     this.#kept.add(kept);
@@ -90,7 +90,7 @@ export class KeptEntries {
     if (next !== undefined) this.schedule(next);
   }
 
-  /** Takes in that the entry of a name is being deleted, and keeps the process alive until etcd has confirmed it. */
+  /** Takes in that the entry of a name is being deleted. Keeps the process alive until etcd has confirmed it. */
   trackDeletion(name: string, entry: Entry): void {
     const { clock, requestTimeoutMs, logger } = this.#context;
     if (logger !== silentLogger) logger.debug(`etcd-locker: gives back kept lock ${quote(name)} (token ${String(entry.token)})`);

@@ -1,5 +1,5 @@
 /**
- * A kept entry: a released lock whose entry stays in etcd, so that the next caller of this process takes it without a request.
+ * A kept entry: a released lock whose entry stays in etcd. The next caller of this process takes it without a request.
  *
  * In etcd it is a held lock. Its session renews it, and every loss reaches it as it reaches a hold. It may be given to a caller only while
  * - its session is open, takes entries and has its deadline well ahead;

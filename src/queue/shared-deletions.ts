@@ -1,8 +1,8 @@
 /**
- * A deletion that one entry of a kind learns of is shared with all of that kind in this process, in the order of their callers.
+ * Shares a deletion that one entry learns of with all entries of its kind in this process, in the order of their callers.
  *
- * Each of them has its own watch, and etcd reports to watches in any order. Without this, callers that one deletion admits would get their
- * locks in any order too.
+ * Each of them has its own watch, and etcd reports to watches in any order. Without this, callers that one deletion admits would get
+ * their locks in any order too.
  */
 import type { WatchEvent } from '../store/store.ts';
 

@@ -97,7 +97,7 @@ describe('a kept lock', () => {
     expect(count).toBe(0);
   });
 
-  test('is held for all others: tryLock() of another locker is null, inspect() and list() show it', async () => {
+  test('is held for all others: tryLock() of another locker is null, inspect(), list() and watch() show it', async () => {
     await using memory = await openFaultyMemory();
     const [locker, other] = [memory.createLocker(), memory.createLocker()];
     const lock = await keep(memory, locker);
@@ -107,6 +107,10 @@ describe('a kept lock', () => {
       expect(await one.inspect('a')).toMatchObject({ held: true, waiting: 0, localWaiting: 0, holders: [{ key: lock.key }] });
     }
     for await (const { name, holders } of other.list()) expect([name, holders.length]).toEqual(['a', 1]);
+    for await (const { held } of other.watch('a')) {
+      expect(held).toBe(true);
+      break;
+    }
     // A try leaves no trace, so it recalls nothing.
     expect(await countRequests(memory, () => locker.lock('a', options))).toBe(0);
   });

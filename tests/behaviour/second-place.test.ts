@@ -62,6 +62,23 @@ describe('the second waiter', () => {
     expect(commitsOf(memory) - commits).toBe(1);
   });
 
+  test('was the third, and looks once though other names change meanwhile: its own entry is watched before that look', async () => {
+    await using memory = await openFaultyMemory();
+    const [first, second, third] = await enqueue(memory, {}, {}, {});
+    const before = looksOf(memory);
+    memory.store.next(calls.read, respondsAfter(memory.clock, 50));
+
+    await first?.value?.release();
+    await memory.clock.settle();
+    await memory.createLocker().lock('b');
+    await memory.clock.advance(100);
+    await second?.value?.release();
+    await memory.clock.settle();
+
+    expect(third?.value?.held).toBe(true);
+    expect(looksOf(memory) - before).toBe(1);
+  });
+
   test.each([
     ['the one before it leaves', 1],
     ['the one before that leaves', 0],
@@ -234,6 +251,25 @@ describe('the own entry of a waiter', () => {
     expect(waiter?.value?.fencingToken).toBe(memory.entries('a')[0]?.createRevision);
   });
 
+  test('that is deleted before its watch begins is not admitted by the end of the holder, while the look for that is under way', async () => {
+    await using memory = await openFaultyMemory();
+    const [holder] = await enqueue(memory, {});
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 50));
+    const [waiter] = await enqueue(memory, {});
+    remove(memory, keysOf(memory)[1]);
+    const stopDelay = memory.store.every(calls.read, respondsAfter(memory.clock, 100));
+    // Its watches begin now, at a later revision than the creation.
+    await memory.clock.advance(60);
+
+    await holder?.value?.release();
+    await memory.clock.settle();
+    expect(waiter?.isSettled).toBe(false);
+    stopDelay();
+    await memory.clock.advance(200);
+
+    expect(waiter?.value?.fencingToken).toBe(memory.entries('a')[0]?.createRevision);
+  });
+
   test('is not watched yet when the holder releases: the waiter looks', async () => {
     await using memory = await openFaultyMemory();
     const [holder] = await enqueue(memory, {});
@@ -305,6 +341,19 @@ describe('the own entry of a waiter', () => {
 
     expect(memory.store.watchedKeys).toEqual([]);
     expect(waiter?.value?.held).toBe(true);
+  });
+
+  test('is not watched any longer by a hold without renewal, which has no beat', async () => {
+    await using memory = await openFaultyMemory();
+    const [holder, waiter] = await enqueue(memory, {}, { renew: false });
+    await holder?.value?.release();
+    await memory.clock.settle();
+    expect(waiter?.value?.held).toBe(true);
+
+    await memory.clock.advance(5_000);
+
+    expect(waiter?.value?.held).toBe(true);
+    expect(memory.store.watchedKeys).toEqual([]);
   });
 
   test('ends the hold at once when it is deleted before the first beat', async () => {
@@ -406,11 +455,17 @@ test('a deletion by a thief of the same client admits no waiter', async () => {
   await memory.clock.settle();
   const internals = internalsOf(locker);
   if (internals === undefined) throw new Error('The locker has no internals');
-  const release = memory.store.delayWatches(({ deletesOnly }) => deletesOnly === true);
+  const [holderKey, key] = keysOf(memory);
+  const reportHolder = memory.store.delayWatches((request) => request.key === holderKey);
+  const reportOwn = memory.store.delayWatches((request) => request.key === key);
+  memory.store.next(calls.read, respondsAfter(memory.clock, 50));
 
   const stolen = await internals.queues.steal('a', internals.resolve());
-  release();
+  reportHolder();
   await memory.clock.settle();
+  expect(waiter.isSettled).toBe(false);
+  reportOwn();
+  await memory.clock.advance(100);
 
   expect(stolen.held).toBe(true);
   expect(waiter.isSettled).toBe(false);

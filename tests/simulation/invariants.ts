@@ -99,7 +99,9 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
   const waiting = [...judge.pending].filter(isOurs);
   const call = waiting.find((one) => one.value === value);
   if (!isNew || call === undefined) return;
-  const owners = new Set([...judge.pending, ...[...judge.live].map((held) => held.call)].map((one) => one.value));
+  // A caller whose time is up has left its entry to the next one, even if its rejection still waits for a read.
+  const using = [...[...judge.pending].filter((one) => !hasTimedOut(one)), ...[...judge.live].map((held) => held.call)];
+  const owners = new Set(using.map((one) => one.value));
   for (const other of waiting.slice(0, waiting.indexOf(call))) {
     if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
       continue;

@@ -188,7 +188,7 @@ export class WatchStream {
       listener.events(events);
       return;
     }
-    // A theft deletes the entry before a waiter and that of the waiter in one revision, and etcd reports the two in any order. What has
+    // A theft deletes the entry of a waiter and the one before it in one revision. etcd reports the two in any order. What has
     // arrived together is delivered with the own entry first: its watch is in the background.
     setImmediate(() => {
       if (watch.listener === listener) listener.events(events);
