@@ -15,7 +15,8 @@ let nextTurn: Promise<void> | undefined;
 
 /** Returns a promise of the next turn of the event loop if there was none for long. A clock of a test moves without turns. */
 export function turnIfLong(clock: Clock): Promise<void> | undefined {
-  if (clock !== systemClock) return undefined;
+  // jsdom has no MessageChannel.
+  if (clock !== systemClock || !('MessageChannel' in globalThis)) return undefined;
   // All loops wait for the same turn: while one of them ran on, the event loop would get none.
   if (nextTurn !== undefined) return nextTurn;
   const nowMs = performance.now();
