@@ -206,7 +206,16 @@ export class Predecessors {
   watch(): void {
     if (this.#obstacle === undefined) return;
     this.#own.session.occupy();
-    this.#watches ??= new WaiterWatches(this.#context.store, this.#own, {
+    this.#openWatches().watch(this.#obstacle, this.#lookedAt);
+  }
+
+  /** Watches the own entry, also without an obstacle: something else comes between the look and the hold. */
+  watchOwn(): void {
+    this.#openWatches().watchOwn(this.#lookedAt);
+  }
+
+  #openWatches(): WaiterWatches {
+    return (this.#watches ??= new WaiterWatches(this.#context.store, this.#own, {
       created: (revision, isOrdinary) => {
         if (isOrdinary) this.#onCreated(revision);
         else this.#onUnproven();
@@ -219,8 +228,7 @@ export class Predecessors {
         if (isNews && this.#own.onDeleted !== undefined) this.#own.onDeleted(events);
         else this.onDeletions(events);
       },
-    });
-    this.#watches.watch(this.#obstacle, this.#lookedAt);
+    }));
   }
 
   /** Takes in that the entry is held. Returns whether its own key stays watched. */

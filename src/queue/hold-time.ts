@@ -21,11 +21,14 @@ export class HoldTime {
 
   /**
    * Renews the session. A look before the renewal may be old, so it is repeated. That happens once: otherwise, with slow looks, the
-   * deadline would come too near during each look, and renewals and looks would alternate for ever.
+   * deadline would come too near during each look, and renewals and looks would alternate for ever. The watch on the entry covers the rest.
    */
   async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>): Promise<void> {
     const isFirst = this.#renewedFor !== entry;
-    if (isFirst) entry.forgetLook();
+    if (isFirst) {
+      entry.forgetLook();
+      entry.predecessors?.watchOwn();
+    }
     await heartbeat.beat(entry.session);
     // Meanwhile the look of another acquisition may have taken this entry along.
     if (isFirst) entry.forgetLook();

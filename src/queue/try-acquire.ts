@@ -113,9 +113,12 @@ class Try {
     return 'gone';
   }
 
-  /** Renews before the lock is given out. The look before the first renewal may be old, so it is repeated. */
+  /** Renews before the lock is given out. The look before the first renewal may be old, so it is repeated. Watches cover the rest. */
   async #renew(session: Session, entries: readonly Entry[]): Promise<void> {
-    if (!this.#wasRenewed) for (const entry of entries) entry.forgetLook();
+    for (const entry of this.#wasRenewed ? [] : entries) {
+      entry.forgetLook();
+      entry.predecessors?.watchOwn();
+    }
     await waitAtMost(this.#context.clock, this.#timeLeftMs(), this.#context.heartbeat.beat(session));
     this.#wasRenewed = true;
   }

@@ -91,6 +91,29 @@ test.each([
   expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
 });
 
+test.each(['lock', 'tryLock'] as const)('%s() does not give out an entry that was deleted during the second renewal', async (method) => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker({ requestTimeoutMs: 20_000 });
+  // 5 400 ms until the deadline, and a new lock needs 2 000 of them. So it is renewed, and looked at once more.
+  memory.store.next(calls.grant, respondsAfter(memory.clock, 3_600));
+  memory.store.next(calls.read, respondsAfter(memory.clock, 3_600));
+  let renewals = 0;
+  memory.store.every(calls.renew, (send) => {
+    renewals += 1;
+    return renewals === 1 ? send() : respondsAfter(memory.clock, 3_000)(send);
+  });
+  memory.store.every(calls.leaseKeys, after(memory.clock, 100_000));
+  const locking = follow(locker[method]('a', { ttlMs: 6_000 }));
+  await memory.clock.advance(3_600 + 3_700);
+  const [entry] = memory.entries('a');
+  memory.etcd.commit({ compare: [], then: [{ delete: { key: entry?.key ?? '' } }], otherwise: [] });
+  expect(locking.isSettled).toBe(false);
+  await memory.clock.advance(10_000);
+
+  expect(entry).toBeDefined();
+  expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
+});
+
 test('lock() with renew: false gets its lock when renewals take more than a tenth of the TTL', async () => {
   await using memory = await openFaultyMemory();
   const holder = await memory.createLocker().lock('a');
