@@ -9,10 +9,9 @@
  *      ▲
  *      └── lose(), from any state
  *
- * A write that creates the key is sent at most once per revision of the session's gate. If no response comes, the entry is unsettled
- * until the gate has moved. Every other write compares the revision that it means, so it never touches the entry of another process.
- * Read in this folder: entry.ts, creation.ts, unknown-outcome.ts, admission.ts (who holds), predecessors.ts (when to look again),
- * release.ts, minimum-hold.ts, abandon.ts, loss-notice.ts, value-writer.ts, transactions.ts (what is sent).
+ * A write that creates the key is sent at most once per revision of the session's gate. Without a response the entry is unsettled until
+ * the gate has moved. Every other write compares the revision that it means, so it never touches the entry of another process.
+ * Read in this folder: entry.ts, creation.ts, admission.ts (who holds), predecessors.ts (when to look again), release.ts, transactions.ts.
  */
 import type { Instant } from '../clock.ts';
 import type { Context } from '../context.ts';
@@ -45,6 +44,7 @@ export class Entry implements Member {
   readonly queue: QueueRange;
   readonly session: Session;
   readonly slots: number;
+  readonly knownToken: bigint;
   /** Set while it is held, if a release must leave the name taken. */
   minimumHold: MinimumHold | undefined;
   /** Called when a release has deleted the key and left the queue empty. Without it, the release reads no queue. */
@@ -72,6 +72,7 @@ export class Entry implements Member {
     this.queue = queue;
     this.slots = options.slots;
     this.session = session;
+    this.knownToken = session.newestToken;
     this.#number = session.numbers.take(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number, options.slots);
     this.#onChange = onChange;
@@ -128,8 +129,8 @@ export class Entry implements Member {
 
   /** Takes in that a write which compared `gate` may create the key, now or later; with a refusal: not later. */
   markUnsettled(gate: bigint, refusal?: unknown): void {
-    if (this.#state.kind !== 'new') return;
-    this.#state = { kind: 'unsettled', gate, refusal: refusal instanceof EtcdRefusedError ? refusal : undefined };
+    const refused = refusal instanceof EtcdRefusedError ? refusal : undefined;
+    if (this.#state.kind === 'new') this.#state = { kind: 'unsettled', gate, refusal: refused };
   }
 
   /**
@@ -156,7 +157,6 @@ export class Entry implements Member {
     this.#modRevision = modRevision;
   }
 
-  /** Reads the entries before it. */
   async look(): Promise<void> {
     this.startLook();
     const { revision, ranges } = await this.#context.store.commit(buildLook(this, this.#token));

@@ -11,6 +11,9 @@ interface UnsettledEntry {
   readonly key: string;
   readonly slots: number;
   readonly session: Session;
+  /** The newest create revision that the session knew before the creation. */
+  readonly knownToken: bigint;
+  isKeyForeign: boolean;
 }
 
 /**
@@ -28,5 +31,8 @@ export async function readSettled(
   const until = addMs(clock.now(), timeoutMs);
   // A full etcd would refuse to move the gate, but it has responded: no write is on its way, and a read shows the outcome.
   if (!isRefused) await entry.session.gate.settle(gate, timeoutMs);
-  return readEntry(store, entry, Math.max(1, msUntil(until, clock.now())));
+  const found = await readEntry(store, entry, Math.max(1, msUntil(until, clock.now())));
+  // An earlier entry may have the key: that of a minimum hold, or one that a restore from a snapshot has brought back.
+  entry.isKeyForeign = found !== undefined && found.createRevision <= entry.knownToken;
+  return entry.isKeyForeign ? undefined : found;
 }

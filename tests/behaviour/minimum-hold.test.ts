@@ -214,6 +214,32 @@ describe('callers of the same process', () => {
     expect(next.value?.held).toBe(true);
   });
 
+  test('take no lock by the released entry if leaders come and go, and the response to a creation is lost', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker();
+    await using keepsSession = await locker.lock('other');
+    const first = await locker.lock('a', options);
+    await first.release();
+    const { ranges } = memory.etcd.commit({ compare: [], then: [{ range: { key: first.key } }], otherwise: [] });
+    const leaseOfFirst = ranges[0]?.[0]?.leaseId ?? '';
+    // Each new leader gives the lease its whole time again.
+    for (let changes = 0; changes < 20; changes += 1) {
+      await memory.clock.advance(2_000);
+      memory.etcd.renew(leaseOfFirst);
+    }
+    memory.store.next(calls.creation, lostResponse);
+
+    const next = follow(locker.lock('a'));
+    await memory.clock.advance(5_000);
+
+    expect(keepsSession.held).toBe(true);
+    expect(memory.entries('a')[0]).toMatchObject({ key: first.key, createRevision: first.fencingToken });
+    expect(next.isSettled).toBe(false);
+    await memory.clock.advance(10_000);
+    expect(next.value?.held).toBe(true);
+    expect(next.value?.fencingToken).toBeGreaterThan(first.fencingToken);
+  });
+
   const keysOf = (leaseId: string, key: string): boolean => key.includes(`/${leaseHex(leaseId)}-`);
 });
 
