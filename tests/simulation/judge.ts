@@ -238,7 +238,8 @@ export class Judge {
     this.figures.lost(reason.reason);
     if (reason.reason === 'closed' && process.isOpen) this.violated('signal', `${String(held)} was lost as closed, but its locker is open`);
     if (reason.reason === 'closed' && process.isDraining) this.violated('close', `${String(held)} was lost as closed during the drain`);
-    if (reason.reason === 'deleted' && !isPartOfMultiCall(held.call) && record.find(name, held.key, held.token) !== undefined)
+    const isThere = !this.#world.isBlurred && record.find(name, held.key, held.token) !== undefined;
+    if (reason.reason === 'deleted' && !isPartOfMultiCall(held.call) && isThere)
       this.violated('signal', `${String(held)} was lost as deleted, but its entry exists`);
     const isRequested = reason.reason === 'max-hold' ? held.call.options.maxHoldMs !== undefined : held.call.options.renew === false;
     if (reason.reason !== 'closed' && isSettled && !isRequested)
