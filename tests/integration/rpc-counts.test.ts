@@ -392,7 +392,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect(calls).toEqual({});
   });
 
-  test('are none for kept locks on 100 names in rotation after the first round, which takes a creation and a look for each name', async () => {
+  test('are none for kept locks on 100 names in rotation after the first round, which takes a creation and at most a look for each name', async () => {
     const locker = await openLocker();
     const options = { keepMs: 60_000 };
     const round = async (): Promise<void> => {
@@ -407,7 +407,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
       for (let rounds = 0; rounds < 10; rounds += 1) await round();
     });
 
-    expect(first['Txn']).toBeGreaterThan(100);
+    expect(first['Txn']).toBeGreaterThanOrEqual(100);
     expect(first['Txn']).toBeLessThanOrEqual(200);
     expect(later).toEqual({});
   });

@@ -8,7 +8,8 @@ describe('a planted bug', () => {
   test.for(planted)('$name is found', { timeout: 180_000 }, async (bug) => {
     using copy = plant(bug);
 
-    const { code, output } = await simulate(copy.script, '--until-found', '--runs', String(4 * bug.foundWithin));
+    const seeds = ['--from', String(bug.from ?? 1), '--runs', String(4 * bug.foundWithin)];
+    const { code, output } = await simulate(copy.script, '--until-found', ...seeds);
 
     // The bug must break its own rule: a planted change that only crashes the code is not a find.
     expect(output).toMatch(new RegExp(`^seed \\d+: (${bug.rules.join('|')}): `, 'm'));
