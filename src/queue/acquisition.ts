@@ -289,8 +289,8 @@ export class Acquisition {
 
   #newEntry(session: Session, { options }: Caller<LockHandle>): void {
     this.#entry = new Entry(this.#context, this.#queue.range, session, options, () => {
-      // A deletion may admit the entry while the loop awaits a look.
-      if (this.#look !== undefined) this.holdIfReady();
+      // A deletion may admit the entry while the loop awaits a look. Earlier ones that it admitted too come first.
+      if (this.#look !== undefined) this.#queue.grant();
       this.wake();
     });
     this.#entry.onDeleted = shareAmong(this.#queue.acquisitions, this.slots);
