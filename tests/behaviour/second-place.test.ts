@@ -433,6 +433,31 @@ describe('a semaphore', () => {
     release();
   });
 
+  test('serves the callers of one locker in their order, though a later one looks meanwhile', async () => {
+    await using memory = await openFaultyMemory();
+    const [holder] = await enqueue(memory, {});
+    const locker = memory.createLocker();
+    const served: number[] = [];
+    const call = async (index: number): Promise<void> => {
+      await locker.lock('a', { slots: 3 });
+      served.push(index);
+    };
+    void call(0);
+    await memory.clock.advance(2_000);
+    void call(1);
+    await memory.clock.settle();
+    // The slow look of the first call is answered, and that of the second one is not.
+    memory.store.next(calls.read, (send) => send());
+    memory.store.next(calls.read, hangs);
+    await memory.clock.advance(6_000);
+    expect(looksOf(memory)).toBe(2);
+
+    remove(memory, holder?.value?.key);
+    await memory.clock.settle();
+
+    expect(served).toEqual([0, 1]);
+  });
+
   test('looks when the last of two other kinds is deleted', async () => {
     await using memory = await openFaultyMemory();
     const [writer, reader, waiter] = await enqueue(memory, {}, shared, { slots: 2 });
