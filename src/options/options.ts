@@ -52,7 +52,7 @@ export function resolveLockOptions(input: unknown, defaults: ResolvedOptions): R
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveLeadOptions(input: unknown, defaults: ResolvedOptions): ResolvedLockOptions {
   const options = resolveLockOptions(input === undefined ? undefined : parse('lead', ({ lead }) => lead, input), defaults);
-  // The end of a leadership must show: the next leader is whoever campaigns.
+  // The end of a leadership must show to the other candidates.
   return { ...options, keepMs: undefined, isCandidate: true };
 }
 

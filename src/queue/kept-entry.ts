@@ -119,7 +119,7 @@ export class KeptEntry implements Holder {
     this.#endReservation();
   }
 
-  /** Takes in that the caller for whom the entry was reserved did not take it. */
+  /** Takes in that its caller did not take the reserved entry. */
   putBack(): void {
     this.#state = 'kept';
     this.#endReservation();

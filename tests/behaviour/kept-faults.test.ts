@@ -1,30 +1,12 @@
 /** Tests of keepMs under faults: a kept lock is given out only while its session and its watch are sound, and it is given back in time. */
-import { EtcdRefusedError, EtcdUnavailableError, type Lock, LockerClosedError, LockLostError, type Locker } from 'etcd-locker';
+import { EtcdRefusedError, EtcdUnavailableError, LockerClosedError, LockLostError } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
-import {
-  after,
-  calls,
-  type FaultyMemory,
-  hangs,
-  lostResponse,
-  openFaultyMemory,
-  refused,
-  respondsAfter,
-  unreachable,
-} from '../support/fixtures/faults.ts';
-import { errorOf, follow } from '../support/fixtures/holding.ts';
+import { after, calls, hangs, lostResponse, openFaultyMemory, refused, respondsAfter, unreachable } from '../support/fixtures/faults.ts';
+import { errorOf, follow, keep } from '../support/fixtures/holding.ts';
 import { trackRequest } from '../support/fixtures/web-locks.ts';
 
 const options = { keepMs: 60_000 };
-
-/** Locks and releases `name`. Its entry is kept afterwards, and the watch behind it is confirmed. */
-async function keep(memory: FaultyMemory, locker: Locker, name = 'a', keepMs = options.keepMs): Promise<Lock> {
-  const lock = await locker.lock(name, { keepMs });
-  await lock.release();
-  await memory.clock.settle();
-  return lock;
-}
 
 describe('the time of a kept lock', () => {
   test('ends after keepMs, and a hold in between begins it anew', async () => {

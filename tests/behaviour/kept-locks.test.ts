@@ -1,20 +1,12 @@
 /** Tests of keepMs: who gets a kept lock, with how many requests, and what ends the keeping. */
 import diagnostics from 'node:diagnostics_channel';
-import { type Lock, type Locker, LockReleasedError } from 'etcd-locker';
+import { type Lock, LockReleasedError } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
 import { after, calls, type FaultyMemory, hangs, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
-import { errorOf, expectHolder, follow } from '../support/fixtures/holding.ts';
+import { errorOf, expectHolder, follow, keep } from '../support/fixtures/holding.ts';
 
 const options = { keepMs: 60_000 };
-
-/** Locks and releases `name`. Its entry is kept afterwards, and the watch behind it is confirmed. */
-async function keep(memory: FaultyMemory, locker: Locker, name = 'a'): Promise<Lock> {
-  const lock = await locker.lock(name, options);
-  await lock.release();
-  await memory.clock.settle();
-  return lock;
-}
 
 /** The number of requests that `task` sends. */
 async function countRequests(memory: FaultyMemory, task: () => Promise<unknown>): Promise<number> {

@@ -1,26 +1,9 @@
 /** Tests of kept locks in narrow places: the session ends during the step of a call, a call gives up, the locker closes meanwhile. */
-import type { Lock, Locker } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { after, calls, type FaultyMemory, openFaultyMemory, unreachable } from '../support/fixtures/faults.ts';
-import { follow } from '../support/fixtures/holding.ts';
-
-function errorIn(step: () => unknown): unknown {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    return error;
-  }
-}
+import { errorIn, follow, keep } from '../support/fixtures/holding.ts';
 
 const options = { keepMs: 60_000 };
-
-async function keep(memory: FaultyMemory, locker: Locker, name = 'a'): Promise<Lock> {
-  const lock = await locker.lock(name, options);
-  await lock.release();
-  await memory.clock.settle();
-  return lock;
-}
 
 /** Freezes the process for `ms` just before its `nth` reading of the clocks from now on. */
 function freezeAt({ clock }: FaultyMemory, nth: number, ms: number): () => void {

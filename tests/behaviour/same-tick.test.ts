@@ -14,7 +14,7 @@ import {
   openFaultyMemory,
   refused,
 } from '../support/fixtures/faults.ts';
-import { errorOf, follow } from '../support/fixtures/holding.ts';
+import { errorIn, errorOf, follow } from '../support/fixtures/holding.ts';
 
 /** Freezes the process for `ms` at the given read of the clocks, counted from now. Returns a function that cancels it. */
 function freezeAt({ clock }: FaultyMemory, readings: number, ms: number): () => void {
@@ -201,12 +201,3 @@ describe('a process frozen between two reads of the clocks', () => {
     expect(signal.aborted).toBe(readings === 1);
   });
 });
-
-function errorIn(step: () => unknown): unknown {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    return error;
-  }
-}

@@ -1,7 +1,7 @@
 /** Tests the number of requests that each call of a locker costs, by the metrics of etcd. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Lock } from '../../src/index.ts';
+import type { Lock, Locker } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { follow, type Followed } from '../support/fixtures/holding.ts';
 import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
@@ -18,6 +18,18 @@ async function countCalls(server: EtcdServer): Promise<Map<string, number>> {
 }
 
 // On a shared server, the count includes calls of other clients.
+/** Lets each locker take and release the lock `holds` times, all at once. */
+async function holdInTurn(lockers: readonly Locker[], name: string, holds: number): Promise<void> {
+  await Promise.all(
+    lockers.map(async (locker) => {
+      for (let hold = 0; hold < holds; hold += 1) {
+        const lock = await locker.lock(name);
+        await lock.release();
+      }
+    }),
+  );
+}
+
 describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => {
   // With this TTL, no heartbeat is counted.
   const ttlMs = 600_000;
@@ -339,16 +351,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     const holds = 20;
     const before = await countWatchRequests();
 
-    const calls = await countDuring(() =>
-      Promise.all(
-        lockers.map(async (locker) => {
-          for (let hold = 0; hold < holds; hold += 1) {
-            const lock = await locker.lock('x');
-            await lock.release();
-          }
-        }),
-      ),
-    );
+    const calls = await countDuring(() => holdInTurn(lockers, 'x', holds));
 
     // Until the watches of both entries are open, a hold may take a look or two.
     expect(calls['Txn']).toBeLessThanOrEqual(2 * (2 * holds + 6));
@@ -360,16 +363,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     const holds = 20;
     const before = await countWatchRequests();
 
-    const calls = await countDuring(() =>
-      Promise.all(
-        lockers.map(async (locker) => {
-          for (let hold = 0; hold < holds; hold += 1) {
-            const lock = await locker.lock('y');
-            await lock.release();
-          }
-        }),
-      ),
-    );
+    const calls = await countDuring(() => holdInTurn(lockers, 'y', holds));
 
     expect(calls['Txn']).toBeLessThanOrEqual(4 * (3 * holds + 8));
     // Each locker watches itself and up to three others, for as long as the work goes on.
