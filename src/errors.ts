@@ -1,5 +1,6 @@
 /**
- * The errors of the package: one class for each reason, each with a stable `code`.
+ * The errors of the package: one class for each reason, each with a stable `code`. The two without a code come from a store, and are
+ * handled inside.
  *
  * One process may load both the ESM and the CommonJS build of this package, and their classes differ. So `isLockerError` checks a
  * registered symbol, and callers compare the `code`. `instanceof` works within one build only.
@@ -237,6 +238,24 @@ export class ClientLoadError extends LockerError {
     const reason = cause instanceof Error ? cause.message : String(cause);
     super(`Cannot load the packages etcd3 and @grpc/grpc-js: ${reason}; install them, and keep them out of bundles`, { cause });
   }
+}
+
+/** The outcome of a write is unknown: etcd may have applied it, may apply it later, or may never apply it. */
+export class OutcomeUnknownError extends Error {
+  override readonly name = 'OutcomeUnknownError';
+  readonly hosts: readonly HostFailure[];
+
+  /** The `cause` is the refusal, if etcd refused the write in a way that does not prove that it was not applied. */
+  constructor(hosts: readonly HostFailure[], options?: ErrorOptions) {
+    const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
+    super(`Cannot tell whether a write was applied: no response from ${list}`, options);
+    this.hosts = hosts;
+  }
+}
+
+/** etcd refused a request because its lease is gone. */
+export class LeaseNotFoundError extends Error {
+  override readonly name = 'LeaseNotFoundError';
 }
 
 /** Reports whether no retry can help: wrong credentials, a corrupt cluster, a client that cannot be loaded, a TTL that is too short. */

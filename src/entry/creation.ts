@@ -5,7 +5,8 @@
  * before it.
  */
 import type { Context } from '../context.ts';
-import { type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import { OutcomeUnknownError } from '../errors.ts';
+import type { KeyValue } from '../store/store.ts';
 import type { Entry } from './entry.ts';
 import { buildCreation, handOverFrom, plainCreation } from './transactions.ts';
 

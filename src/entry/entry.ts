@@ -25,7 +25,7 @@ import type { KeyValue } from '../store/store.ts';
 import { abandonEntry } from './abandon.ts';
 import { detached, type Holder, scheduleLoss } from './loss-notice.ts';
 import type { MinimumHold } from './minimum-hold.ts';
-import { type OnDeleted, Predecessors } from './predecessors.ts';
+import { type EntryOwner, Predecessors } from './predecessors.ts';
 import { Release } from './release.ts';
 import { buildLook, readEntry } from './transactions.ts';
 import { readSettled } from './unknown-outcome.ts';
@@ -51,11 +51,10 @@ export class Entry implements Member {
   onQueueEmpty: (() => void) | undefined;
   /** Whether another session has an entry with this key. */
   isKeyForeign = false;
-  /** Shares a deletion with others of its kind, and calls `onDeletions` of each. Without it the entry takes it in alone. */
-  onDeleted: OnDeleted | undefined;
   readonly #context: Context;
   readonly #number: number;
-  #onChange: () => void;
+  /** Undefined once it is held. */
+  #owner: EntryOwner | undefined;
   #state: State = { kind: 'new' };
   #token = 0n;
   #modRevision = 0n;
@@ -66,8 +65,8 @@ export class Entry implements Member {
   #release: Release | undefined;
   #notifyLoss: (() => void) | undefined;
 
-  /** The caller has reserved room for the entry in `session`. `onChange` is called when the entry needs a next step. */
-  constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, onChange: () => void) {
+  /** The caller has reserved room for the entry in `session`. */
+  constructor(context: Context, queue: QueueRange, session: Session, options: ResolvedLockOptions, owner?: EntryOwner) {
     this.#context = context;
     this.queue = queue;
     this.slots = options.slots;
@@ -75,9 +74,9 @@ export class Entry implements Member {
     this.knownToken = session.newestToken;
     this.#number = session.numbers.take(queue.key);
     this.key = entryKey(queue, session.leaseId, this.#number, options.slots);
-    this.#onChange = onChange;
+    this.#owner = owner;
     this.#value = options.value;
-    this.#predecessors = new Predecessors(context, this, onChange);
+    this.#predecessors = new Predecessors(context, this, owner);
     session.join(this);
   }
 
@@ -179,7 +178,7 @@ export class Entry implements Member {
 
   /** Takes in that a read at `revision`, made for another entry, found this one admitted. */
   onSeenAdmitted(revision: bigint): void {
-    if (this.#state.kind === 'queued' && this.#predecessors?.onSeenAdmitted(revision) === true) this.#onChange();
+    if (this.#state.kind === 'queued' && this.#predecessors?.onSeenAdmitted(revision) === true) this.#owner?.onEntryChange();
   }
 
   /** Makes the last look count no more: `isAdmitted` is false until the next one. */
@@ -199,14 +198,14 @@ export class Entry implements Member {
   }
 
   onSessionSealed(): void {
-    this.#onChange();
+    this.#owner?.onEntryChange();
   }
 
-  /** Turns an admitted entry into a held one, or a held one into that of the next holder. The writes of the former one end. */
+  /** Turns an admitted entry into a held one, or a held one into that of the next holder, and ends the writes of the former. */
   hold(holder: Holder): void {
     this.#writer?.stop();
     if (this.#predecessors?.hold() !== true) this.#predecessors = undefined;
-    this.#onChange = () => undefined;
+    this.#owner = undefined;
     this.#state = { kind: 'held', holder };
   }
 
@@ -234,7 +233,7 @@ export class Entry implements Member {
     const state = this.#state;
     this.release();
     if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
-    this.#onChange();
+    this.#owner?.onEntryChange();
   }
 
   beforeRevocation(reason: LossReason): Promise<void> | undefined {
@@ -281,7 +280,7 @@ export class Entry implements Member {
     this.#finish();
     if (state.kind === 'releasing') this.#release?.onSessionEnd(this.session);
     if (state.kind === 'held') this.#notifyLoss = scheduleLoss(state.holder, reason, cause);
-    this.#onChange();
+    this.#owner?.onEntryChange();
   }
 
   /** Notifies the holder of a loss now, if that has not happened yet. */

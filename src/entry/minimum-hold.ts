@@ -7,7 +7,8 @@
  */
 import type { Clock } from '../clock.ts';
 import { newLeaseId } from '../session/lease-id.ts';
-import { LeaseNotFoundError, type Store } from '../store/store.ts';
+import { LeaseNotFoundError } from '../errors.ts';
+import type { Store } from '../store/store.ts';
 import { buildMove, type MovedEntry } from './transactions.ts';
 
 export class MinimumHold {

@@ -18,16 +18,18 @@ import type { KeyValue, WatchEvent } from '../store/store.ts';
 import { findObstacle, type Obstacle } from './admission.ts';
 import { type WatchedEntry, WaiterWatches } from './waiter-watches.ts';
 
-export type OnDeleted = (events: readonly WatchEvent[]) => void;
-
-interface WaitingEntry extends WatchedEntry {
-  readonly onDeleted: OnDeleted | undefined;
+/** Has entries that wait together. */
+export interface EntryOwner {
+  /** The entry needs a next step. */
+  onEntryChange(): void;
+  /** Calls `onDeletions` of all entries of this kind that wait. */
+  shareDeletions(events: readonly WatchEvent[]): void;
 }
 
 export class Predecessors {
   readonly #context: Context;
-  readonly #own: WaitingEntry;
-  readonly #onChange: () => void;
+  readonly #own: WatchedEntry;
+  readonly #owner: EntryOwner | undefined;
   #isAdmitted = false;
   /** The revision of the last look. */
   #lookedAt = 0n;
@@ -57,10 +59,10 @@ export class Predecessors {
   #confirmationBeforeLook: object | undefined;
   #isAdmittedByDeletion = false;
 
-  constructor(context: Context, own: WaitingEntry, onChange: () => void) {
+  constructor(context: Context, own: WatchedEntry, owner: EntryOwner | undefined) {
     this.#context = context;
     this.#own = own;
-    this.#onChange = onChange;
+    this.#owner = owner;
   }
 
   get isAdmitted(): boolean {
@@ -100,7 +102,7 @@ export class Predecessors {
     this.#isAdmitted = this.#obstacle === undefined;
     this.#isAdmittedByDeletion = false;
     this.#remaining = this.#obstacle === undefined ? none : new Set(this.#obstacle.keys);
-    this.#scheduleSlowLook();
+    if (!this.#isAdmitted) this.#scheduleSlowLook();
     // A look that was sent before a deletion need not have seen it.
     const deletions = this.#deletedMeanwhile ?? [];
     this.#deletedMeanwhile = undefined;
@@ -150,13 +152,13 @@ export class Predecessors {
   #onChangeAt(revision: bigint): void {
     if (revision <= this.#changedAt) return;
     this.#changedAt = revision;
-    if (this.needsLook) this.#onChange();
+    if (this.needsLook) this.#owner?.onEntryChange();
   }
 
   /** A watch was confirmed for the first time. */
   #onCreated(revision: bigint): void {
     // The obstacle may be deleted already, and the watch on the own entry was confirmed only now.
-    if (this.#isOwnCovered && this.#decide(0n)) this.#onChange();
+    if (this.#isOwnCovered && this.#decide(0n)) this.#owner?.onEntryChange();
     if (!this.#isAdmitted) this.#onChangeAt(revision);
   }
 
@@ -164,7 +166,7 @@ export class Predecessors {
   #onUnproven(): void {
     this.#doubtView();
     this.#unproven += 1;
-    this.#onChange();
+    this.#owner?.onEntryChange();
   }
 
   /** Takes in that entries of the queue were deleted. They admit only if the entry `mayAdmit` now; otherwise a look has to come. */
@@ -180,7 +182,7 @@ export class Predecessors {
       if (this.#isLooking) (this.#deletedMeanwhile ??= new Map()).set(kv.key, kv.modRevision);
       if (this.#takeDeletion(kv.key, kv.modRevision, mayAdmit)) isNews = true;
     }
-    if (isNews) this.#onChange();
+    if (isNews) this.#owner?.onEntryChange();
   }
 
   /** Takes in that the key was deleted. Returns whether that admits the entry, or calls for a look. */
@@ -225,7 +227,7 @@ export class Predecessors {
       },
       deleted: (events) => {
         const isNews = events.some(({ kv }) => kv.modRevision > this.#lookedAt && this.#remaining.has(kv.key));
-        if (isNews && this.#own.onDeleted !== undefined) this.#own.onDeleted(events);
+        if (isNews && this.#owner !== undefined) this.#owner.shareDeletions(events);
         else this.onDeletions(events);
       },
     }));
@@ -248,7 +250,7 @@ export class Predecessors {
     if (this.#isAdmitted || this.#slowLookAt === undefined || msUntil(this.#slowLookAt, now) > 0) return;
     this.#slowLookAt = undefined;
     this.#isLookDue = true;
-    this.#onChange();
+    this.#owner?.onEntryChange();
   }
 
   #scheduleSlowLook(): void {

@@ -8,11 +8,11 @@
 import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError, OutcomeUnknownError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import type { Session } from '../session/session.ts';
 import type { Context } from '../context.ts';
-import { type Committed, type KeyValue, OutcomeUnknownError } from '../store/store.ts';
+import type { Committed, KeyValue } from '../store/store.ts';
 
 interface Write {
   readonly value: string;

@@ -9,10 +9,10 @@ import { backoffMs } from '../backoff.ts';
 import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import { mapAtMost } from '../concurrency.ts';
 import type { Context } from '../context.ts';
-import { EtcdAuthError, EtcdRefusedError, EtcdUnavailableError } from '../errors.ts';
+import { EtcdAuthError, EtcdRefusedError, EtcdUnavailableError, OutcomeUnknownError } from '../errors.ts';
 import { gateKey, isExact, leaseHexOf } from '../keys.ts';
 import { type Contender, inspectName } from '../states/state.ts';
-import { OutcomeUnknownError, type Transaction } from '../store/store.ts';
+import type { Transaction } from '../store/store.ts';
 
 /** Requests under way at once. */
 const maxUnderWay = 16;

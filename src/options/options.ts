@@ -4,7 +4,6 @@
  * Read this file first, then types.ts (the options), schema.ts (the rules), issues.ts (the messages of a violated rule), credentials.ts
  * and host-url.ts (rules for certificates and hosts).
  */
-import { hostname } from 'node:os';
 import { type Logger, silentLogger } from '../context.ts';
 import { InvalidOptionsError } from '../errors.ts';
 import { exclusive, shared } from '../kind.ts';
@@ -15,6 +14,9 @@ import { type LockFields, maxNameBytes, parse } from './schema.ts';
 import type { BreakOptions, CloseOptions, ResolvedLockOptions, ResolvedOptions, WatchAllOptions, WatchOptions } from './types.ts';
 
 export type * from './types.ts';
+
+// The import of node:os takes a millisecond of each start.
+const hostname = (): string => process.getBuiltinModule('node:os').hostname();
 
 /** @throws {InvalidOptionsError} an option is invalid */
 export function resolveLockerOptions(input: unknown): ResolvedOptions {

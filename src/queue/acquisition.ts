@@ -13,19 +13,20 @@ import { backoffMs } from '../backoff.ts';
 import type { Instant } from '../clock.ts';
 import type { CreationOutcome, EntryToCreate } from '../entry/creation.ts';
 import { Entry } from '../entry/entry.ts';
-import { EtcdAuthError, EtcdRefusedError } from '../errors.ts';
+import type { EntryOwner } from '../entry/predecessors.ts';
+import { EtcdAuthError, EtcdRefusedError, LeaseNotFoundError, OutcomeUnknownError } from '../errors.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
-import { LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
+import type { WatchEvent } from '../store/store.ts';
 import type { AcquisitionQueue } from './acquisition-queue.ts';
 import type { Caller } from './caller.ts';
 import { HoldTime } from './hold-time.ts';
 import { PendingCreation } from './pending-creation.ts';
-import { shareAmong } from './shared-deletions.ts';
+import { shareDeletions } from './shared-deletions.ts';
 import { Sleeper } from './sleeper.ts';
 
-export class Acquisition {
+export class Acquisition implements EntryOwner {
   readonly slots: number;
   readonly creation: PendingCreation;
   /** Whether it has ended, with or without a lock. */
@@ -128,7 +129,7 @@ export class Acquisition {
   /** Starts with an entry whose creation deletes the released entry `old`. */
   runHandOver(old: Entry, session: Session, caller: Caller<LockHandle>): void {
     this.creation.old = old;
-    this.#newEntry(session, caller);
+    this.#entry = new Entry(this.#context, this.#queue.range, session, caller.options, this);
     // Other releases of this tick may join the transaction.
     void Promise.resolve().then(() => this.run());
   }
@@ -176,7 +177,7 @@ export class Acquisition {
       const { sessions } = this.#context;
       const session = sessions.enterAtOnce(caller.options) ?? (await sessions.enter(caller.options, this.#queue.timeLeftMs(caller)));
       this.#queue.outage.onResponse();
-      this.#newEntry(session, caller);
+      this.#entry = new Entry(this.#context, this.#queue.range, session, caller.options, this);
     } else if (entry.kind === 'gone' || entry.kind === 'releasing' || entry.session.isSealed || !entry.session.suits(caller.options)) {
       this.#abandonEntry();
     } else if (entry.kind === 'new') {
@@ -287,12 +288,13 @@ export class Acquisition {
     this.#sleeper.forget();
   }
 
-  #newEntry(session: Session, { options }: Caller<LockHandle>): void {
-    this.#entry = new Entry(this.#context, this.#queue.range, session, options, () => {
-      // A deletion may admit the entry while the loop awaits a look. Earlier ones that it admitted too come first.
-      if (this.#look !== undefined) this.#queue.grant();
-      this.wake();
-    });
-    this.#entry.onDeleted = shareAmong(this.#queue.acquisitions, this.slots);
+  onEntryChange(): void {
+    // A deletion may admit the entry while the loop awaits a look. Earlier ones that it admitted too come first.
+    if (this.#look !== undefined) this.#queue.grant();
+    this.wake();
+  }
+
+  shareDeletions(events: readonly WatchEvent[]): void {
+    shareDeletions(events, this.#queue.acquisitions, this.slots);
   }
 }

@@ -1,10 +1,9 @@
 /** Decides which callers of a name reject after a step of one of them has failed. */
 import type { Instant } from '../clock.ts';
 import { EntryGoneError } from '../entry/value-writer.ts';
-import { isFinal, TtlTooShortError } from '../errors.ts';
+import { isFinal, OutcomeUnknownError, TtlTooShortError } from '../errors.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockerContext } from '../session/locker-context.ts';
-import { OutcomeUnknownError } from '../store/store.ts';
 import { quote } from '../text.ts';
 import type { Caller } from './caller.ts';
 import type { Outage } from './outage.ts';

@@ -5,8 +5,8 @@
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
-import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
-import { OutcomeUnknownError, type Silence } from '../store/store.ts';
+import { EtcdUnavailableError, type HostFailure, OutcomeUnknownError } from '../errors.ts';
+import type { Silence } from '../store/store.ts';
 import type { Caller } from './caller.ts';
 
 export class Outage {

@@ -3,7 +3,7 @@ import { backoffMs } from '../backoff.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { Sleeper } from './sleeper.ts';
-import { LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
+import { LeaseNotFoundError, OutcomeUnknownError } from '../errors.ts';
 
 /** The most operations of a transaction. etcd takes 128, unless `--max-txn-ops` says otherwise. */
 const maxOperations = 100;

@@ -17,16 +17,14 @@ interface Waiting {
     | undefined;
 }
 
-/** Returns a function that shares deletions among those with `slots`. */
-export function shareAmong(acquisitions: Iterable<Waiting>, slots: number): (events: readonly WatchEvent[]) => void {
-  return (events) => {
-    let mayAdmit = true;
-    for (const one of [...acquisitions]) {
-      const { queuedEntry } = one;
-      if (one.slots !== slots || queuedEntry === undefined) continue;
-      queuedEntry.predecessors?.onDeletions(events, mayAdmit);
-      // Behind an entry that has to look, the others look too, in the same request. So they are not served before it.
-      if (!queuedEntry.isAdmitted && queuedEntry.needsLook) mayAdmit = false;
-    }
-  };
+/** Shares deletions among the entries with `slots`. */
+export function shareDeletions(events: readonly WatchEvent[], acquisitions: Iterable<Waiting>, slots: number): void {
+  let mayAdmit = true;
+  for (const one of [...acquisitions]) {
+    const { queuedEntry } = one;
+    if (one.slots !== slots || queuedEntry === undefined) continue;
+    queuedEntry.predecessors?.onDeletions(events, mayAdmit);
+    // Behind an entry that has to look, the others look too, in the same request. So they are not served before it.
+    if (!queuedEntry.isAdmitted && queuedEntry.needsLook) mayAdmit = false;
+  }
 }

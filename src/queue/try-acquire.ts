@@ -9,12 +9,12 @@ import { type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
 import { buildClearing, buildCreationOfAll, buildDeletion, buildQueuesRead, type Creation } from '../entry/transactions.ts';
-import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
+import { EtcdUnavailableError, type HostFailure, LeaseNotFoundError, OutcomeUnknownError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
-import { type Compare, LeaseNotFoundError, OutcomeUnknownError } from '../store/store.ts';
+import type { Compare } from '../store/store.ts';
 import type { Caller } from './caller.ts';
 
 /** After so many conflicts between the read and the creation, the entries are created like any others. */
@@ -61,7 +61,7 @@ class Try {
       if (rounds > 1) await this.#pause(backoffMs(rounds - 2, { firstMs: 25 }));
       const session = await this.#context.sessions.enter(options, this.#timeLeftMs(), queues.length);
       this.#wasRenewed = false;
-      const entries = queues.map((queue) => new Entry(this.#context, queue, session, options, () => undefined));
+      const entries = queues.map((queue) => new Entry(this.#context, queue, session, options));
       try {
         const outcome = await this.#acquire(session, entries);
         if (outcome !== 'gone') return outcome === 'acquired';

@@ -6,9 +6,9 @@
  */
 import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
-import { EtcdUnavailableError, type LossReason } from '../errors.ts';
+import { EtcdUnavailableError, LeaseNotFoundError, type LossReason } from '../errors.ts';
 import { gateKey } from '../keys.ts';
-import { type KeyValue, LeaseNotFoundError, type Transaction } from '../store/store.ts';
+import type { KeyValue, Transaction } from '../store/store.ts';
 
 /** The part of a session that its gate uses. */
 interface GateSession {

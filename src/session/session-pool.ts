@@ -2,11 +2,10 @@
 import { backoffMs } from '../backoff.ts';
 import { addMs, msUntil, waitAtMost } from '../clock.ts';
 import type { Context } from '../context.ts';
-import { EtcdUnavailableError, type HostFailure, LockerClosedError } from '../errors.ts';
+import { EtcdUnavailableError, type HostFailure, LeaseNotFoundError, LockerClosedError } from '../errors.ts';
 import { entryKey } from '../keys.ts';
 import { exclusive } from '../kind.ts';
 import { Pauses } from '../pauses.ts';
-import { LeaseNotFoundError } from '../store/store.ts';
 import { GateWatch } from './gate-watch.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { LeaseWanted } from './member.ts';

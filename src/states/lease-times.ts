@@ -6,9 +6,8 @@
  */
 import { mapAtMost } from '../concurrency.ts';
 import type { Context } from '../context.ts';
-import { EtcdAuthError, EtcdRefusedError } from '../errors.ts';
+import { EtcdAuthError, EtcdRefusedError, LeaseNotFoundError } from '../errors.ts';
 import { withJson } from '../json.ts';
-import { LeaseNotFoundError } from '../store/store.ts';
 import type { Contender } from './state.ts';
 
 /** Requests under way at once. */

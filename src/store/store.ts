@@ -171,21 +171,3 @@ export interface Store {
   /** Ends all watches and requests. */
   close(): Promise<void>;
 }
-
-/** The outcome of a write is unknown: etcd may have applied it, may apply it later, or may never apply it. */
-export class OutcomeUnknownError extends Error {
-  override readonly name = 'OutcomeUnknownError';
-  readonly hosts: readonly HostFailure[];
-
-  /** The `cause` is the refusal, if etcd refused the write in a way that does not prove that it was not applied. */
-  constructor(hosts: readonly HostFailure[], options?: ErrorOptions) {
-    const list = hosts.map(({ host, reason }) => `${host} (${reason})`).join(', ');
-    super(`Cannot tell whether a write was applied: no response from ${list}`, options);
-    this.hosts = hosts;
-  }
-}
-
-/** etcd refused a request because its lease is gone. */
-export class LeaseNotFoundError extends Error {
-  override readonly name = 'LeaseNotFoundError';
-}

@@ -6,8 +6,8 @@
  */
 import type { Clock, Instant } from '../clock.ts';
 import { msUntil } from '../clock.ts';
-import { EtcdUnavailableError, type HostFailure } from '../errors.ts';
-import { OutcomeUnknownError, type Silence, type WatchListener } from '../store/store.ts';
+import { EtcdUnavailableError, type HostFailure, OutcomeUnknownError } from '../errors.ts';
+import type { Silence, WatchListener } from '../store/store.ts';
 
 /** As of a locker with default options and one host. */
 const requestTimeoutMs = 5_000;

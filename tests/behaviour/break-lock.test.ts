@@ -14,7 +14,7 @@ import {
   spaceRefusal,
   unreachable,
 } from '../support/fixtures/faults.ts';
-import { OutcomeUnknownError } from '../../src/store/store.ts';
+import { OutcomeUnknownError } from '../../src/errors.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 
 const denied = new EtcdAuthError('locks/', 'etcdserver: permission denied');

@@ -1,7 +1,7 @@
 /** Tests of the hand-over: release() and the creation of the next entry in one transaction. */
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { LeaseNotFoundError } from '../../src/errors.ts';
 import {
   respondsAfter,
   unreachable,

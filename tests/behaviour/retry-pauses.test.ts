@@ -1,7 +1,7 @@
 /** Tests of retries that another program provokes again and again: none of them goes on without a pause. */
 import { webLocks } from 'etcd-locker/web-locks';
 import { expect, test } from 'vitest';
-import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { LeaseNotFoundError } from '../../src/errors.ts';
 import { calls, type Call, type FaultyMemory, openFaultyMemory, refused } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
 

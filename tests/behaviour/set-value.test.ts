@@ -15,7 +15,7 @@ import {
   runsOutOfSpace,
 } from '../support/fixtures/faults.ts';
 import { errorOf, follow } from '../support/fixtures/holding.ts';
-import { OutcomeUnknownError } from '../../src/store/store.ts';
+import { OutcomeUnknownError } from '../../src/errors.ts';
 
 const valuesOf = (memory: Awaited<ReturnType<typeof openFaultyMemory>>) => memory.entries('a').map(({ value }) => value);
 

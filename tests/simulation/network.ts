@@ -3,17 +3,16 @@
  *
  * It follows the rules of the real adapter: which requests are repeated, which are sent once, and which error ends a request.
  */
-import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
-import {
-  type CommitOptions,
-  type Committed,
-  type KeyValue,
-  OutcomeUnknownError,
-  type Renewal,
-  type Store,
-  type Transaction,
-  type WatchListener,
-  type WatchRequest,
+import { EtcdRefusedError, EtcdUnavailableError, OutcomeUnknownError } from '../../src/errors.ts';
+import type {
+  CommitOptions,
+  Committed,
+  KeyValue,
+  Renewal,
+  Store,
+  Transaction,
+  WatchListener,
+  WatchRequest,
 } from '../../src/store/store.ts';
 import { Evidence } from './evidence.ts';
 import type { CountingClock, Machine } from './machine.ts';

@@ -3,13 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ITxnRequest } from 'etcd3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { EtcdRefusedError, EtcdUnavailableError } from '../../src/errors.ts';
+import { EtcdRefusedError, EtcdUnavailableError, OutcomeUnknownError } from '../../src/errors.ts';
 import { buildDeletion, buildLook } from '../../src/entry/transactions.ts';
 import { Batcher, type Sender } from '../../src/store/etcd/batcher.ts';
 import { CallFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
 import type { Host } from '../../src/store/etcd/host.ts';
 import { encodeTransaction } from '../../src/store/etcd/wire/encode.ts';
-import { OutcomeUnknownError } from '../../src/store/store.ts';
 import { messagesOf } from '../support/etcd/messages.ts';
 
 const { readRequest, writeAnswer } = (await messagesOf('KV'))('Txn');

@@ -2,7 +2,7 @@
 import { EtcdAuthError, EtcdRefusedError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { CallFailure, isUnauthenticated, noResponse, toFailure, toRefusal } from '../../src/store/etcd/call-failure.ts';
-import { LeaseNotFoundError } from '../../src/store/store.ts';
+import { LeaseNotFoundError } from '../../src/errors.ts';
 import { hasNoReason } from '../../src/store/etcd/silence.ts';
 
 const outcomes = [

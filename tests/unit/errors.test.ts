@@ -12,7 +12,7 @@ import {
   LockTimeoutError,
 } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { OutcomeUnknownError } from '../../src/store/store.ts';
+import { OutcomeUnknownError } from '../../src/errors.ts';
 
 const hosts = [
   { host: 'a:1', reason: 'ECONNREFUSED' },

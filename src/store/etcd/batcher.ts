@@ -9,8 +9,8 @@
  * - An unknown outcome is unknown for each commit.
  * - Each commit keeps its own deadline. The request runs until the latest of them.
  */
-import { EtcdRefusedError, EtcdUnavailableError } from '../../errors.ts';
-import { type Committed, OutcomeUnknownError } from '../store.ts';
+import { EtcdRefusedError, EtcdUnavailableError, OutcomeUnknownError } from '../../errors.ts';
+import type { Committed } from '../store.ts';
 import { Batch, takeBatch } from './batch.ts';
 import { Deadlines } from './deadlines.ts';
 import { type Hosts, shortestTryMs } from './hosts.ts';

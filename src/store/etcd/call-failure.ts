@@ -5,9 +5,8 @@
  * exception: etcd also reports it for a call that it has applied. Every other outcome is unknown. The words are those of etcd's
  * api/v3rpc/rpctypes/error.go. Errors of etcd3 have no status code, but their message begins with it.
  */
-import { EtcdAuthError, EtcdRefusedError, type HostFailure } from '../../errors.ts';
+import { EtcdAuthError, EtcdRefusedError, type HostFailure, LeaseNotFoundError } from '../../errors.ts';
 import { quote } from '../../text.ts';
-import { LeaseNotFoundError } from '../store.ts';
 import { tlsProblem } from './tls-problems.ts';
 
 export type FailureKind =

@@ -6,19 +6,9 @@
  * and `idle-watches.ts`; `renewal.ts`; then `host.ts`, `raw-client.ts`, `channel.ts` and `grpc-stream.ts` (the way to the wire).
  * `call-failure.ts` decides what a failed call means. `wire/` encodes requests and decodes responses.
  */
-import { ClientLoadError, EtcdUnavailableError } from '../../errors.ts';
+import { ClientLoadError, EtcdUnavailableError, LeaseNotFoundError } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
-import {
-  type CommitOptions,
-  type Committed,
-  LeaseNotFoundError,
-  type Renewal,
-  type Silence,
-  type Store,
-  type Transaction,
-  type WatchListener,
-  type WatchRequest,
-} from '../store.ts';
+import type { CommitOptions, Committed, Renewal, Silence, Store, Transaction, WatchListener, WatchRequest } from '../store.ts';
 import { Batcher } from './batcher.ts';
 import { toFailure, toFinal, toRefusal } from './call-failure.ts';
 import { Hosts } from './hosts.ts';

@@ -6,11 +6,10 @@
  * takes at most a share that leaves time for every other host, even if each of them hangs.
  */
 import { backoffMs } from '../../backoff.ts';
-import { ClientLoadError, EtcdUnavailableError, type HostFailure } from '../../errors.ts';
+import { ClientLoadError, EtcdUnavailableError, type HostFailure, OutcomeUnknownError } from '../../errors.ts';
 import type { ResolvedOptions } from '../../options/options.ts';
 import { channels, publishLater } from '../../telemetry/channels.ts';
 import type { HostChangedMessage } from '../../telemetry/messages.ts';
-import { OutcomeUnknownError } from '../store.ts';
 import { type CallFailure, isResponseTooLarge, status, toFailure, toMistrust, toRefusal } from './call-failure.ts';
 import { HomeHost } from './home-host.ts';
 import { Cluster } from './cluster.ts';

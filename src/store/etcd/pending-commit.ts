@@ -4,8 +4,8 @@
  * It keeps its own deadline: it is settled by its response, or rejected when its time is up, however long its batch goes on.
  */
 import { type Deferred, deferred } from '../../deferred.ts';
-import { EtcdUnavailableError, type HostFailure } from '../../errors.ts';
-import { type Committed, OutcomeUnknownError } from '../store.ts';
+import { EtcdUnavailableError, type HostFailure, OutcomeUnknownError } from '../../errors.ts';
+import type { Committed } from '../store.ts';
 import type { Limited } from './deadlines.ts';
 import type { RequestOptions } from './hosts.ts';
 

@@ -4,18 +4,8 @@
  * It responds at once and loses nothing. Tests put the faults of a network between it and a locker.
  */
 import { type Clock, longestTimerMs } from '../../clock.ts';
-import { EtcdRefusedError } from '../../errors.ts';
-import {
-  type Committed,
-  type Compare,
-  type KeyValue,
-  LeaseNotFoundError,
-  type Operation,
-  type Range,
-  type Transaction,
-  type WatchEvent,
-  type WatchRequest,
-} from '../store.ts';
+import { EtcdRefusedError, LeaseNotFoundError } from '../../errors.ts';
+import type { Committed, Compare, KeyValue, Operation, Range, Transaction, WatchEvent, WatchRequest } from '../store.ts';
 
 interface Lease {
   readonly ttlSeconds: number;

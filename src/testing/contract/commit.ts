@@ -1,6 +1,7 @@
 /** The contract of `commit()`: compares, branches, atomicity and refusals. */
 import assert from 'node:assert/strict';
-import { LeaseNotFoundError, type Operation } from '../../store/store.ts';
+import { LeaseNotFoundError } from '../../errors.ts';
+import type { Operation } from '../../store/store.ts';
 import { put, read, recordWatch, remove, type StoreTest, under, valuesOf, write } from './store-test.ts';
 
 const deletions: readonly (readonly [how: string, deletion: (prefix: string) => Operation])[] = [
