@@ -60,7 +60,7 @@ export class Entry implements Member {
   #modRevision = 0n;
   #value: string;
   #writer: ValueWriter | undefined;
-  /** Undefined once it is held, unless its own key is still watched. */
+  /** Undefined once it is held, unless its own key was watched at that time. */
   #predecessors: Predecessors | undefined;
   #release: Release | undefined;
   #notifyLoss: (() => void) | undefined;

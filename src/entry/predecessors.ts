@@ -73,6 +73,11 @@ export class Predecessors {
     return this.#isLookDue || this.#unproven > 0 || this.#changedAt > this.#lookedAt;
   }
 
+  /** Whether the last look found an obstacle, and nothing since calls for another look. */
+  get hasObstacle(): boolean {
+    return this.#obstacle !== undefined && !this.needsLook;
+  }
+
   /** Takes in that a look is sent now. It sees all changes that are known by now, even if its revision is lower. */
   startLook(): void {
     // This look may make the entry second. A watch that is created before it is confirmed at no later revision, as a rule.
@@ -158,7 +163,7 @@ export class Predecessors {
   /** A watch was confirmed for the first time. */
   #onCreated(revision: bigint): void {
     // The obstacle may be deleted already, and the watch on the own entry was confirmed only now.
-    if (this.#isOwnCovered && this.#decide(0n)) this.#owner?.onEntryChange();
+    if (this.isOwnCovered && this.#decide(0n)) this.#owner?.onEntryChange();
     if (!this.#isAdmitted) this.#onChangeAt(revision);
   }
 
@@ -194,13 +199,13 @@ export class Predecessors {
     if (this.#obstacle === undefined) return false;
     const { keys, enough, isAll } = this.#obstacle;
     if (keys.length - this.#remaining.size < enough) return false;
-    if (mayAdmit && isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);
+    if (mayAdmit && isAll && this.#isViewGood && this.isOwnCovered) this.#admit(true);
     else if (deletedAt > this.#changedAt) this.#changedAt = deletedAt;
     return true;
   }
 
   /** Whether the watches would report the end of the own entry since the last look. */
-  get #isOwnCovered(): boolean {
+  get isOwnCovered(): boolean {
     return this.#watches?.covers(this.#lookedAt, this.#confirmation) === true;
   }
 
@@ -236,7 +241,7 @@ export class Predecessors {
   /** Takes in that the entry is held. Returns whether its own key stays watched. */
   hold(): boolean {
     // A look has seen the own entry. A watch that does not cover it would cost another read.
-    return this.#watches?.hold(this.#isAdmittedByDeletion || this.#isOwnCovered) === true;
+    return this.#watches?.hold(this.#isAdmittedByDeletion || this.isOwnCovered) === true;
   }
 
   stop(): void {

@@ -8,7 +8,7 @@ import { backoffMs } from '../backoff.ts';
 import { addMs, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdRefusedError } from '../errors.ts';
+import { EtcdAuthError, EtcdRefusedError } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import type { Session } from '../session/session.ts';
 import type { MinimumHold } from './minimum-hold.ts';
@@ -52,8 +52,8 @@ export class Release {
   }
 
   /**
-   * Releases the key. The first refusal rejects the promise, and the release goes on. A refusal that no retry helps leaves the
-   * reservation in the session: only the end of the lease frees the key then.
+   * Releases the key. The first refusal rejects the promise, and the release goes on. If etcd is corrupt it does not: only the end of the
+   * lease frees the key and its reservation then.
    */
   send(context: Context, entry: ReleasedEntry): void {
     const sending = this.#send(context, entry);
@@ -64,7 +64,7 @@ export class Release {
     const isWanted = (): boolean => entry.kind === 'releasing';
     const attempt = (): Promise<void> =>
       this.#attempt(context, entry).catch((error: unknown) => {
-        if (error instanceof EtcdRefusedError) this.#done.reject(error);
+        if (error instanceof EtcdRefusedError || error instanceof EtcdAuthError) this.#done.reject(error);
         throw error;
       });
     try {

@@ -42,7 +42,8 @@ export class WaiterWatches {
   /** The watches on the obstacle, by key. That of the whole queue has the queue's key. */
   readonly #watches = new Map<string, DeletionWatch>();
   #own: DeletionWatch | undefined;
-  #renewalsBefore = 0;
+  /** The renewals of the session before the entry was first held. */
+  #renewalsBefore: number | undefined;
 
   constructor(store: Store, entry: WatchedEntry, listener: WaiterListener) {
     this.#store = store;
@@ -118,14 +119,14 @@ export class WaiterWatches {
   hold(isNeeded: boolean): boolean {
     for (const key of [...this.#watches.keys()]) this.#stop(key);
     if (!isNeeded) this.#stopOwn();
-    this.#renewalsBefore = this.#entry.session.renewals;
+    this.#renewalsBefore ??= this.#entry.session.renewals;
     return this.#own !== undefined;
   }
 
   /** Ends the watch of a holder after its first beat. A lease without beats has none. */
   tickHeld(): void {
     const { session } = this.#entry;
-    if (session.renewals > this.#renewalsBefore || !session.needsRenewal()) this.#stopOwn();
+    if (session.renewals > (this.#renewalsBefore ?? 0) || !session.needsRenewal()) this.#stopOwn();
   }
 
   stop(): void {

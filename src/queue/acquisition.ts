@@ -70,9 +70,9 @@ export class Acquisition implements EntryOwner {
     return this.#caller?.wasEnqueued === false;
   }
 
-  /** Whether its entry was seen behind an obstacle. All later callers of the local queue are behind that, too. */
+  /** Whether its entry was seen behind an obstacle, and nothing since says otherwise. All later callers are behind that, too. */
   get isObstructed(): boolean {
-    return this.#entry !== undefined && this.#obstructed === this.#entry;
+    return this.#obstructed === this.#entry && this.#entry?.predecessors?.hasObstacle === true;
   }
 
   /** The entry, if it can be created now. */
@@ -205,7 +205,7 @@ export class Acquisition implements EntryOwner {
     } else if (this.#holdTime.isEnough(entry, caller.options)) {
       this.#queue.grant();
     } else {
-      await this.#holdTime.renew(entry, this.#context.heartbeat);
+      await this.#holdTime.renew(entry, this.#context.heartbeat, () => this.#queue.look(this));
     }
   }
 

@@ -21,17 +21,17 @@ export class HoldTime {
 
   /**
    * Renews the session. A look before the renewal may be old, so it is repeated. That happens once: otherwise, with slow looks, the
-   * deadline would come too near during each look, and renewals and looks would alternate for ever. The watch on the entry covers the rest.
+   * deadline would come too near during each look, and renewals and looks would alternate for ever. From then on the watch on the entry
+   * reports its end. Without it, each renewal is sent together with a look: that is no older than the deadline.
    */
-  async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>): Promise<void> {
+  async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>, look: () => Promise<void>): Promise<void> {
     const isFirst = this.#renewedFor !== entry;
-    if (isFirst) {
-      entry.forgetLook();
-      entry.predecessors?.watchOwn();
-    }
-    await heartbeat.beat(entry.session);
+    if (isFirst) entry.predecessors?.watchOwn();
+    const wasWatched = entry.predecessors?.isOwnCovered === true;
+    if (isFirst || !wasWatched) entry.forgetLook();
+    await Promise.all([heartbeat.beat(entry.session), isFirst || wasWatched ? undefined : look()]);
     // Meanwhile the look of another acquisition may have taken this entry along.
-    if (isFirst) entry.forgetLook();
+    if (isFirst || (wasWatched && entry.predecessors?.isOwnCovered !== true)) entry.forgetLook();
     this.#renewedFor = entry;
   }
 

@@ -8,7 +8,7 @@ import { backoffMs } from '../backoff.ts';
 import { type Instant, msUntil, waitAtMost } from '../clock.ts';
 import { findObstacle } from '../entry/admission.ts';
 import { Entry } from '../entry/entry.ts';
-import { buildClearing, buildCreationOfAll, buildDeletion, buildQueuesRead, type Creation } from '../entry/transactions.ts';
+import { buildClearing, buildCreationOfAll, buildDeletion, buildQueuesRead, type Creation, readEntry } from '../entry/transactions.ts';
 import { EtcdUnavailableError, type HostFailure, LeaseNotFoundError, OutcomeUnknownError } from '../errors.ts';
 import type { QueueRange } from '../keys.ts';
 import { exclusive } from '../kind.ts';
@@ -78,10 +78,15 @@ class Try {
     const { store } = this.#context;
     await this.#pause(Infinity, session.whenEntriesGone());
     if (!this.#request.caller.isWaiting) return;
-    // A renewal without a response may have prolonged the lease.
-    const created = entries.filter(({ token }) => token > 0n);
+    // A renewal without a response may have prolonged the lease, and the response to the creation may have come after the end.
     const timeoutMs = this.#timeLeftMs();
-    await Promise.all(created.map((entry) => store.commit(buildDeletion(entry, entry.token), { timeoutMs })));
+    await Promise.all(
+      entries.map(async (entry) => {
+        const own = await readEntry(store, entry, timeoutMs);
+        const isOurs = own?.leaseId === session.leaseId && own.createRevision > entry.knownToken;
+        if (isOurs) await store.commit(buildDeletion(entry, own.createRevision), { timeoutMs });
+      }),
+    );
   }
 
   /** Waits for `delayMs`, until `event`, until the time is up, or until the caller gives up. */
@@ -113,13 +118,16 @@ class Try {
     return 'gone';
   }
 
-  /** Renews before the lock is given out. The look before the first renewal may be old, so it is repeated. Watches cover the rest. */
+  /** Renews before the lock is given out: as `HoldTime.renew`. */
   async #renew(session: Session, entries: readonly Entry[]): Promise<void> {
-    for (const entry of this.#wasRenewed ? [] : entries) {
-      entry.forgetLook();
-      entry.predecessors?.watchOwn();
-    }
-    await waitAtMost(this.#context.clock, this.#timeLeftMs(), this.#context.heartbeat.beat(session));
+    const isFirst = !this.#wasRenewed;
+    const isUnproven = ({ predecessors }: Entry): boolean => predecessors?.isOwnCovered !== true;
+    if (isFirst) for (const { predecessors } of entries) predecessors?.watchOwn();
+    const unwatched = entries.filter(isUnproven);
+    for (const entry of isFirst ? entries : unwatched) entry.forgetLook();
+    const looks = isFirst ? [] : unwatched.map((entry) => entry.look());
+    await waitAtMost(this.#context.clock, this.#timeLeftMs(), Promise.all([this.#context.heartbeat.beat(session), ...looks]));
+    for (const entry of isFirst ? [] : entries) if (!unwatched.includes(entry) && isUnproven(entry)) entry.forgetLook();
     this.#wasRenewed = true;
   }
 

@@ -15,7 +15,7 @@ import { backoffMs } from '../backoff.ts';
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { deferred } from '../deferred.ts';
-import { EtcdRefusedError, EtcdUnavailableError, isFinal, LeaseNotFoundError, type LossReason } from '../errors.ts';
+import { EtcdAuthError, EtcdRefusedError, EtcdUnavailableError, isFinal, LeaseNotFoundError, type LossReason } from '../errors.ts';
 import { Pauses } from '../pauses.ts';
 import type { Renewal } from '../store/store.ts';
 import { Audit } from './audit.ts';
@@ -232,21 +232,22 @@ export class Session {
   }
 
   /**
-   * Retries `attempt` until etcd accepts it, `isWanted` returns false, or the session ends. Returns whether etcd accepted it.
-   * @throws a refusal that no retry helps; the session is sealed then, because only its end can free what it has in etcd
+   * Retries `attempt` until etcd accepts it, `isWanted` returns false, or the session ends. Returns whether etcd accepted it. A final
+   * refusal seals the session. If etcd refuses the user, the retries go on, at the pace of the beats: the user may get the right back.
+   * @throws any other final refusal
    */
   async retry(isWanted: () => boolean, attempt: () => Promise<unknown>): Promise<boolean> {
     for (let failures = 0; isWanted() && this.checkOpen(); failures += 1) {
+      let pauseMs = backoffMs(failures + 1);
       try {
         await attempt();
         return true;
       } catch (error) {
-        if (!mayPass(error)) {
-          this.#sealAfterRefusal();
-          throw error;
-        }
+        if (!mayPass(error)) this.#sealAfterRefusal();
+        if (error instanceof EtcdAuthError) pauseMs = this.#ttlMs / 3;
+        else if (!mayPass(error)) throw error;
       }
-      await this.pause(backoffMs(failures + 1));
+      await this.pause(pauseMs);
     }
     return false;
   }
@@ -258,7 +259,6 @@ export class Session {
     for (const member of [...this.members]) member.onSessionSealed();
   }
 
-  // Only the end of the lease can free an entry that etcd does not delete.
   #sealAfterRefusal(): void {
     this.#wasRefused = true;
     this.seal();

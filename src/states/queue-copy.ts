@@ -61,7 +61,7 @@ export class QueueCopy {
   readonly #touched = new Set<string>();
   /** The copy is that of this revision. */
   #revision = 0n;
-  /** The watch reports all events after this revision. */
+  /** The watch reports all events after this revision. At 0 a read that was sent before proves nothing. */
   #watchedSince = 0n;
   #wasWatched = false;
   #isWatched = false;
@@ -115,7 +115,8 @@ export class QueueCopy {
     const isFirst = !this.#wasWatched;
     this.#wasWatched = true;
     this.#isWatched = true;
-    this.#watchedSince = revision;
+    // A read that was sent before a break may even be from before a restore.
+    this.#watchedSince = isFirst ? revision : 0n;
     // The watch reports them again if they are later. Those from before a restore never happened.
     this.#earlyEvents = [];
     // A later creation follows a break. Changes may have been missed, and a restored etcd may even be at an earlier revision.

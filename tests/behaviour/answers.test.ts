@@ -7,6 +7,7 @@ import {
   type Lock,
   type LockOptions,
   type Locker,
+  LockTimeoutError,
 } from 'etcd-locker';
 import { webLocks } from 'etcd-locker/web-locks';
 import { describe, expect, test } from 'vitest';
@@ -73,6 +74,34 @@ describe('when etcd has not responded since the call began', () => {
     await memory.clock.advance(1_000);
 
     expect(call.error).toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+  });
+
+  test('a caller that inherits a place which somebody has deleted rejects with EtcdUnavailableError', async () => {
+    await using memory = await openFaultyMemory();
+    await memory.createLocker().lock('a');
+    const before = new AbortController();
+    const second = follow(memory.createLocker().lock('a', { signal: before.signal }));
+    await memory.clock.advance(100);
+    const locker = memory.createLocker();
+    const third = follow(locker.lock('a', { timeoutMs: 1_000 }));
+    await memory.clock.advance(100);
+    // It looks when the second leaves. Meanwhile somebody deletes the whole queue.
+    memory.store.next(calls.read, async () => {
+      await new Promise<void>((resolve) => void memory.clock.setTimer(1_000, resolve));
+      throw new EtcdUnavailableError(5_000, []);
+    });
+    before.abort();
+    await memory.clock.advance(100);
+    expect(second.error).toBeDefined();
+    memory.store.every(calls.any, hangs);
+    memory.etcd.commit({ compare: [], then: [{ delete: { key: 'locks/a/', rangeEnd: 'locks/a0' } }], otherwise: [] });
+    await memory.clock.advance(800);
+    expect(third.error).toBeInstanceOf(LockTimeoutError);
+
+    const heir = follow(locker.lock('a', { timeoutMs: 300 }));
+    await memory.clock.advance(300);
+
+    expect(heir.error).toBeInstanceOf(EtcdUnavailableError);
   });
 
   test('all callers of a name in one process reject with EtcdUnavailableError, whatever their place', async () => {

@@ -269,3 +269,21 @@ test('watch() shows no change from before a restore that came while it read the 
   expect(next.value?.held).toBe(true);
   expect(states.at(-1)).toBe(true);
 });
+
+test('watch() reads the queue again after a restore, also if a response from before it comes later', async () => {
+  await using memory = await openFaultyMemory();
+  const snapshot = memory.etcd.snapshot();
+  await memory.createLocker().lock('a', { value: 'undone' });
+  memory.store.next(calls.read, respondsAfter(memory.clock, 500));
+  const states = memory.createLocker().watch('a');
+  const first = follow(states.next());
+  await memory.clock.advance(100);
+  memory.etcd.restore(snapshot);
+  await memory.clock.advance(100);
+  expect(first.isSettled).toBe(false);
+
+  await memory.clock.advance(400);
+
+  expect(first.value?.value).toMatchObject({ held: false });
+  await states.return();
+});

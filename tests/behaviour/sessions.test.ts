@@ -202,16 +202,35 @@ describe('a session after etcd refused a deletion', () => {
     expect((await waiting.promise).leaseId).not.toBe(kept.leaseId);
   });
 
+  test('the entry is deleted once etcd permits it, while other locks keep the lease', async () => {
+    await using memory = await openFaultyMemory();
+    const locker = memory.createLocker({ ttlMs: 15_000 });
+    const [refusedOne, kept] = [await locker.lock('a'), await locker.lock('kept')];
+    const permit = memory.store.every(calls.deletion, refused(denied()));
+    expect(await errorOf(refusedOne.release())).toMatchObject({ code: 'ETCD_AUTH' });
+    await memory.clock.advance(30_000);
+    expect(memory.entries('a')).toHaveLength(1);
+    // One try at once, and one with each beat.
+    expect(memory.store.count(calls.deletion)).toBeLessThanOrEqual(7);
+    permit();
+
+    await memory.clock.advance(5_000);
+
+    expect(memory.entries('a')).toEqual([]);
+    expect(kept.held).toBe(true);
+    expect((await memory.createLocker().tryLock('a'))?.held).toBe(true);
+  });
+
   test('it is not renewed after the last lock is released, so that the lease ends the entry', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();
     const [refusedOne, kept] = [await locker.lock('a'), await locker.lock('kept')];
-    memory.store.next(calls.deletion, refused(denied()));
+    memory.store.every(calls.deletion, refused(denied()));
     await errorOf(refusedOne.release());
     await memory.clock.advance(30_000);
     expect(memory.entries('a')).toHaveLength(1);
 
-    await kept.release();
+    await errorOf(kept.release());
     const renewals = memory.store.count(calls.renew);
     await memory.clock.advance(15_000);
 

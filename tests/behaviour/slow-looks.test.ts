@@ -91,9 +91,17 @@ test.each([
   expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
 });
 
-test.each(['lock', 'tryLock'] as const)('%s() does not give out an entry that was deleted during the second renewal', async (method) => {
+test.each([
+  ['lock', 'with a watch', 'during', 100],
+  ['tryLock', 'with a watch', 'during', 100],
+  ['lock', 'with a watch that breaks', 'during', 100],
+  ['tryLock', 'with a watch that breaks', 'during', 100],
+  ['lock', 'without a watch', 'just before', -100],
+  ['tryLock', 'without a watch', 'just before', -100],
+] as const)('%s() %s does not give out an entry that was deleted %s the second renewal', async (method, watch, _, deletedAtMs) => {
   await using memory = await openFaultyMemory();
   const locker = memory.createLocker({ requestTimeoutMs: 20_000 });
+  if (watch === 'without a watch') memory.store.breakWatches();
   // 5 400 ms until the deadline, and a new lock needs 2 000 of them. So it is renewed, and looked at once more.
   memory.store.next(calls.grant, respondsAfter(memory.clock, 3_600));
   memory.store.next(calls.read, respondsAfter(memory.clock, 3_600));
@@ -101,7 +109,8 @@ test.each(['lock', 'tryLock'] as const)('%s() does not give out an entry that wa
   memory.store.every(calls.renew, respondsAfter(memory.clock, 3_000));
   memory.store.every(calls.leaseKeys, after(memory.clock, 100_000));
   const locking = follow(locker[method]('a', { ttlMs: 6_000 }));
-  await memory.clock.advance(3_600 + 3_700);
+  await memory.clock.advance(3_600 + 3_600 + deletedAtMs);
+  if (watch === 'with a watch that breaks') memory.store.breakWatches();
   const [entry] = memory.entries('a');
   memory.etcd.commit({ compare: [], then: [{ delete: { key: entry?.key ?? '' } }], otherwise: [] });
   expect(locking.isSettled).toBe(false);

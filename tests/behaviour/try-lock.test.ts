@@ -104,6 +104,23 @@ describe('tryLock()', () => {
     expect(waiting.value?.held).toBe(true);
   });
 
+  test('tryLock() does not take an entry for that of somebody else whose creation was confirmed after the end of the lease', async () => {
+    await using memory = await openFaultyMemory();
+    memory.store.next(calls.creation, respondsAfter(memory.clock, 1_900));
+    // etcd prolongs the lease, and its responses are lost.
+    const renewals = memory.store.every(calls.renew, respondsAfter(memory.clock, 400, false));
+    memory.store.every(calls.revoke, lostRequest);
+    const tried = follow(memory.createLocker().tryLock('a', { ttlMs: 2_000 }));
+    await memory.clock.advance(1_900);
+    expect(tried.isSettled).toBe(false);
+    renewals();
+
+    await memory.clock.advance(1_000);
+
+    expect(tried.value?.held).toBe(true);
+    expect(memory.entries('a').map(({ key }) => key)).toEqual([tried.value?.key]);
+  });
+
   test('tryLock() and lock() of one locker at once get the lock one after the other', async () => {
     await using memory = await openFaultyMemory();
     const locker = memory.createLocker();

@@ -1,7 +1,7 @@
 /** Tests the number of requests that each call of a locker costs, by the metrics of etcd. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Lock, Locker } from '../../src/index.ts';
+import type { Lock, Locker, LockOptions } from '../../src/index.ts';
 import { findEtcd, type EtcdServer } from '../support/etcd/etcd.ts';
 import { follow, type Followed } from '../support/fixtures/holding.ts';
 import { eventually, openStage, type Stage } from '../support/fixtures/etcd-stage.ts';
@@ -346,6 +346,70 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect(calls).toEqual({ Txn: 1 });
   });
 
+  test.each<{ who: string; holder: LockOptions; waiters: LockOptions[] }>([
+    { who: 'a writer behind a reader', holder: { mode: 'shared' }, waiters: [{}] },
+    { who: 'two readers behind a writer', holder: {}, waiters: [{ mode: 'shared' }, { mode: 'shared' }] },
+    { who: 'a semaphore behind a lock', holder: {}, waiters: [{ slots: 2 }] },
+    { who: 'a lock behind a semaphore', holder: { slots: 2 }, waiters: [{}] },
+  ])('are a release, and nothing else, for $who', async ({ holder, waiters }) => {
+    const held = await (await openLocker()).lock('x', holder);
+    const waiting: Followed<Lock>[] = [];
+    for (const options of waiters) {
+      waiting.push(follow((await openLocker()).lock('x', options)));
+      await stage.queued('x', 1 + waiting.length);
+    }
+    await sleep(200);
+
+    const calls = await countDuring(async () => {
+      await held.release();
+      await Promise.all(waiting.map(({ promise }) => promise));
+      await counted();
+    });
+
+    expect(calls).toEqual({ Txn: 1 });
+  });
+
+  test('are one look of a third waiter when the second leaves, and none when the holder releases after that', async () => {
+    const held = await (await openLocker()).lock('x');
+    const leaving = new AbortController();
+    const second = follow((await openLocker()).lock('x', { signal: leaving.signal }));
+    await stage.queued('x', 2);
+    const third = follow((await openLocker()).lock('x'));
+    await stage.queued('x', 3);
+    await sleep(200);
+
+    const whenLeaving = await countDuring(async () => {
+      leaving.abort();
+      await expect(second.promise).rejects.toThrow();
+      await counted();
+    });
+    const whenReleased = await countDuring(async () => {
+      await held.release();
+      await third.promise;
+      await counted();
+    });
+
+    expect(whenLeaving).toEqual({ Txn: 2 });
+    expect(whenReleased).toEqual({ Txn: 1 });
+  });
+
+  test('are the revocation of the lease, and nothing else, when the locker of the holder closes', async () => {
+    const holder = await openLocker();
+    await holder.lock('x');
+    const waiting = follow((await openLocker()).lock('x'));
+    await stage.queued('x', 2);
+    await sleep(200);
+
+    const calls = await countDuring(async () => {
+      await holder.close();
+      await waiting.promise;
+      await counted();
+    });
+
+    expect(calls['Txn']).toBeUndefined();
+    expect(calls['LeaseRevoke']).toBe(1);
+  });
+
   test('are an enqueue and a release for each hold when two lockers alternate, with watches kept open', async () => {
     const lockers = [await openLocker(), await openLocker()];
     const holds = 20;
@@ -358,7 +422,7 @@ describe.skipIf((await findEtcd()).kind === 'endpoints')('calls to etcd', () => 
     expect((await countWatchRequests()) - before).toBeLessThanOrEqual(12);
   });
 
-  test('are an enqueue, a look and a release for each hold when four lockers alternate, and no look follows a release', async () => {
+  test('are an enqueue, a look and a release for each hold when four lockers alternate', async () => {
     const lockers = await Promise.all([1, 2, 3, 4].map(() => openLocker()));
     const holds = 20;
     const before = await countWatchRequests();

@@ -74,12 +74,17 @@ export function isExplained({ faultSchedule }: World, { machine }: LockerProcess
 }
 
 /** lockAll lost one of its locks while it waited for the next. */
-function lossProblem({ record, settledMs, isBlurred }: World, { process, startedMs }: Call, error: LockLostError): string | undefined {
+function lossProblem(
+  { record, settledMs, isBlurred }: World,
+  { process, startedMs, slots }: Call,
+  error: LockLostError,
+): string | undefined {
   const { reason, lockName, fencingToken } = error;
   if (reason === 'max-hold') return 'it was lost by maxHoldMs, which had not begun';
   if (reason === 'closed') return process.isOpen ? 'it was lost as closed, but its locker is open' : undefined;
   if (startedMs >= settledMs) return `it lost ${lockName} without a fault: ${reason}`;
-  const isThere = record.entries(lockName).some(({ createRevision }) => createRevision === fencingToken);
+  // Other locks of this process may have the same token, unless the kind is exclusive.
+  const isThere = slots === 1 && record.entries(lockName).some(({ createRevision }) => createRevision === fencingToken);
   // A restore uses revisions again, and brings back entries whose end the process has seen.
   return reason === 'deleted' && isThere && !isBlurred ? `it lost ${lockName} as deleted, but its entry exists` : undefined;
 }
