@@ -5,7 +5,7 @@
 import { onAbort, reasonOf } from '../abort.ts';
 import { LockerClosedError } from '../errors.ts';
 import { encodeName } from '../keys.ts';
-import type { LockHandle } from '../lock/lock-handle.ts';
+import { LockHandle } from '../lock/lock-handle.ts';
 import { type MultiLock, MultiLockHandle, releaseAll } from '../lock/multi-lock.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { LocalQueues } from '../queue/local-queues.ts';
@@ -39,7 +39,7 @@ export async function lockAll(
       waiting.signal.throwIfAborted();
       // Without any time each name is tried once. With some of it, none is tried beyond its end.
       const leftMs = untilMs === undefined || timeoutMs === 0 ? timeoutMs : Math.max(1, untilMs - clock.now().monotonicMs);
-      // Both limits count from the moment when all are held. A call that fails has done no work, so it frees its names at once.
+      // Both limits count from the moment when all are held. A call that fails has done no work, so it frees its names at once, and keeps none.
       const one = { ...options, signal: waiting.signal, timeoutMs: leftMs, maxHoldMs: undefined, minHoldMs: undefined };
       const lock = await queues.lock(name, one, whole);
       held.set(name, lock);
@@ -50,6 +50,7 @@ export async function lockAll(
     for (const lock of held.values()) lock.checkHeld();
     waiting.signal.throwIfAborted();
   } catch (error) {
+    for (const lock of held.values()) LockHandle.holdOf(lock).keepEntry = undefined;
     // Without await: in an outage the releases take as long as the leases.
     releaseAll([...held.values()]).catch((cause: unknown) => {
       logger.warn(`etcd-locker: ${String(cause)}`);

@@ -3,6 +3,9 @@ import type { Entry } from '../entry/entry.ts';
 import type { ResolvedLockOptions } from '../options/options.ts';
 import type { Heartbeat } from '../session/heartbeat.ts';
 
+/** Whether a watch reports each deletion of the entry since its last look. */
+export const isWatched = ({ predecessors }: Entry): boolean => predecessors?.isOwnCovered === true;
+
 export class HoldTime {
   /** The entry whose session was renewed to hold it. */
   #renewedFor: Entry | undefined;
@@ -27,11 +30,11 @@ export class HoldTime {
   async renew(entry: Entry, heartbeat: Pick<Heartbeat, 'beat'>, look: () => Promise<void>): Promise<void> {
     const isFirst = this.#renewedFor !== entry;
     if (isFirst) entry.predecessors?.watchOwn();
-    const wasWatched = entry.predecessors?.isOwnCovered === true;
+    const wasWatched = isWatched(entry);
     if (isFirst || !wasWatched) entry.forgetLook();
     await Promise.all([heartbeat.beat(entry.session), isFirst || wasWatched ? undefined : look()]);
     // Meanwhile the look of another acquisition may have taken this entry along.
-    if (isFirst || (wasWatched && entry.predecessors?.isOwnCovered !== true)) entry.forgetLook();
+    if (isFirst || (wasWatched && !isWatched(entry))) entry.forgetLook();
     this.#renewedFor = entry;
   }
 

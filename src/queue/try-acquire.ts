@@ -16,6 +16,7 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
 import type { Compare } from '../store/store.ts';
 import type { Caller } from './caller.ts';
+import { isWatched } from './hold-time.ts';
 
 /** After so many conflicts between the read and the creation, the entries are created like any others. */
 const maxConflicts = 3;
@@ -121,13 +122,12 @@ class Try {
   /** Renews before the lock is given out: as `HoldTime.renew`. */
   async #renew(session: Session, entries: readonly Entry[]): Promise<void> {
     const isFirst = !this.#wasRenewed;
-    const isUnproven = ({ predecessors }: Entry): boolean => predecessors?.isOwnCovered !== true;
     if (isFirst) for (const { predecessors } of entries) predecessors?.watchOwn();
-    const unwatched = entries.filter(isUnproven);
+    const unwatched = entries.filter((entry) => !isWatched(entry));
     for (const entry of isFirst ? entries : unwatched) entry.forgetLook();
     const looks = isFirst ? [] : unwatched.map((entry) => entry.look());
     await waitAtMost(this.#context.clock, this.#timeLeftMs(), Promise.all([this.#context.heartbeat.beat(session), ...looks]));
-    for (const entry of isFirst ? [] : entries) if (!unwatched.includes(entry) && isUnproven(entry)) entry.forgetLook();
+    for (const entry of isFirst ? [] : entries) if (!unwatched.includes(entry) && !isWatched(entry)) entry.forgetLook();
     this.#wasRenewed = true;
   }
 

@@ -45,3 +45,17 @@ test('a kept lock that etcd refuses to delete is logged, and rejects nothing', a
 
   expect(lines.join('\n')).toMatch(/cannot delete locks\/a\/.*, it ends with its lease: EtcdAuthError/);
 });
+
+test('lockAll() that fails keeps none of its names, not even one that was kept before', async () => {
+  await using memory = await openFaultyMemory();
+  await memory.createLocker().lock('c');
+  const locker = memory.createLocker({ keepMs: 60_000 });
+  await (await locker.lock('a')).release();
+  const all = follow(locker.lockAll(['a', 'b', 'c'], { timeoutMs: 1_000 }));
+  await memory.clock.advance(1_000);
+
+  await memory.clock.advance(100);
+
+  expect(all.error).toMatchObject({ code: 'LOCK_TIMEOUT' });
+  expect([...memory.entries('a'), ...memory.entries('b')]).toEqual([]);
+});
