@@ -361,7 +361,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'src/entry/predecessors.ts',
-        from: 'if (mayAdmit && isAll && this.#isViewGood && this.#isOwnCovered) this.#admit(true);',
+        from: 'if (mayAdmit && isAll && this.#isViewGood && this.isOwnCovered) this.#admit(true);',
         to: 'if (mayAdmit && isAll && this.#isViewGood) this.#admit(true);',
       },
     ],
