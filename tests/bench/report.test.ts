@@ -104,6 +104,20 @@ test('the summary names the variants of a kind that differ', () => {
   ]);
 });
 
+test('the summary has the waiters of a queue, from their own table', () => {
+  const turns = (holdsPerSecond: number) => [{ holdsPerSecond, delays: [], callsWhileWaiting: 0, messagesWhileWaiting: 0 }];
+  const queue = (waiters: number, own: number) => ({
+    workload: `queue-${String(waiters)}`,
+    waiters,
+    rounds: { locker: turns(own), go: turns(100) },
+  });
+
+  expect(summary({ ...noResults(), queues: [queue(100, 50), queue(1_000, 300)] }).slice(2)).toEqual([
+    '- **Faster:** 1000 waiters of a name 3 ×.',
+    '- **Slower:** 100 waiters of a name 0.5 ×.',
+  ]);
+});
+
 test('the time of a turn is compared with a put of the same round', () => {
   const limits = [2, 4].map((putMs) => ({ addedMs: 1, roundTripMs: putMs - 1, putMs }));
   const result = rate('delay-1-2', [1], { limits });

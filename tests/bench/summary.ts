@@ -1,6 +1,6 @@
 /** The first lines of the page, for a reader with five seconds: what is faster, by how much, and what is slower. */
 import { goalsOf } from './goals.ts';
-import { perSecond, rateOf, type Results } from './results.ts';
+import { perSecond, type QueueRound, rateOf, type Results } from './results.ts';
 import { quartiles, ratios, type Quartiles, type Verdict } from './statistics.ts';
 
 interface Line {
@@ -20,7 +20,9 @@ const work: readonly Line[] = [
   { label: 'hot name, # processes', workload: 'hot-#', variants: [2, 8, 32] },
   { label: 'hot name, 32 callers of a client', workload: 'hot-callers' },
   { label: '256 names at once', workload: 'names-256' },
+  { label: '# waiters of a name', workload: 'queue-#', variants: [100, 1_000] },
   { label: 'one at a time', workload: 'one' },
+  { label: 'one at a time, 3 members', workload: 'cluster-one' },
 ];
 
 const kinds = ['Faster', 'About equal', 'Slower'] as const;
@@ -52,9 +54,17 @@ function phrasesOf(results: Results, { label, workload, variants }: Line): { rea
 }
 
 function ratioToGo(results: Results, workload: string): Quartiles | undefined {
-  const { locker, go } = rateOf(results, workload)?.rounds ?? {};
-  return locker && go && quartiles(ratios(locker.map(perSecond), go.map(perSecond)));
+  const queue = results.queues.find((one) => one.workload === workload)?.rounds;
+  const { locker, go } = queue === undefined ? ratesOf(results, workload) : { locker: turns(queue.locker), go: turns(queue.go) };
+  return locker && go && quartiles(ratios(locker, go));
 }
+
+function ratesOf(results: Results, workload: string): { readonly locker?: number[] | undefined; readonly go?: number[] | undefined } {
+  const { locker, go } = rateOf(results, workload)?.rounds ?? {};
+  return { locker: locker?.map(perSecond), go: go?.map(perSecond) };
+}
+
+const turns = (rounds: readonly QueueRound[] | undefined): number[] | undefined => rounds?.map(({ holdsPerSecond }) => holdsPerSecond);
 
 /** By the quartiles, as for the goals. */
 function kindOf({ lower, upper }: Quartiles): Kind {
