@@ -80,12 +80,11 @@ class Try {
     await this.#pause(Infinity, session.whenEntriesGone());
     if (!this.#request.caller.isWaiting) return;
     // A renewal without a response may have prolonged the lease, and the response to the creation may have come after the end.
-    const timeoutMs = this.#timeLeftMs();
     await Promise.all(
       entries.map(async (entry) => {
-        const own = await readEntry(store, entry, timeoutMs);
+        const own = await readEntry(store, entry, this.#timeLeftMs());
         const isOurs = own?.leaseId === session.leaseId && own.createRevision > entry.knownToken;
-        if (isOurs) await store.commit(buildDeletion(entry, own.createRevision), { timeoutMs });
+        if (isOurs) await store.commit(buildDeletion(entry, own.createRevision), { timeoutMs: this.#timeLeftMs() });
       }),
     );
   }

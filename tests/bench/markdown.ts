@@ -45,7 +45,9 @@ function section(heading: string, paragraphs: readonly string[]): string[] {
 }
 
 function intro({ isQuick, sizes, date, minutes }: RunInfo): string {
-  const run = isQuick ? 'a quick run with small numbers' : `${sizes.rounds} rounds of each workload but the many waiters (${sizes.queueRounds}), ${minutes} minutes in all`;
+  const run = isQuick
+    ? 'a quick run with small numbers'
+    : `${sizes.rounds} rounds (many waiters: ${sizes.queueRounds}), ${minutes} minutes in all`;
   return `Written by \`npm run bench\` on ${date}: ${run}.
 
 All rivals use the same machine and the same etcd, one after the other. So the **ratios** can be

@@ -91,6 +91,9 @@ function checkOrder({ judge, settledMs }: World, call: Call): void {
   }
 }
 
+/** For how long an outage or a freeze may keep the end of an entry from its process. */
+const unknownMs = 10_000;
+
 /** No entry of a caller is created while an earlier caller of the same process has had none for the name. */
 function checkCreation({ judge, record, etcd }: World, name: string, { value }: KeyValue): void {
   const isNew = !record.hadValue(value);
@@ -105,7 +108,8 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
   for (const other of waiting.slice(0, waiting.indexOf(call))) {
     if (other.process !== call.process || record.hadValue(other.value) || hasTimedOut(other) || other.signal?.signal.aborted === true)
       continue;
-    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease or an outsider ended it.
+    // It may have the entry of a caller that gave up, and write its own value later. Or it had such an entry, until the lease or an outsider
+    // ended it. In an outage the process may learn of that only after the call has begun.
     const isOfUse = (entry: KeyValue): boolean =>
       entry.value.startsWith(call.process.id) &&
       (entry.value === call.process.id || !owners.has(entry.value)) &&
@@ -113,7 +117,8 @@ function checkCreation({ judge, record, etcd }: World, name: string, { value }: 
     const isEnded = ({ key, createRevision, leaseId }: KeyValue): boolean =>
       !etcd.leaseIds.includes(leaseId) || record.outsiderEndedAt(key, createRevision) !== undefined;
     const mayInherit =
-      record.entries(name).some(isOfUse) || record.hasEntriesSince(name, other.startedMs, (entry) => isOfUse(entry) && isEnded(entry));
+      record.entries(name).some(isOfUse) ||
+      record.hasEntriesSince(name, other.startedMs - unknownMs, (entry) => isOfUse(entry) && isEnded(entry));
     if (!mayInherit) judge.violated('order', `the entry of ${call.id} was created before that of ${other.id}`);
   }
 }
