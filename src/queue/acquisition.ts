@@ -205,7 +205,7 @@ export class Acquisition implements EntryOwner {
     } else if (this.#holdTime.isEnough(entry, caller.options)) {
       this.#queue.grant();
     } else {
-      await this.#holdTime.renew(entry, this.#context.heartbeat, () => this.#queue.look(this));
+      await this.#holdTime.renew(entry, this.#context, () => this.#queue.look(this));
     }
   }
 

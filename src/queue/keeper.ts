@@ -100,6 +100,8 @@ export class Keeper implements KeptEntryOwner {
     if (this.#kept?.isRecalled === true || watch?.isWanted === true) this.#all.noteRecall(this.name);
     // Another caller of this process already has an entry behind this one.
     if (!this.#all.mayKeep(this.name) || this.#queue.hasAcquisitions || !isSafe(entry)) return false;
+    // Somebody stole the kept entry, and its holder does not know it yet.
+    if (this.#kept !== undefined && this.#kept.entry !== entry) return false;
     return this.#kept === undefined || this.#kept.isWatched;
   }
 

@@ -16,7 +16,7 @@ import type { LockerContext } from '../session/locker-context.ts';
 import type { Session } from '../session/session.ts';
 import type { Compare } from '../store/store.ts';
 import type { Caller } from './caller.ts';
-import { isWatched } from './hold-time.ts';
+import { isWatched, renewAndLook } from './hold-time.ts';
 
 /** After so many conflicts between the read and the creation, the entries are created like any others. */
 const maxConflicts = 3;
@@ -124,9 +124,15 @@ class Try {
     if (isFirst) for (const { predecessors } of entries) predecessors?.watchOwn();
     const unwatched = entries.filter((entry) => !isWatched(entry));
     for (const entry of isFirst ? entries : unwatched) entry.forgetLook();
-    const looks = isFirst ? [] : unwatched.map((entry) => entry.look());
-    await waitAtMost(this.#context.clock, this.#timeLeftMs(), Promise.all([this.#context.heartbeat.beat(session), ...looks]));
-    for (const entry of isFirst ? [] : entries) if (!unwatched.includes(entry) && !isWatched(entry)) entry.forgetLook();
+    const look = isFirst ? undefined : () => Promise.all(unwatched.map((entry) => entry.look()));
+    let isLookNew = true;
+    // Read first: if it threw later, no code would await what has begun.
+    const timeoutMs = this.#timeLeftMs();
+    const renewing = renewAndLook(this.#context, session, look).then((isNew) => (isLookNew = isNew));
+    await waitAtMost(this.#context.clock, timeoutMs, renewing);
+    for (const entry of isFirst ? [] : entries) {
+      if (unwatched.includes(entry) ? !isLookNew : !isWatched(entry)) entry.forgetLook();
+    }
     this.#wasRenewed = true;
   }
 

@@ -244,7 +244,7 @@ export class Session {
         return true;
       } catch (error) {
         if (!mayPass(error)) this.#sealAfterRefusal();
-        if (error instanceof EtcdAuthError) pauseMs = this.#ttlMs / 3;
+        if (error instanceof EtcdAuthError) pauseMs = backoffMs(0, { firstMs: this.#ttlMs / 3, maxMs: this.#ttlMs / 3 });
         else if (!mayPass(error)) throw error;
       }
       await this.pause(pauseMs);

@@ -6,6 +6,7 @@
  * break of the watch. No request asks for a past revision, so compaction does no harm (docs/decisions/005-watch-from-now.md).
  */
 import { backoffMs } from '../backoff.ts';
+import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
 import { EtcdRefusedError, EtcdUnavailableError, isFinal } from '../errors.ts';
 import { isExact, nameOf, namesRange, queueRange, type QueueRange } from '../keys.ts';
@@ -70,6 +71,8 @@ export class QueueCopy {
   /** True once the listener has a state. */
   #hasState = false;
   #isReading = false;
+  /** When the last read was sent. */
+  #readAt: Instant | undefined;
   /** True if the watch was created, or created again, during a read. */
   #isReadStale = false;
   #isClosed = false;
@@ -115,14 +118,20 @@ export class QueueCopy {
     const isFirst = !this.#wasWatched;
     this.#wasWatched = true;
     this.#isWatched = true;
-    // A read that was sent before a break may even be from before a restore.
-    this.#watchedSince = isFirst ? revision : 0n;
+    // A read that was sent before a break, or long ago, may even be from before a restore.
+    this.#watchedSince = isFirst && !this.#isReadOld ? revision : 0n;
     // The watch reports them again if they are later. Those from before a restore never happened.
     this.#earlyEvents = [];
     // A later creation follows a break. Changes may have been missed, and a restored etcd may even be at an earlier revision.
     // A first creation below the revision that was read proves nothing, as one at 0, which proxies send.
-    if (!isFirst || revision === 0n || revision !== this.#revision) void this.#read();
+    if (!isFirst || revision === 0n || revision !== this.#revision || this.#isReadOld) void this.#read();
     else if (!this.#freshness.onUpToDate()) this.#reportAll();
+  }
+
+  /** Whether etcd may have been restored since the last read, and may have come to the same revision again. */
+  get #isReadOld(): boolean {
+    const { clock, requestTimeoutMs } = this.#context;
+    return this.#readAt === undefined || msUntil(addMs(this.#readAt, requestTimeoutMs), clock.now()) <= 0;
   }
 
   async #read(): Promise<void> {
@@ -131,6 +140,7 @@ export class QueueCopy {
     this.#isReading = true;
     for (let retry = 0; !this.#isClosed; retry += 1) {
       this.#isReadStale = false;
+      this.#readAt = this.#context.clock.now();
       try {
         const { revision, kvs } = await readWhole(this.#context.store, this.#target.range);
         if (this.#mayMissChanges(revision)) continue;

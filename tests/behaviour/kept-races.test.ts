@@ -171,3 +171,31 @@ describe('a kept lock that a call has reserved', () => {
     expect(trying.value).toBeNull();
   });
 });
+
+test('the release of a later lock does not give out a kept entry that is held, and was deleted without the holder knowing', async () => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker({ keepMs: 60_000 });
+  await (await locker.lock('a', { value: '1' })).release();
+  await memory.clock.settle();
+  // The first try writes its value to the kept entry. The second finds the entry taken, and asks etcd.
+  memory.store.next(calls.value, after(memory.clock, 100));
+  const first = follow(locker.tryLock('a', { value: '2' }));
+  memory.store.next(calls.creation, after(memory.clock, 500));
+  const second = follow(locker.tryLock('a', { value: '3' }));
+  await memory.clock.advance(100);
+  expect(first.value?.held).toBe(true);
+  const report = memory.store.delayWatches(() => true);
+  memory.etcd.commit({ compare: [], then: [{ delete: { key: first.value?.key ?? '' } }], otherwise: [] });
+  await memory.clock.advance(500);
+  expect(second.value?.held).toBe(true);
+
+  await second.value?.release();
+  const third = follow(locker.lock('a', { value: '2' }));
+  await memory.clock.settle();
+
+  expect(third.isSettled && first.value?.held).toBe(false);
+  report();
+  await memory.clock.advance(10_000);
+  expect(first.value?.held).toBe(false);
+  expect(third.value?.held).toBe(true);
+});

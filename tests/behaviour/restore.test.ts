@@ -287,3 +287,27 @@ test('watch() reads the queue again after a restore, also if a response from bef
   expect(first.value?.value).toMatchObject({ held: false });
   await states.return();
 });
+
+test('watch() reads the queue again if its watch was confirmed long after the read, at the same revision', async () => {
+  await using memory = await openFaultyMemory();
+  const snapshot = memory.etcd.snapshot();
+  await memory.createLocker().lock('a', { value: 'undone' });
+  memory.store.breakWatches();
+  const states: boolean[] = [];
+  void (async () => {
+    for await (const { held } of memory.createLocker({ requestTimeoutMs: 1_000 }).watch('a')) states.push(held);
+  })().catch(() => undefined);
+  await memory.clock.advance(1_000);
+  expect(states.at(-1)).toBe(true);
+  const { revision } = memory.etcd;
+  memory.etcd.restore(snapshot);
+  const touch = { key: 'other', value: '', leaseId: '0' };
+  while (memory.etcd.revision < revision - 1n) memory.etcd.commit({ compare: [], then: [{ put: touch }], otherwise: [] });
+  memory.etcd.commit({ compare: [], then: [{ delete: { key: 'other' } }], otherwise: [] });
+  expect(memory.etcd.revision).toBe(revision);
+
+  memory.store.restoreWatches();
+  await memory.clock.settle();
+
+  expect(states.at(-1)).toBe(false);
+});

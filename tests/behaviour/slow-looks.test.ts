@@ -1,6 +1,7 @@
 /** Tests of a short TTL with slow looks: renewals and looks do not alternate for ever. */
+import { EtcdUnavailableError } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
-import { after, calls, lostResponse, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
+import { after, calls, hangs, lostResponse, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
 import { follow } from '../support/fixtures/holding.ts';
 
 // The deadline is 1 500 ms after the sending of a beat, and a new lock needs 667 ms of it.
@@ -118,6 +119,51 @@ test.each([
 
   expect(entry).toBeDefined();
   expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
+});
+
+test.each(['lock', 'tryLock'] as const)('%s() looks again if the second renewal had to be repeated after its look', async (method) => {
+  await using memory = await openFaultyMemory();
+  const locker = memory.createLocker({ requestTimeoutMs: 20_000 });
+  memory.store.breakWatches();
+  memory.store.next(calls.grant, respondsAfter(memory.clock, 3_600));
+  memory.store.next(calls.read, respondsAfter(memory.clock, 3_600));
+  const startedAtMs = memory.clock.now().monotonicMs;
+  // The beat that is under way when the look is sent fails 200 ms later, and goes again.
+  const fails = async (): Promise<never> => {
+    const leftMs = startedAtMs + 7_400 - memory.clock.now().monotonicMs;
+    await new Promise<void>((resolve) => void memory.clock.setTimer(leftMs, resolve));
+    throw new EtcdUnavailableError(5_000, []);
+  };
+  memory.store.next(calls.renew, (send) => send(), fails);
+  memory.store.every(calls.leaseKeys, after(memory.clock, 100_000));
+  const locking = follow(locker[method]('a', { ttlMs: 6_000 }));
+  await memory.clock.advance(3_600 + 3_600 + 100);
+  const [entry] = memory.entries('a');
+  memory.etcd.commit({ compare: [], then: [{ delete: { key: entry?.key ?? '' } }], otherwise: [] });
+  expect(locking.isSettled).toBe(false);
+  await memory.clock.advance(10_000);
+
+  expect(entry).toBeDefined();
+  expect(locking.value?.fencingToken).toBeGreaterThan(entry?.createRevision ?? 0n);
+});
+
+test('tryLock() leaves no rejection without a handler when its time is up before a look with a renewal', async () => {
+  await using memory = await openFaultyMemory();
+  memory.store.breakWatches();
+  memory.store.next(calls.grant, respondsAfter(memory.clock, 3_600));
+  const fails = async (): Promise<never> => {
+    await memory.clock.settle();
+    throw new EtcdUnavailableError(5_000, []);
+  };
+  memory.store.next(calls.read, respondsAfter(memory.clock, 3_600), (send) => send(), fails);
+  memory.store.next(calls.renew, (send) => send(), hangs);
+  const trying = follow(memory.createLocker({ requestTimeoutMs: 8_000 }).tryLock('a', { ttlMs: 6_000 }));
+
+  await memory.clock.advance(8_000);
+
+  expect(trying.error).toBeInstanceOf(EtcdUnavailableError);
+  memory.store.restoreWatches();
+  await memory.clock.advance(10_000);
 });
 
 test('lock() with renew: false gets its lock when renewals take more than a tenth of the TTL', async () => {
