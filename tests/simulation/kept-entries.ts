@@ -37,6 +37,8 @@ const idOf = (key: string, token: bigint): string => `${String(token)} ${key}`;
 export class KeptEntries {
   readonly #world: World;
   readonly #tenures = new Map<string, Tenure>();
+  /** The holds whose entries a restore has taken back. */
+  readonly #undone = new WeakSet<HeldLock>();
 
   constructor(world: World) {
     this.#world = world;
@@ -61,13 +63,15 @@ export class KeptEntries {
   }
 
   acquired(held: HeldLock): void {
+    // The response of its creation was under way during the restore.
+    if (held.token > this.#world.record.revision) this.#undone.add(held);
     this.#tenures.set(idOf(held.key, held.token), { held, call: held.call, freeSinceMs: undefined, untilMs: 0 });
   }
 
   released(held: HeldLock): void {
     const id = idOf(held.key, held.token);
     const keepMs = keepMsOf(held.call);
-    if (keepMs > 0 && held.loss === undefined) this.#tenures.set(id, this.#freeTenure(held, held.call, keepMs));
+    if (keepMs > 0 && held.loss === undefined && !this.#undone.has(held)) this.#tenures.set(id, this.#freeTenure(held, held.call, keepMs));
     else this.#tenures.delete(id);
   }
 
@@ -89,7 +93,10 @@ export class KeptEntries {
 
   /** etcd went back in time: keys and tokens may come again. */
   forget(): void {
-    for (const [id, { freeSinceMs }] of this.#tenures) if (freeSinceMs !== undefined) this.#tenures.delete(id);
+    for (const [id, { freeSinceMs, held }] of this.#tenures) {
+      if (freeSinceMs !== undefined) this.#tenures.delete(id);
+      else if (held !== undefined && this.#world.record.find(held.call.name, held.key, held.token) === undefined) this.#undone.add(held);
+    }
   }
 
   /** Whether a process has had the lock of this entry, and nobody has it since. */
