@@ -14,6 +14,7 @@
  */
 import { addMs, type Instant, msUntil } from '../clock.ts';
 import type { Context } from '../context.ts';
+import { exclusive } from '../kind.ts';
 import type { KeyValue, WatchEvent } from '../store/store.ts';
 import { findObstacle, type Obstacle } from './admission.ts';
 import { type WatchedEntry, WaiterWatches } from './waiter-watches.ts';
@@ -162,8 +163,9 @@ export class Predecessors {
 
   /** A watch was confirmed for the first time. */
   #onCreated(revision: bigint): void {
-    // The obstacle may be deleted already, and the watch on the own entry was confirmed only now.
-    if (this.isOwnCovered && this.#decide(0n)) this.#owner?.onEntryChange();
+    // The obstacle may be deleted already, and the watch on the own entry was confirmed only now. Entries that hold together look instead:
+    // an earlier one of this process may be about to look.
+    if (this.#own.slots === exclusive && this.isOwnCovered && this.#decide(0n)) this.#owner?.onEntryChange();
     if (!this.#isAdmitted) this.#onChangeAt(revision);
   }
 

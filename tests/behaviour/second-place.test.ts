@@ -1,5 +1,5 @@
 /** Tests of the second place: a deletion admits the waiter that has nothing else in its way, without another request. */
-import type { LockOptions } from 'etcd-locker';
+import type { LockOptions, WatchRequest } from 'etcd-locker';
 import { describe, expect, test } from 'vitest';
 import { internalsOf } from '../../src/locker/internals.ts';
 import { calls, type FaultyMemory, hangs, openFaultyMemory, respondsAfter } from '../support/fixtures/faults.ts';
@@ -456,6 +456,38 @@ describe('a semaphore', () => {
     await memory.clock.settle();
 
     expect(served).toEqual([0, 1]);
+  });
+
+  test('serves the readers of one locker in their order, though the watch of the last is confirmed before the look of the second ends', async () => {
+    await using memory = await openFaultyMemory();
+    const [holder] = await enqueue(memory, {});
+    const own: string[] = [];
+    const isOwnWatchOf =
+      (index: number) =>
+      ({ key, isBackground }: WatchRequest) => {
+        if (isBackground === true && !own.includes(key)) own.push(key);
+        return isBackground === true && own.indexOf(key) === index;
+      };
+    const reports = [1, 2].map((index) => memory.store.delayWatches(isOwnWatchOf(index)));
+    const locker = memory.createLocker();
+    const served: number[] = [];
+    const call = async (index: number): Promise<void> => {
+      await locker.lock('a', { mode: 'shared' });
+      served.push(index);
+    };
+    for (const index of [0, 1, 2]) void call(index);
+    await memory.clock.settle();
+    memory.store.every(calls.read, respondsAfter(memory.clock, 500));
+    remove(memory, holder?.value?.key);
+    await memory.clock.settle();
+    expect(served).toEqual([0]);
+
+    reports[1]?.();
+    await memory.clock.settle();
+    await memory.clock.advance(500);
+
+    expect(served).toEqual([0, 1, 2]);
+    reports[0]?.();
   });
 
   test('looks when the last of two other kinds is deleted', async () => {
