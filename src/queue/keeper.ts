@@ -100,9 +100,8 @@ export class Keeper implements KeptEntryOwner {
     if (this.#kept?.isRecalled === true || watch?.isWanted === true) this.#all.noteRecall(this.name);
     // Another caller of this process already has an entry behind this one.
     if (!this.#all.mayKeep(this.name) || this.#queue.hasAcquisitions || !isSafe(entry)) return false;
-    // Somebody stole the kept entry, and its holder does not know it yet.
-    if (this.#kept !== undefined && this.#kept.entry !== entry) return false;
-    return this.#kept === undefined || this.#kept.isWatched;
+    // After a theft that its holder does not know of yet, the kept entry is not the released one.
+    return this.#kept === undefined || (this.#kept.entry === entry && this.#kept.isWatched);
   }
 
   /** Serves the next caller with an entry that nobody has, or adds it to those that are kept. */
